@@ -1,0 +1,233 @@
+"""The registry's tables. Their history is in `migrations/`; a test compares the two.
+
+Times are UTC text as `studio.protocol.utc_now` writes it. JSON columns hold what is shown or passed on, never what is
+searched by. `change` columns carry the registry's change number at the row's last change, so a page can ask cheaply
+whether what it shows has moved.
+"""
+
+from typing import Any
+
+from sqlalchemy import JSON, CheckConstraint, ForeignKey, Index, UniqueConstraint
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from studio.jobs.lifecycle import STATES
+
+
+class Base(DeclarativeBase):
+    type_annotation_map = {dict[str, Any]: JSON, list[Any]: JSON}
+
+
+class Clock(Base):
+    """One row: the number of the last change anywhere, and the position counter of the queue."""
+
+    __tablename__ = "clock"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    change: Mapped[int]
+
+
+class Dataset(Base):
+    __tablename__ = "datasets"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(unique=True)
+    created_at: Mapped[str]
+    current_version: Mapped[int | None]
+    """Number of the version in use; rolling back moves it."""
+
+
+class DatasetVersion(Base):
+    """An immutable folder: rows.parquet, problems.parquet, manifest.json."""
+
+    __tablename__ = "dataset_versions"
+    __table_args__ = (UniqueConstraint("dataset_id", "number"),)
+    id: Mapped[int] = mapped_column(primary_key=True)
+    dataset_id: Mapped[int] = mapped_column(ForeignKey("datasets.id", ondelete="CASCADE"))
+    number: Mapped[int]
+    parent: Mapped[int | None]
+    job_id: Mapped[int | None] = mapped_column(ForeignKey("jobs.id", ondelete="SET NULL"))
+    path: Mapped[str]
+    format: Mapped[str]
+    """trl type of the rows: messages or prompt_completion."""
+    shape: Mapped[str]
+    """Shape of the source: chat, sharegpt, alpaca, prompt_completion."""
+    rows: Mapped[int]
+    problems: Mapped[int]
+    """Source rows that cannot be used and are not excluded by hand."""
+    excluded: Mapped[int]
+    content_hash: Mapped[str]
+    manifest: Mapped[dict[str, Any]]
+    created_at: Mapped[str]
+
+
+class Model(Base):
+    __tablename__ = "models"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(unique=True)
+    source: Mapped[str]
+    """starter, local or hub."""
+    path: Mapped[str]
+    architecture: Mapped[str]
+    size_bytes: Mapped[int]
+    content_hash: Mapped[str]
+    license: Mapped[str | None]
+    facts: Mapped[dict[str, Any]]
+    """Parsed config.json, chat template present or not; what the page and the calculator show."""
+    created_at: Mapped[str]
+
+
+class Job(Base):
+    __tablename__ = "jobs"
+    __table_args__ = (
+        CheckConstraint(f"state IN ({', '.join(repr(state) for state in STATES)})", name="job_state_known"),
+        Index("jobs_by_state", "state", "position"),
+        Index("jobs_by_kind", "kind", "id"),
+    )
+    id: Mapped[int] = mapped_column(primary_key=True)
+    kind: Mapped[str]
+    """train, inspect, prepare, serve, fetch."""
+    method: Mapped[str | None]
+    tuning: Mapped[str | None]
+    title: Mapped[str]
+    request_id: Mapped[str | None] = mapped_column(unique=True)
+    """Chosen by the asker: the same request asked twice is one job."""
+    state: Mapped[str]
+    reason: Mapped[str | None]
+    reason_values: Mapped[dict[str, Any]]
+    wish: Mapped[str | None]
+    """stop, stop_now, save or pause: what a person asked for; not a state."""
+    wish_number: Mapped[int]
+    wish_at: Mapped[str | None]
+    position: Mapped[int]
+    """Order in the queue."""
+    needs_device: Mapped[bool]
+    """Whether it must hold a lease while it runs."""
+    values: Mapped[dict[str, Any]]
+    """The resolved spec's values; `chosen` names those that a person set."""
+    chosen: Mapped[list[Any]]
+    figures: Mapped[dict[str, Any]]
+    dataset_version_id: Mapped[int | None] = mapped_column(ForeignKey("dataset_versions.id"))
+    model_id: Mapped[int | None] = mapped_column(ForeignKey("models.id"))
+    attempt: Mapped[int]
+    """Number of the newest attempt; 0 before the first."""
+    phase: Mapped[str | None]
+    progress_done: Mapped[float | None]
+    progress_total: Mapped[float | None]
+    progress_unit: Mapped[str | None]
+    seconds_left: Mapped[float | None]
+    last_metrics: Mapped[dict[str, Any]]
+    """Last value of each metric."""
+    change: Mapped[int]
+    created_at: Mapped[str]
+    started_at: Mapped[str | None]
+    finished_at: Mapped[str | None]
+
+
+class Attempt(Base):
+    """One process of a job, and how far its events have been read."""
+
+    __tablename__ = "attempts"
+    job_id: Mapped[int] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True)
+    pid: Mapped[int | None]
+    process_started_at: Mapped[float | None]
+    """Seconds since the epoch as psutil tells it; only compared within 5 s (it follows the wall clock)."""
+    started_at: Mapped[str]
+    ended_at: Mapped[str | None]
+    exit_code: Mapped[int | None]
+    event_offset: Mapped[int]
+    invalid_lines: Mapped[int]
+    start_step: Mapped[int]
+    """Step that the attempt resumed from; 0 for a fresh start."""
+
+
+class Lease(Base):
+    """Who holds a device: the primary key lets one job hold it."""
+
+    __tablename__ = "leases"
+    device: Mapped[str] = mapped_column(primary_key=True)
+    job_id: Mapped[int] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"))
+
+
+class JobEvent(Base):
+    """Everything that happened to a job except metric points; transitions have type `state` and no seq."""
+
+    __tablename__ = "job_events"
+    __table_args__ = (UniqueConstraint("job_id", "attempt", "seq"), Index("events_by_job_type", "job_id", "type", "id"))
+    id: Mapped[int] = mapped_column(primary_key=True)
+    job_id: Mapped[int] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"))
+    attempt: Mapped[int]
+    seq: Mapped[int | None]
+    time: Mapped[str]
+    type: Mapped[str]
+    data: Mapped[dict[str, Any]]
+
+
+class MetricChunk(Base):
+    """Up to `metrics.CHUNK_POINTS` points of one series of one attempt, packed: int64 steps, float64 values."""
+
+    __tablename__ = "metric_chunks"
+    job_id: Mapped[int] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
+    name: Mapped[str] = mapped_column(primary_key=True)
+    attempt: Mapped[int] = mapped_column(primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True)
+    count: Mapped[int]
+    steps: Mapped[bytes]
+    values: Mapped[bytes]
+
+
+class Checkpoint(Base):
+    __tablename__ = "checkpoints"
+    __table_args__ = (UniqueConstraint("job_id", "step"),)
+    id: Mapped[int] = mapped_column(primary_key=True)
+    job_id: Mapped[int] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"))
+    attempt: Mapped[int]
+    step: Mapped[int]
+    epoch: Mapped[float]
+    path: Mapped[str]
+    size_bytes: Mapped[int]
+    digest: Mapped[str]
+    metrics: Mapped[dict[str, Any]]
+    created_at: Mapped[str]
+
+
+class Comparison(Base):
+    """Prompts down, models across; a chat is a comparison of one column that grows by a prompt a turn."""
+
+    __tablename__ = "comparisons"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    kind: Mapped[str]
+    """compare or chat."""
+    columns: Mapped[list[Any]]
+    """Per column: {"model": name, "checkpoint": id or null, "title": text}."""
+    settings: Mapped[dict[str, Any]]
+    """seed, temperature, top_p, max_new_tokens, system."""
+    created_at: Mapped[str]
+
+
+class Answer(Base):
+    __tablename__ = "answers"
+    __table_args__ = (
+        UniqueConstraint("comparison_id", "prompt", "column"),
+        Index("answers_open", "state"),
+    )
+    id: Mapped[int] = mapped_column(primary_key=True)
+    comparison_id: Mapped[int] = mapped_column(ForeignKey("comparisons.id", ondelete="CASCADE"))
+    prompt: Mapped[int]
+    """Row in the grid, from 0."""
+    column: Mapped[int]
+    messages: Mapped[list[Any]]
+    """What the model is asked: role and content of each turn."""
+    state: Mapped[str]
+    """waiting, answering, done or failed."""
+    text: Mapped[str]
+    error: Mapped[str | None]
+    tokens: Mapped[int]
+    seconds: Mapped[float]
+    vote: Mapped[str | None]
+
+
+class Preference(Base):
+    """Small settings of this studio: the machine's name for itself, measured speeds, the last form."""
+
+    __tablename__ = "preferences"
+    key: Mapped[str] = mapped_column(primary_key=True)
+    value: Mapped[dict[str, Any]]
