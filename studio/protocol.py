@@ -63,6 +63,8 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True):
     values: dict[str, Any]
     """Resolved parameters: those of `studio.params` for training, the kind's own otherwise."""
     checkpoints_path: str
+    output_path: str
+    """Folder for whatever else the job produces; the job makes it."""
     device: str = "cpu"
     """cpu, or cuda:<index>; what the lease gives."""
     threads: int | None = None

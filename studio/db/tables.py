@@ -225,8 +225,17 @@ class Answer(Base):
     vote: Mapped[str | None]
 
 
+class Inspection(Base):
+    """What an inspect job found out, kept by content so that it is asked once."""
+
+    __tablename__ = "inspections"
+    key: Mapped[str] = mapped_column(primary_key=True)
+    """<model content hash>, or <model content hash>:<data set content hash>."""
+    figures: Mapped[dict[str, Any]]
+
+
 class Preference(Base):
-    """Small settings of this studio: the machine's name for itself, measured speeds, the last form."""
+    """Small settings of this studio: the last form, measured speeds."""
 
     __tablename__ = "preferences"
     key: Mapped[str] = mapped_column(primary_key=True)
