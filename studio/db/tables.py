@@ -43,7 +43,8 @@ class DatasetVersion(Base):
     dataset_id: Mapped[int] = mapped_column(ForeignKey("datasets.id", ondelete="CASCADE"))
     number: Mapped[int]
     parent: Mapped[int | None]
-    job_id: Mapped[int | None] = mapped_column(ForeignKey("jobs.id", ondelete="SET NULL"))
+    job_id: Mapped[int | None]
+    """The job that made it, which may have been removed since."""
     path: Mapped[str]
     format: Mapped[str]
     """trl type of the rows: messages or prompt_completion."""
