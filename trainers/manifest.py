@@ -1,0 +1,91 @@
+"""Folders that are whole or absent: written under a temporary name, listed with checksums last, then renamed.
+
+Checkpoints and the starter model are such folders. The digest of one is the sha256 of its manifest's bytes, so it
+covers every file. No torch here.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from studio.protocol import sync_folder, write_atomically
+
+MANIFEST = "manifest.json"
+TEMPORARY_PREFIX = ".unfinished-"
+
+
+@contextmanager
+def whole_folder(target: Path, **facts: Any) -> Iterator[Path]:
+    """Give a temporary folder to fill; afterwards fsync it, write its manifest with `facts`, and rename it to `target`.
+
+    An older `target` is replaced. After an error nothing is left behind but what was there before.
+    """
+    temporary = target.with_name(f"{TEMPORARY_PREFIX}{target.name}-{os.getpid()}")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    try:
+        yield temporary
+        seal(temporary, **facts)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+    if target.exists():
+        shutil.rmtree(target)
+    os.replace(temporary, target)
+    sync_folder(target.parent)
+
+
+def seal(folder: Path, **facts: Any) -> None:
+    """fsync every file of `folder` and write its manifest, last."""
+    files = {}
+    for path in sorted(each for each in folder.rglob("*") if each.is_file()):
+        with path.open("rb+") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+            os.fsync(file.fileno())
+        files[path.relative_to(folder).as_posix()] = {"size": path.stat().st_size, "sha256": digest}
+    write_atomically(folder / MANIFEST, json.dumps({**facts, "files": files}, indent=1, sort_keys=True).encode())
+
+
+def read_manifest(folder: Path) -> dict[str, Any] | None:
+    """The manifest of a whole folder, or None where there is none or it cannot be read."""
+    try:
+        return json.loads((folder / MANIFEST).read_bytes())
+    except (OSError, ValueError):
+        return None
+
+
+def digest_of(folder: Path) -> str:
+    return hashlib.sha256((folder / MANIFEST).read_bytes()).hexdigest()
+
+
+def damaged_files(folder: Path) -> list[str]:
+    """Names of files that are missing or differ from the manifest, or the manifest's own where that is unreadable."""
+    manifest = read_manifest(folder)
+    if manifest is None:
+        return [MANIFEST]
+    return [name for name, listed in manifest["files"].items() if not _is_as_listed(folder / name, listed)]
+
+
+def size_of(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def sweep_unfinished(parent: Path) -> None:
+    """Remove what a killed process left half-written in `parent`; call it only where nobody else writes."""
+    for path in parent.glob(f"{TEMPORARY_PREFIX}*"):
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def _is_as_listed(path: Path, listed: dict[str, Any]) -> bool:
+    try:
+        if path.stat().st_size != listed["size"]:
+            return False
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest() == listed["sha256"]
+    except OSError:
+        return False
