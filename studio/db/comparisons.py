@@ -142,7 +142,8 @@ def give_up(session: Session, code: str) -> None:
 
 
 def num_prompts(session: Session, comparison_id: int) -> int:
-    return (session.scalar(select(func.max(Answer.prompt)).where(Answer.comparison_id == comparison_id)) or -1) + 1
+    newest = session.scalar(select(func.max(Answer.prompt)).where(Answer.comparison_id == comparison_id))
+    return 0 if newest is None else newest + 1
 
 
 def _view(found: Answer) -> AnswerView:

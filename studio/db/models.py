@@ -47,8 +47,15 @@ def model(session: Session, name: str) -> ModelSummary:
     return _summary(found)
 
 
+def by_id(session: Session, model_id: int) -> ModelSummary:
+    return _summary(session.get_one(Model, model_id))
+
+
 def add_model(session: Session, *, name: str, source: str, path: str, facts: dict[str, Any]) -> int:
-    """Enter a model, or bring the entry of this name up to date. `facts` needs architecture, size_bytes, content_hash."""
+    """Enter a model, or bring the entry of this name up to date.
+
+    `facts` holds at least architecture, size_bytes and content_hash.
+    """
     found = session.scalar(select(Model).where(Model.name == name))
     if found is None:
         found = Model(name=name, created_at=utc_now())

@@ -1,0 +1,60 @@
+"""What a succeeded job leaves for the studio: a data set version, an inspection, a model."""
+
+import shutil
+from pathlib import Path
+
+from sqlalchemy.orm import Session
+
+from studio.db import datasets, models
+from studio.db.tables import Job
+from studio.paths import Workspace
+from studio.protocol import sync_folder
+
+
+def take_product(session: Session, workspace: Workspace, job: Job) -> None:
+    """Enter a finished job's product in the registry.
+
+    Raises:
+        OSError: it cannot be moved to its place.
+    """
+    _TAKE.get(job.kind, _take_nothing)(session, workspace, job)
+
+
+def _take_version(session: Session, workspace: Workspace, job: Job) -> None:
+    """Move the version folder to its place, then enter it. Both can be done again after a crash between them."""
+    dataset_id = datasets.reserve(session, job.values["name"])
+    number = datasets.next_number(session, dataset_id)
+    made = workspace.job(job.id) / "output" / "version"
+    place = workspace.datasets / str(dataset_id) / f"v{number}"
+    place.parent.mkdir(parents=True, exist_ok=True)
+    if made.exists():
+        if place.exists():  # left by a server that died before it could enter it
+            shutil.rmtree(place)
+        made.rename(place)
+        sync_folder(place.parent)
+    manifest = job.figures["manifest"]
+    datasets.add_version(session, dataset_id, number=number, path=str(place), job_id=job.id, manifest=manifest)
+    _drop_upload(workspace, job)
+
+
+def _drop_upload(workspace: Workspace, job: Job) -> None:
+    """Delete the imported file if it was an upload of ours; a file elsewhere is the person's own."""
+    source = Path(job.values.get("source", ""))
+    if source.is_relative_to(workspace.uploads):
+        source.unlink(missing_ok=True)
+
+
+def _take_inspection(session: Session, workspace: Workspace, job: Job) -> None:
+    model = models.by_id(session, job.model_id)
+    if job.figures.get("inventory"):
+        models.keep_inspection(session, model.content_hash, None, {"inventory": job.figures["inventory"]})
+    if job.dataset_version_id:
+        version = datasets.by_version_id(session, job.dataset_version_id)
+        models.keep_inspection(session, model.content_hash, version.content_hash, job.figures)
+
+
+def _take_nothing(session: Session, workspace: Workspace, job: Job) -> None:
+    """Training leaves checkpoints, which were entered as they came; serving leaves answers."""
+
+
+_TAKE = {"prepare": _take_version, "inspect": _take_inspection}

@@ -1,0 +1,329 @@
+"""The thread that runs the queue: starts jobs, follows their events, delivers wishes, and settles those that ended.
+
+All it knows is in the registry and the job folders, so a new server picks up where a killed one was. It holds no
+opinion on what a job does; what becomes of a finished job's product is `studio.jobs.products`.
+"""
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from sqlalchemy import func, select, update
+from sqlalchemy.orm import Session
+
+from studio.db import datasets, models
+from studio.db.engine import Writer, next_change
+from studio.db.jobs import lease_holders, live, move, newest_attempt, queue, record_event, wish
+from studio.db.tables import Attempt, Checkpoint, Job, Lease
+from studio.jobs import processes
+from studio.jobs.ingest import ingest
+from studio.jobs.lifecycle import LIVE
+from studio.jobs.processes import Process
+from studio.jobs.products import take_product
+from studio.paths import PROJECT_ROOT, Workspace
+from studio.protocol import CONTROL, LOG, SPEC, Control, Result, Spec, read_control, read_result, utc_now, write_struct
+
+LINGER_SECONDS = 10.0
+"""A process that has written its result may take this long to leave."""
+STOP_GRACE_SECONDS = {"stop_now": 10.0, "stop": 120.0, "pause": 120.0}
+"""How long a job may go without obeying a wish and without a sign of life, before it is made to end."""
+LIGHT_JOBS_AT_ONCE = 2
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass
+class _Watch:
+    """What the supervisor notices about a live job between two rounds; losing it costs only a longer wait."""
+
+    last_sign: float
+    result_seen: float | None = None
+    terminated: float | None = None
+
+
+class Supervisor:
+    """Runs `tick` in a thread until `stop`; `wake` makes the next round come at once."""
+
+    def __init__(
+        self,
+        workspace: Workspace,
+        writer: Writer,
+        *,
+        devices: tuple[str, ...] = ("cpu",),
+        now: Callable[[], float] = time.monotonic,
+        interval_seconds: float = 0.3,
+    ) -> None:
+        self._workspace = workspace
+        self._writer = writer
+        self._devices = devices
+        self._now = now
+        self._interval_seconds = interval_seconds
+        self._watches: dict[tuple[int, int], _Watch] = {}
+        self._wake = threading.Event()
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="supervisor", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread; the jobs go on."""
+        self._stopped.set()
+        self._wake.set()
+        self._thread.join(timeout=10)
+
+    def wake(self) -> None:
+        self._wake.set()
+
+    def _run(self) -> None:
+        while not self._stopped.is_set():
+            try:
+                self.tick()
+            except Exception:
+                # A supervising loop: one bad round must not end the watch over running jobs.
+                _log.exception("The supervisor's round failed; the next one tries again.")
+            self._wake.wait(self._interval_seconds)
+            self._wake.clear()
+
+    def tick(self) -> None:
+        """One round over every live and waiting job."""
+        with self._writer.begin() as session:
+            followed = [job.id for job in live(session)]
+        for job_id in followed:
+            with self._writer.begin() as session:
+                self._follow(session, job_id)
+        while self._start_next():
+            pass
+
+    # -- following a live job ------------------------------------------------------------------------------------
+
+    def _follow(self, session: Session, job_id: int) -> None:
+        job, attempt = session.get_one(Job, job_id), newest_attempt(session, job_id)
+        folder = self._workspace.attempt(job_id, attempt.number)
+        process = self._process_of(session, attempt)
+        # Looked at before the events are read: what a dead process wrote is then all there is.
+        is_alive = process is not None and processes.is_alive(process, str(folder))
+        watch = self._watches.setdefault((job_id, attempt.number), _Watch(self._now()))
+        if ingest(session, attempt, folder):
+            watch.last_sign = self._now()
+            self._wake.set()
+        elif not is_alive:
+            self._settle(session, job, attempt, read_result(folder))
+        elif read_result(folder) is not None:
+            self._hurry_out(process, folder, watch)
+        elif job.wish:
+            self._deliver(job, process, folder, watch)
+
+    def _process_of(self, session: Session, attempt: Attempt) -> Process | None:
+        """The attempt's process; one whose pid was not noted, because the server died just then, is looked for."""
+        if attempt.pid is None:
+            found = processes.find(str(self._workspace.attempt(attempt.job_id, attempt.number)))
+            if found is None:
+                return None
+            attempt.pid, attempt.process_started_at = found.pid, found.started_at
+        return Process(attempt.pid, attempt.process_started_at or 0.0)
+
+    def _deliver(self, job: Job, process: Process, folder, watch: _Watch) -> None:
+        """Hand a wish to the job, and end a job that neither obeys nor shows a sign of life."""
+        told = read_control(folder)
+        if told is None or told.number < job.wish_number:
+            write_struct(folder / CONTROL, Control(number=job.wish_number, request=job.wish))
+            watch.last_sign, watch.terminated = self._now(), None
+            return
+        grace = STOP_GRACE_SECONDS.get(job.wish)
+        if grace is None:  # "save" is a request without an end
+            job.wish = None
+        elif watch.terminated is None and self._now() - watch.last_sign > grace:
+            processes.end_group(process, str(folder), force=False)
+            watch.terminated = self._now()
+        elif watch.terminated is not None and self._now() - watch.terminated > LINGER_SECONDS / 2:
+            processes.end_group(process, str(folder), force=True)
+
+    def _hurry_out(self, process: Process, folder, watch: _Watch) -> None:
+        watch.result_seen = watch.result_seen or self._now()
+        if self._now() - watch.result_seen > LINGER_SECONDS:
+            processes.end_group(process, str(folder), force=True)
+
+    # -- settling a dead one -------------------------------------------------------------------------------------
+
+    def _settle(self, session: Session, job: Job, attempt: Attempt, result: Result | None) -> None:
+        """Give a job whose process is gone the state that its result, or the lack of one, tells."""
+        attempt.exit_code = processes.reap(attempt.pid) if attempt.pid else None
+        attempt.ended_at = utc_now()
+        self._watches.pop((job.id, attempt.number), None)
+        if result is not None:
+            self._settle_with_result(session, job, result)
+        elif job.wish in STOP_GRACE_SECONDS:
+            move(session, job.id, "stopped", reason="job.stopped_by_force")
+        elif attempt.pid is None:  # the server died between claiming the job and starting its process
+            move(session, job.id, "queued", reason="job.never_started")
+        elif self._has_new_checkpoint(session, job, attempt):
+            move(session, job.id, "queued", reason="job.restarted_after_kill", values={"attempt": attempt.number})
+        else:
+            move(session, job.id, "lost", reason="job.lost", values={"exit_code": attempt.exit_code})
+
+    def _settle_with_result(self, session: Session, job: Job, result: Result) -> None:
+        job.figures = job.figures | result.figures
+        reason, values, state = result.reason, result.values, result.outcome
+        if state == "succeeded":
+            try:
+                take_product(session, self._workspace, job)
+            except OSError as error:
+                _log.exception("Job %s: its product could not be taken over", job.id)
+                state, reason, values = "failed", "job.product_lost", {"detail": error.strerror or str(error)}
+        move(session, job.id, state, reason=reason, values=values)
+
+    def _has_new_checkpoint(self, session: Session, job: Job, attempt: Attempt) -> bool:
+        made = select(func.count()).where(Checkpoint.job_id == job.id, Checkpoint.attempt == attempt.number)
+        return bool(session.scalar(made))
+
+    # -- starting the next one -----------------------------------------------------------------------------------
+
+    def _start_next(self) -> bool:
+        """Claim and start the first waiting job that can; tells whether one was."""
+        with self._writer.begin() as session:
+            claimed = self._claim(session)
+            if claimed is None:
+                return False
+            job_id, device = claimed
+            spec = self._prepare_attempt(session, job_id, device)
+        folder = self._workspace.attempt(job_id, spec.attempt)
+        try:
+            process = self._launch(spec)
+        except OSError as error:
+            with self._writer.begin() as session:
+                move(session, job_id, "failed", reason="job.could_not_start", values={"detail": error.strerror or ""})
+            _log.exception("Job %s could not be started in %s", job_id, folder)
+            return True
+        with self._writer.begin() as session:
+            attempt = session.get_one(Attempt, (job_id, spec.attempt))
+            attempt.pid, attempt.process_started_at = process.pid, process.started_at
+        return True
+
+    def _claim(self, session: Session) -> tuple[int, str] | None:
+        """Move the first job that can start to `starting`, with a device if it needs one."""
+        held = lease_holders(session)
+        free = [device for device in self._devices if device not in held]
+        light = sum(1 for job in live(session) if session.get_one(Job, job.id).needs_device is False)
+        # Training goes before serving: an idle serve job gives way, and a new one waits its turn.
+        for job in sorted(queue(session), key=lambda waiting: waiting.kind == "serve"):
+            needs_device = session.get_one(Job, job.id).needs_device
+            if needs_device and not free:
+                if job.kind != "serve":
+                    self._evict_server(session, held)
+                continue
+            if not needs_device and light >= LIGHT_JOBS_AT_ONCE:
+                continue
+            move(session, job.id, "starting")
+            if needs_device:
+                session.add(Lease(device=free[0], job_id=job.id))
+            return job.id, free[0] if needs_device else "cpu"
+        return None
+
+    def _evict_server(self, session: Session, held: dict[str, int]) -> None:
+        """Ask one serve job that holds a device to leave, unless one is leaving already."""
+        servers = [session.get_one(Job, job_id) for job_id in held.values()]
+        servers = [job for job in servers if job.kind == "serve" and job.state in LIVE]
+        if servers and not any(job.wish for job in servers):
+            wish(session, servers[0].id, "stop_now")
+
+    def _prepare_attempt(self, session: Session, job_id: int, device: str) -> Spec:
+        """Enter the next attempt and write its spec.json."""
+        job = session.get_one(Job, job_id)
+        job.attempt += 1
+        resume = _newest_checkpoint(session, job_id) if job.attempt > 1 else None
+        spec = _spec(session, job, self._workspace, device, resume)
+        folder = self._workspace.attempt(job_id, job.attempt)
+        folder.mkdir(parents=True, exist_ok=True)
+        write_struct(folder / SPEC, spec)
+        session.add(
+            Attempt(
+                job_id=job_id,
+                number=job.attempt,
+                started_at=utc_now(),
+                event_offset=0,
+                invalid_lines=0,
+                start_step=resume.step if resume else 0,
+            )
+        )
+        return spec
+
+    def _launch(self, spec: Spec) -> Process:
+        folder = self._workspace.attempt(spec.job_id, spec.attempt)
+        module = spec.values["method"] if spec.kind == "train" else spec.kind
+        return processes.start(
+            processes.trainer_command(module, folder),
+            folder=PROJECT_ROOT,
+            log=folder / LOG,
+            environment=_environment(self._workspace, spec),
+        )
+
+
+def resume(session: Session, job_id: int) -> None:
+    """Queue an ended or paused job again, first in line; asked twice it changes nothing."""
+    job = session.get_one(Job, job_id)
+    if job.state in LIVE or job.state == "queued":
+        return
+    if move(session, job_id, "queued", reason="job.resumed"):
+        first = session.scalar(select(func.min(Job.position)).where(Job.state == "queued")) or 0
+        session.execute(update(Job).where(Job.id == job_id).values(position=first - 1, change=next_change(session)))
+        record_event(session, job_id, type="resume", data={})
+
+
+def _newest_checkpoint(session: Session, job_id: int) -> Checkpoint | None:
+    return session.scalar(
+        select(Checkpoint).where(Checkpoint.job_id == job_id).order_by(Checkpoint.step.desc()).limit(1)
+    )
+
+
+def _spec(session: Session, job: Job, workspace: Workspace, device: str, resume: Checkpoint | None) -> Spec:
+    return Spec(
+        job_id=job.id,
+        attempt=job.attempt,
+        kind=job.kind,
+        values=job.values,
+        checkpoints_path=str(workspace.checkpoints(job.id)),
+        output_path=str(workspace.job(job.id) / "output"),
+        device=device,
+        threads=os.cpu_count() if job.needs_device else 1,
+        seed=job.values.get("seed", 42),
+        dataset=datasets.by_version_id(session, job.dataset_version_id).ref() if job.dataset_version_id else None,
+        model=models.by_id(session, job.model_id).ref() if job.model_id else None,
+        resume_from=resume.path if resume else None,
+        resume_digest=resume.digest if resume else None,
+        libraries=_library_versions(),
+    )
+
+
+def _library_versions() -> dict[str, str]:
+    """What is installed, read from package metadata: nothing is imported."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    found = {}
+    for name in ("torch", "transformers", "trl", "peft", "datasets", "accelerate", "bitsandbytes"):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _environment(workspace: Workspace, spec: Spec) -> dict[str, str]:
+    """The job's environment: no hub access unless it is there to fetch, its caches inside the workspace."""
+    environment = dict(os.environ)
+    environment |= {
+        "PYTHONUNBUFFERED": "1",
+        "TOKENIZERS_PARALLELISM": "false",
+        "TRITON_CACHE_DIR": str(workspace.cache / "triton"),
+        "HF_DATASETS_CACHE": str(workspace.cache / "datasets"),
+    }
+    if spec.kind != "fetch":
+        environment |= {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}
+    if spec.threads:
+        environment["OMP_NUM_THREADS"] = str(spec.threads)
+    if spec.device.startswith("cuda:"):
+        environment["CUDA_VISIBLE_DEVICES"] = spec.device.removeprefix("cuda:")
+    return environment
