@@ -28,6 +28,8 @@ class Writer:
 
     def __init__(self, path: Path) -> None:
         self._lock = threading.RLock()
+        self.num_changes = 0
+        """Transactions that changed something, counted in memory: an idle loop looks here and lets the file be."""
         self._engine = _writing_engine(path)
         _bring_up_to_date(self._engine)
 
@@ -36,6 +38,7 @@ class Writer:
         """One short transaction: commits at the end, rolls back on any exception. Blocks other writers meanwhile."""
         with self._lock, Session(self._engine, expire_on_commit=False) as session, session.begin():
             yield session
+            self.num_changes += "change" in session.info
 
     def close(self) -> None:
         with self._lock:

@@ -37,6 +37,7 @@ class AnswerDesk:
         self._workspace = workspace
         self._writer = writer
         self._asked: set[tuple[Path, int]] = set()
+        self._idle_since_change: int | None = None
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="answers", daemon=True)
 
@@ -57,9 +58,13 @@ class AnswerDesk:
 
     def tick(self) -> None:
         """One round: make sure that a serve job exists for what is open, and ask it what it was not asked yet."""
+        before = self._writer.num_changes
+        if before == self._idle_since_change:
+            return
         with self._writer.begin() as session:
             waiting = comparisons.open_answers(session)
             if not waiting:
+                self._idle_since_change = before
                 return
             server = _serve_job(session)
             if server is None:

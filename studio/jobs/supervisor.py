@@ -62,6 +62,7 @@ class Supervisor:
         self._now = now
         self._interval_seconds = interval_seconds
         self._watches: dict[tuple[int, int], _Watch] = {}
+        self._idle_since_change: int | None = None
         self._wake = threading.Event()
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="supervisor", daemon=True)
@@ -89,14 +90,19 @@ class Supervisor:
             self._wake.clear()
 
     def tick(self) -> None:
-        """One round over every live and waiting job."""
+        """One round over every live and waiting job; nothing at all while none is there and nothing changed."""
+        before = self._writer.num_changes
+        if before == self._idle_since_change:
+            return
         with self._writer.begin() as session:
             followed = [job.id for job in live(session)]
+            is_idle = not followed and not queue(session)
         for job_id in followed:
             with self._writer.begin() as session:
                 self._follow(session, job_id)
         while self._start_next():
             pass
+        self._idle_since_change = before if is_idle else None
 
     # -- following a live job ------------------------------------------------------------------------------------
 

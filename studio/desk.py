@@ -1,0 +1,423 @@
+"""Every verb that changes something: what pages call directly and the command line calls through the server.
+
+Each verb checks what it is asked completely, changes the registry in one short transaction, and leaves the work to
+jobs. Nothing here loads weights, reads a whole data file or waits for training.
+"""
+
+import re
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from studio.db import checkpoints, comparisons, datasets, jobs, models
+from studio.db.datasets import DatasetSummary
+from studio.db.engine import Writer
+from studio.db.jobs import NewJob
+from studio.db.models import ModelSummary
+from studio.db.tables import Answer, Preference
+from studio.errors import Conflict, Failure, Fault, RefusedInput, SpecRefused, UnknownName
+from studio.jobs import supervisor
+from studio.jobs.lifecycle import ENDED, LIVE
+from studio.paths import Workspace
+
+LOW_DISK_BYTES = 1 << 30
+"""Under this much free space nothing large is started."""
+MAX_COLUMNS = 8
+MAX_PROMPTS = 200
+SETTINGS = {"seed": 42, "temperature": 0.0, "top_p": 1.0, "max_new_tokens": 128, "system": ""}
+"""How answers are made unless a person says otherwise: greedy, so that only the models differ."""
+_NAME = re.compile(r"[\w][\w .()+-]{0,63}")
+
+
+class Desk:
+    """The studio's counter. One per server; its methods may be called from any thread."""
+
+    def __init__(
+        self, workspace: Workspace, writer: Writer, *, wake: Callable[[], None] = lambda: None, machine: Any = None
+    ) -> None:
+        self.workspace = workspace
+        self._writer = writer
+        self._wake = wake
+        self._machine = machine
+        self._leaving = False
+
+    # -- data ----------------------------------------------------------------------------------------------------
+
+    def import_dataset(
+        self,
+        source: str | Path,
+        name: str,
+        *,
+        shape: str | None = None,
+        columns: dict[str, str] | None = None,
+        original_name: str | None = None,
+    ) -> int:
+        """Queue the import of a file as a data set (a new version if the name exists); returns the job.
+
+        Raises:
+            RefusedInput: no such file, an empty one, an unusable name, or no room on the disk.
+        """
+        path = Path(source).expanduser().resolve()
+        shown = original_name or path.name
+        _check_name(name)
+        if not path.is_file():
+            raise RefusedInput("data.no_such_file", file=str(source))
+        if path.stat().st_size == 0:
+            raise RefusedInput("data.empty_file", file=shown)
+        self._require_space(2 * path.stat().st_size)
+        values = {"operation": "import", "source": str(path), "original_name": shown, "name": name}
+        values |= {"shape": shape, "columns": columns}
+        return self._queue(NewJob(kind="prepare", title=name, values=values, needs_device=False))
+
+    def revise_dataset(
+        self, name: str, *, edits: dict[str, str] | None = None, exclude: list[int] | None = None
+    ) -> int:
+        """Queue a new version with rows mended (row number -> raw JSON) or excluded; returns the job."""
+        with self._writer.begin() as session:
+            parent = datasets.dataset(session, name)
+        values = {
+            "operation": "revise",
+            "name": parent.name,
+            "parent": parent.path,
+            "edits": {str(row): raw for row, raw in (edits or {}).items()},
+            "exclude": list(exclude or []),
+        }
+        return self._queue(NewJob(kind="prepare", title=parent.name, values=values, needs_device=False))
+
+    def rollback_dataset(self, name: str, version: int) -> None:
+        """Make an earlier version the current one."""
+        with self._writer.begin() as session:
+            datasets.dataset(session, name, version)
+            datasets.set_current(session, datasets.reserve(session, name), version)
+
+    # -- models --------------------------------------------------------------------------------------------------
+
+    def add_model(self, path_or_id: str, *, name: str | None = None) -> str:
+        """Register a model folder; returns its name.
+
+        Raises:
+            RefusedInput: the folder holds no model that the studio can use.
+        """
+        from studio.models.folder import read_model_folder
+
+        folder = Path(path_or_id).expanduser()
+        if not folder.exists():
+            raise RefusedInput("model.no_such_folder", folder=path_or_id)
+        folder = folder.resolve()
+        facts = read_model_folder(folder)
+        chosen = name or folder.name
+        _check_name(chosen)
+        source = "starter" if folder == self.workspace.starter_model else "local"
+        with self._writer.begin() as session:
+            models.add_model(session, name=chosen, source=source, path=str(folder), facts=facts.as_dict())
+        return chosen
+
+    def register_starter(self) -> None:
+        """Enter the starter model if set-up has laid it out and the registry does not know it."""
+        folder = self.workspace.starter_model
+        if not (folder / "manifest.json").exists():
+            return
+        with self._writer.begin() as session:
+            if any(known.path == str(folder) for known in models.list_models(session)):
+                return
+        self.add_model(str(folder), name="starter")
+
+    def inspect(self, model: str, dataset: str | None = None) -> int | None:
+        """Queue an inspect job for a model (and a data set under its tokenizer); None if its answer is known already.
+
+        Asked again while it runs, it returns the same job.
+        """
+        with self._writer.begin() as session:
+            base = models.model(session, model)
+            version = datasets.dataset(session, dataset) if dataset else None
+            content = version.content_hash if version else None
+            if models.inspection(session, base.content_hash, content) is not None:
+                return None
+            for job in jobs.list_jobs(session, kinds=("inspect",), states=LIVE | {"queued"}):
+                if job.model == base.name and job.dataset == (version.name if version else None):
+                    return job.id
+            return self._add(session, _inspect_job(base, version))
+
+    # -- training ------------------------------------------------------------------------------------------------
+
+    def train(self, spec: dict[str, Any], *, request_id: str | None = None) -> int:
+        """Check a spec, fill in what it leaves out, and queue the run; returns the job.
+
+        Args:
+            spec: names of the parameter tables, and model_name_or_path, dataset, run_name.
+            request_id: the same id asked twice gives the same job.
+
+        Raises:
+            SpecRefused: every fault of the spec at once.
+        """
+        from studio.advisor.complete import complete_spec
+
+        base, version = self._named(spec)
+        inventory = self._inspection(base, version)
+        completed = complete_spec(spec, base=base, dataset=version, inspection=inventory, machine=self._read_machine())
+        self._require_space(completed.disk_bytes)
+        title = str(spec.get("run_name") or f"{version.name} · {completed.values['tuning']}")
+        with self._writer.begin() as session:
+            job_id = self._add(
+                session,
+                NewJob(
+                    kind="train",
+                    method=completed.values["method"],
+                    tuning=completed.values["tuning"],
+                    title=title,
+                    values=completed.values,
+                    chosen=completed.chosen,
+                    needs_device=True,
+                    request_id=request_id,
+                    dataset_version_id=version.version_id,
+                    model_id=base.id,
+                ),
+            )
+        self._wake()
+        return job_id
+
+    def _named(self, spec: dict[str, Any]) -> tuple[ModelSummary, DatasetSummary]:
+        """The model and data set that a spec names; both faults are reported together."""
+        faults: list[Fault] = []
+        found: dict[str, Any] = {}
+        with self._writer.begin() as session:
+            for field, look in (("model_name_or_path", models.model), ("dataset", datasets.dataset)):
+                if not spec.get(field):
+                    faults.append(Fault(field, "spec.missing"))
+                    continue
+                try:
+                    found[field] = look(session, str(spec[field]))
+                except UnknownName as error:
+                    faults.append(Fault(field, error.code, error.values))
+        if faults:
+            raise SpecRefused(faults)
+        return found["model_name_or_path"], found["dataset"]
+
+    def _inspection(self, base: ModelSummary, version: DatasetSummary, *, seconds: float = 300.0) -> dict[str, Any]:
+        """What an inspect job found out about this pair; asks and waits for it where nobody asked before."""
+        job_id = self.inspect(base.name, f"{version.name}@{version.version}")
+        deadline = time.monotonic() + seconds
+        while job_id is not None and time.monotonic() < deadline:
+            with self._writer.begin() as session:
+                job = jobs.job(session, job_id)
+            if job.state in ENDED:
+                if job.state != "succeeded":
+                    raise Failure(job.reason or "job.unexpected", **job.reason_values)
+                break
+            time.sleep(0.2)
+        with self._writer.begin() as session:
+            figures = models.inspection(session, base.content_hash, version.content_hash)
+        if figures is None:
+            raise Failure("model.inspection_slow", model=base.name, seconds=int(seconds))
+        return figures
+
+    # -- jobs ----------------------------------------------------------------------------------------------------
+
+    def stop(self, job_id: int, *, now: bool = False) -> None:
+        """Save and stop, or stop at once; a waiting job is cancelled, a paused one stopped."""
+        with self._writer.begin() as session:
+            job = jobs.require(session, job_id)
+            if job.state == "queued":
+                jobs.move(session, job_id, "cancelled", reason="job.cancelled")
+            elif job.state == "paused":
+                jobs.move(session, job_id, "stopped", reason="job.stopped")
+            else:
+                jobs.wish(session, job_id, "stop_now" if now else "stop")
+        self._wake()
+
+    def save_now(self, job_id: int) -> None:
+        """Have a run write a checkpoint at its next step and go on."""
+        self._wish(job_id, "save")
+
+    def pause(self, job_id: int) -> None:
+        """Save, end the process and free the device until the run is resumed."""
+        self._wish(job_id, "pause")
+
+    def resume(self, job_id: int) -> None:
+        """Go on from the newest checkpoint, first in the queue. Asked twice, it changes nothing.
+
+        Raises:
+            Conflict: the job cannot be resumed (it succeeded, or never started).
+        """
+        with self._writer.begin() as session:
+            job = jobs.require(session, job_id)
+            if job.kind != "train" or job.state in ("succeeded", "cancelled"):
+                raise Conflict("job.not_resumable", job=job_id)
+            supervisor.resume(session, job_id)
+        self._wake()
+
+    def move(self, job_id: int, position: int) -> None:
+        """Move a waiting job to a place in the queue; 1 is next."""
+        with self._writer.begin() as session:
+            jobs.set_position(session, job_id, position)
+        self._wake()
+
+    def remove(self, job_id: int) -> None:
+        """Forget an ended job and delete its folder, checkpoints included.
+
+        Raises:
+            Conflict: it waits, runs, or is paused.
+        """
+        with self._writer.begin() as session:
+            job = jobs.require(session, job_id)
+            if job.state not in ENDED:
+                raise Conflict("job.still_there", job=job_id)
+            session.delete(job)
+            jobs.next_change(session)
+        shutil.rmtree(self.workspace.job(job_id), ignore_errors=True)
+
+    # -- asking models -------------------------------------------------------------------------------------------
+
+    def compare(self, columns: list[dict[str, Any]], prompts: list[str], settings: dict[str, Any] | None = None) -> int:
+        """Ask several models the same prompts with the same settings; returns the comparison.
+
+        Args:
+            columns: {"model": name} for an untouched model, {"checkpoint": id} for a trained one.
+            prompts: one question a row.
+            settings: any of `SETTINGS`.
+        """
+        asked = [prompt for prompt in prompts if prompt.strip()]
+        if not asked:
+            raise RefusedInput("comparison.no_prompts")
+        if not 1 <= len(columns) <= MAX_COLUMNS:
+            raise RefusedInput("comparison.columns", most=MAX_COLUMNS)
+        if len(asked) > MAX_PROMPTS:
+            raise RefusedInput("comparison.too_many_prompts", most=MAX_PROMPTS)
+        chosen = _settings(settings)
+        with self._writer.begin() as session:
+            named = [_column(session, column) for column in columns]
+            made = comparisons.add_comparison(session, kind="compare", columns=named, settings=chosen)
+            for row, prompt in enumerate(asked):
+                for place in range(len(named)):
+                    comparisons.ask(session, made, column=place, prompt=row, messages=_messages(chosen, [], prompt))
+        return made
+
+    def chat(
+        self,
+        text: str,
+        *,
+        column: dict[str, Any] | None = None,
+        comparison: int | None = None,
+        settings: dict[str, Any] | None = None,
+    ) -> int:
+        """Say something to one model: opens a chat with `column`, or goes on with `comparison`; returns its number."""
+        if not text.strip():
+            raise RefusedInput("comparison.no_prompts")
+        with self._writer.begin() as session:
+            if comparison is None:
+                named = [_column(session, column or {})]
+                comparison = comparisons.add_comparison(
+                    session, kind="chat", columns=named, settings=_settings(settings)
+                )
+            so_far = comparisons.comparison(session, comparison)
+            if so_far.is_open:
+                raise Conflict("comparison.still_answering")
+            turns: list[dict[str, str]] = []
+            for answer in so_far.answers:
+                turns += [answer.messages[-1], {"role": "assistant", "content": answer.text}]
+            messages = _messages(so_far.settings, turns, text)
+            comparisons.ask(session, comparison, column=0, prompt=len(so_far.answers), messages=messages)
+        return comparison
+
+    def vote(self, answer_id: int, vote: str | None) -> None:
+        """Keep a person's judgement of an answer: `up`, `down`, or None to take it back."""
+        if vote not in ("up", "down", None):
+            raise RefusedInput("comparison.vote", vote=vote)
+        with self._writer.begin() as session:
+            answer = session.get(Answer, answer_id)
+            if answer is None:
+                raise UnknownName("comparison.unknown_answer", answer=answer_id)
+            answer.vote = vote
+            jobs.next_change(session)
+
+    # -- the studio itself ---------------------------------------------------------------------------------------
+
+    def keep_preference(self, key: str, value: dict[str, Any]) -> None:
+        with self._writer.begin() as session:
+            session.merge(Preference(key=key, value=value))
+            jobs.next_change(session)
+
+    def leave_if_idle(self) -> bool:
+        """Close the desk if nothing runs or waits; afterwards every new job is refused. Decided under the write lock."""
+        with self._writer.begin() as session:
+            if not jobs.live(session) and not jobs.queue(session):
+                self._leaving = True
+        return self._leaving
+
+    def _queue(self, new: NewJob) -> int:
+        with self._writer.begin() as session:
+            job_id = self._add(session, new)
+        self._wake()
+        return job_id
+
+    def _add(self, session: Any, new: NewJob) -> int:
+        if self._leaving:
+            raise Conflict("server.leaving")
+        return jobs.add_job(session, new)
+
+    def _wish(self, job_id: int, request: str) -> None:
+        with self._writer.begin() as session:
+            jobs.wish(session, job_id, request)
+        self._wake()
+
+    def _require_space(self, needed_bytes: int) -> None:
+        free = shutil.disk_usage(self.workspace.root).free
+        if free < needed_bytes + LOW_DISK_BYTES:
+            raise RefusedInput(
+                "disk.low",
+                folder=str(self.workspace.root),
+                free=f"{free / 2**30:.1f}",
+                needed=f"{(needed_bytes + LOW_DISK_BYTES) / 2**30:.1f}",
+            )
+
+    def _read_machine(self) -> Any:
+        from studio.hardware import read_machine
+
+        return self._machine or read_machine()
+
+
+def _inspect_job(base: ModelSummary, version: DatasetSummary | None) -> NewJob:
+    return NewJob(
+        kind="inspect",
+        title=base.name,
+        values={},
+        needs_device=False,
+        model_id=base.id,
+        dataset_version_id=version.version_id if version else None,
+    )
+
+
+def _check_name(name: str) -> None:
+    if not _NAME.fullmatch(name or ""):
+        raise RefusedInput("name.unusable", name=name)
+
+
+def _settings(chosen: dict[str, Any] | None) -> dict[str, Any]:
+    """The generation settings, complete and within bounds."""
+    unknown = set(chosen or {}) - set(SETTINGS)
+    if unknown:
+        raise RefusedInput("comparison.unknown_setting", name=", ".join(sorted(unknown)), known=", ".join(SETTINGS))
+    settings = SETTINGS | {key: value for key, value in (chosen or {}).items() if value is not None}
+    bounds = {"temperature": (0, 2), "top_p": (0.01, 1), "max_new_tokens": (1, 4096), "seed": (0, 2**31 - 1)}
+    for name, (low, high) in bounds.items():
+        value = settings[name]
+        if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+            raise RefusedInput("comparison.setting", name=name, value=value, low=low, high=high)
+    return settings | {name: int(settings[name]) for name in ("max_new_tokens", "seed")}
+
+
+def _column(session: Any, column: dict[str, Any]) -> dict[str, Any]:
+    """A column with its names settled, so that it reads the same after the run is renamed or gone."""
+    if column.get("checkpoint") is not None:
+        chosen = checkpoints.checkpoint(session, int(column["checkpoint"]))
+        title = f"{chosen.run} · {chosen.step}"
+        return {"model": chosen.model, "checkpoint": chosen.id, "title": title}
+    base = models.model(session, str(column.get("model", "")))
+    return {"model": base.name, "checkpoint": None, "title": base.name}
+
+
+def _messages(settings: dict[str, Any], turns: list[dict[str, str]], text: str) -> list[dict[str, str]]:
+    system = [{"role": "system", "content": settings["system"]}] if settings.get("system") else []
+    return [*system, *turns, {"role": "user", "content": text}]
