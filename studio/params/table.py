@@ -1,0 +1,279 @@
+"""The parameter table: every value that a training method takes, read from the YAML files beside this module.
+
+The form, the command line, the spec, its validation and the arguments handed to trl all come from here. Names are
+spelled as trl, peft and transformers spell them. This module knows nothing of trl; `trl_names` maps values to it.
+"""
+
+import difflib
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import yaml
+
+from studio.errors import Fault, SpecRefused
+
+_FOLDER = Path(__file__).parent
+_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+METHODS = ("sft",)
+"""Each has its `<method>.yaml` here."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    value: str
+    labels: Mapping[str, str]
+
+    def label(self, language: str) -> str:
+        return self.labels[language]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parameter:
+    """One row of a method's table."""
+
+    name: str
+    type: str
+    """int, float, bool, choice, text, or names (a list of words)."""
+    default: Any = None
+    """Used when neither the person nor the advisor says otherwise."""
+    required: bool = False
+    """There is no default that could stand in for it."""
+    minimum: float | None = None
+    """Smallest legal value."""
+    above: float | None = None
+    """The value must be larger than this."""
+    maximum: float | None = None
+    """Largest legal value."""
+    choices: tuple[Choice, ...] = ()
+    unit: str | None = None
+    """epochs, steps, rows, tokens or share (of one)."""
+    level: str
+    """basic or advanced."""
+    group: str
+    """A key of groups.yaml."""
+    target: str
+    """Who takes it under this name: trl (the method's config), peft, model (from_pretrained), or studio."""
+    applies: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """{other parameter: the values of it under which this one has an effect}; empty means always."""
+    labels: Mapping[str, str]
+    helps: Mapping[str, str]
+    source: str
+    """Where the advice on it comes from."""
+
+    def label(self, language: str) -> str:
+        return self.labels[language]
+
+    def help(self, language: str) -> str:
+        return self.helps[language]
+
+    def applies_to(self, values: Mapping[str, Any]) -> bool:
+        return all(values.get(name) in allowed for name, allowed in self.applies.items())
+
+
+@cache
+def parameters(method: str) -> tuple[Parameter, ...]:
+    """The method's table, in the form's order.
+
+    Raises:
+        SpecRefused: no such method.
+    """
+    if method not in METHODS:
+        raise SpecRefused([_not_a_choice("method", method, METHODS)])
+    table = _read(f"{method}.yaml")
+    rows = [row for name in table["include"] for row in _read(f"{name}.yaml")] + table["parameters"]
+    order = list(groups())
+    return tuple(sorted((_parameter(row) for row in rows), key=lambda parameter: order.index(parameter.group)))
+
+
+@cache
+def groups() -> Mapping[str, Mapping[str, str]]:
+    """{group: {language: title}}, in the form's order."""
+    return MappingProxyType(_read("groups.yaml"))
+
+
+def check(values: Mapping[str, Any]) -> dict[str, Any]:
+    """`values` typed and completed with the table's defaults; values that have no effect are left out.
+
+    {"model_name_or_path": "starter", "dataset": "d", "seed": "7"} -> {..., "seed": 7, "tuning": "lora", ...}
+
+    Raises:
+        SpecRefused: with every fault: unknown names, wrong types, values out of bounds, values that clash.
+    """
+    given = {name: value for name, value in values.items() if value is not None}
+    table = {parameter.name: parameter for parameter in parameters(str(given.get("method", "sft")))}
+    faults = [_unknown(name, table) for name in given if name not in table]
+    typed: dict[str, Any] = {}
+    for parameter in table.values():
+        fault = _take(parameter, given, typed)
+        if fault:
+            faults.append(fault)
+    faults += _without_effect(table, given, typed) + _clashes(typed)
+    if faults:
+        raise SpecRefused(faults)
+    return {name: value for name, value in typed.items() if table[name].applies_to(typed)}
+
+
+def effective_batch_size(values: Mapping[str, Any]) -> int:
+    """Rows that count in one update on one device."""
+    return values["per_device_train_batch_size"] * values["gradient_accumulation_steps"]
+
+
+def convert(parameter: Parameter, value: Any) -> Any:
+    """`value` in the parameter's type.
+
+    Raises:
+        ValueError: it cannot be read as that type.
+    """
+    return _CONVERTERS[parameter.type](value)
+
+
+def find_fault(parameter: Parameter, value: Any) -> Fault | None:
+    """What is wrong with one value on its own, or None. A form asks this field by field."""
+    try:
+        typed = convert(parameter, value)
+    except ValueError:
+        return Fault(parameter.name, f"spec.not_{parameter.type}", {"value": value})
+    if parameter.choices and typed not in [choice.value for choice in parameter.choices]:
+        return _not_a_choice(parameter.name, typed, [choice.value for choice in parameter.choices])
+    if parameter.required and not typed:
+        return Fault(parameter.name, "spec.missing")
+    return _out_of_bounds(parameter, typed)
+
+
+def _take(parameter: Parameter, given: Mapping[str, Any], typed: dict[str, Any]) -> Fault | None:
+    if parameter.name not in given:
+        typed[parameter.name] = parameter.default
+        return Fault(parameter.name, "spec.missing") if parameter.required else None
+    fault = find_fault(parameter, given[parameter.name])
+    typed[parameter.name] = parameter.default if fault else convert(parameter, given[parameter.name])
+    return fault
+
+
+def _out_of_bounds(parameter: Parameter, value: Any) -> Fault | None:
+    if parameter.type not in ("int", "float"):
+        return None
+    if parameter.minimum is not None and value < parameter.minimum:
+        return Fault(parameter.name, "spec.too_small", {"value": value, "limit": parameter.minimum})
+    if parameter.above is not None and value <= parameter.above:
+        return Fault(parameter.name, "spec.not_above", {"value": value, "limit": parameter.above})
+    if parameter.maximum is not None and value > parameter.maximum:
+        return Fault(parameter.name, "spec.too_large", {"value": value, "limit": parameter.maximum})
+    return None
+
+
+def _unknown(name: str, table: Mapping[str, Parameter]) -> Fault:
+    near = difflib.get_close_matches(str(name), table, n=1, cutoff=0.6)
+    if near:
+        return Fault(str(name), "spec.unknown_near", {"near": near[0]})
+    return Fault(str(name), "spec.unknown")
+
+
+def _not_a_choice(name: str, value: Any, choices: Any) -> Fault:
+    return Fault(name, "spec.not_choice", {"value": value, "choices": ", ".join(choices)})
+
+
+def _without_effect(table: Mapping[str, Parameter], given: Mapping[str, Any], typed: Mapping[str, Any]) -> list[Fault]:
+    """Given values that would be ignored: silence would let a person believe that they count."""
+    faults = []
+    for name in given:
+        if name in table and not table[name].applies_to(typed):
+            other, allowed = next((o, a) for o, a in table[name].applies.items() if typed.get(o) not in a)
+            values = {"other": other, "value": typed.get(other), "allowed": ", ".join(allowed)}
+            faults.append(Fault(name, "spec.no_effect", values))
+    return faults
+
+
+def _clashes(values: Mapping[str, Any]) -> list[Fault]:
+    """Pairs of values that cannot both hold; each fault sits on the field that is best changed."""
+    faults = []
+    if values["packing"] and values["attn_implementation"] != "flash_attention_2":
+        # trl flattens packed rows into one sequence; the other kernels would let rows see each other.
+        faults.append(Fault("packing", "spec.packing_needs_flash", {"value": values["attn_implementation"]}))
+    if values["tuning"] == "full" and values["dtype"] == "float16":
+        faults.append(Fault("dtype", "spec.full_in_float16"))
+    if values["dtype"] == "bfloat16" and values["mixed_precision"] == "fp16":
+        faults.append(Fault("mixed_precision", "spec.precision_clash"))
+    if values["attn_implementation"] == "flash_attention_2" and _computes_in_float32(values):
+        faults.append(Fault("attn_implementation", "spec.flash_in_float32"))
+    return faults
+
+
+def _computes_in_float32(values: Mapping[str, Any]) -> bool:
+    return values["dtype"] == "float32" and values["mixed_precision"] == "no"
+
+
+def _to_int(value: Any) -> int:
+    if isinstance(value, bool):
+        raise ValueError(value)
+    number = _to_float(value)
+    if number != int(number):
+        raise ValueError(value)
+    return int(number)
+
+
+def _to_float(value: Any) -> float:
+    """Numbers, and text that is one: YAML 1.1 reads `2e-5` as text."""
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        raise ValueError(value)
+    number = float(value)
+    if not math.isfinite(number):
+        raise ValueError(value)
+    return number
+
+
+def _to_bool(value: Any) -> bool:
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, str) and value.lower() in ("true", "false"):
+        return value.lower() == "true"
+    raise ValueError(value)
+
+
+def _to_text(value: Any) -> str:
+    if value is False:  # YAML 1.1 reads `no` as false; `mixed_precision: no` means the word
+        return "no"
+    if isinstance(value, bool) or not isinstance(value, (str, int, float)):
+        raise ValueError(value)
+    return str(value).strip()
+
+
+def _to_names(value: Any) -> list[str]:
+    words = value.split(",") if isinstance(value, str) else value
+    if not isinstance(words, (list, tuple)) or not all(isinstance(word, str) for word in words):
+        raise ValueError(value)
+    names = [word.strip() for word in words if word.strip()]
+    if not names:
+        raise ValueError(value)
+    return names
+
+
+_CONVERTERS = MappingProxyType(
+    {
+        "int": _to_int,
+        "float": _to_float,
+        "bool": _to_bool,
+        "choice": _to_text,
+        "text": _to_text,
+        "names": _to_names,
+    }
+)
+
+
+def _parameter(row: Mapping[str, Any]) -> Parameter:
+    plain = {key: value for key, value in row.items() if key not in ("label", "help", "choices", "applies")}
+    return Parameter(
+        **plain,
+        labels=MappingProxyType(row["label"]),
+        helps=MappingProxyType(row["help"]),
+        choices=tuple(Choice(value, MappingProxyType(labels)) for value, labels in row.get("choices", {}).items()),
+        applies=MappingProxyType({name: tuple(allowed) for name, allowed in row.get("applies", {}).items()}),
+    )
+
+
+def _read(name: str) -> Any:
+    return yaml.load((_FOLDER / name).read_text("utf-8"), _Loader)

@@ -1,0 +1,68 @@
+"""Checked values of a parameter table as keyword arguments of trl's, peft's and transformers' own classes.
+
+A parameter with target `trl` or `model` passes under its own name; what is translated stands in a function each.
+Nothing here imports those libraries (dtypes are their names); `tests/trainers/test_trl_names.py` compares the result
+with the real classes.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from studio.params.table import parameters
+
+
+def sft_arguments(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Keyword arguments for `trl.SFTConfig`; output_dir, report_to and the device are the trainer's to add."""
+    return {
+        **_same_names(values, "trl"),
+        # transformers 5 has no warmup_ratio: warmup_steps below 1 is a share of all steps.
+        "warmup_steps": values["warmup_ratio"],
+        # transformers 5.23 renames gradient_checkpointing and warns at the old name.
+        "activation_checkpointing": values["gradient_checkpointing"],
+        # Both explicit: trl turns bf16 on where it is left out, on a CPU too.
+        "bf16": values["mixed_precision"] == "bf16",
+        "fp16": values["mixed_precision"] == "fp16",
+        **_evaluation_arguments(values),
+        "save_strategy": "steps",
+        # Which checkpoints stay and which is best is the studio's business (docs/design.md, section 2).
+        "save_total_limit": None,
+        "load_best_model_at_end": False,
+    }
+
+
+def lora_arguments(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Keyword arguments for `peft.LoraConfig`."""
+    names = values["lora_target_modules"]
+    return {
+        "r": values["lora_r"],
+        "lora_alpha": values["lora_alpha"],
+        "lora_dropout": values["lora_dropout"],
+        "target_modules": "all-linear" if names == ["all-linear"] else list(names),
+        "bias": "none",
+        "task_type": "CAUSAL_LM",
+    }
+
+
+def quantization_arguments(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Keyword arguments for `transformers.BitsAndBytesConfig`: NF4 with double quantisation, as in the QLoRA paper."""
+    return {
+        "load_in_4bit": True,
+        "bnb_4bit_quant_type": "nf4",
+        "bnb_4bit_use_double_quant": True,
+        "bnb_4bit_compute_dtype": values["dtype"],
+    }
+
+
+def model_arguments(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Keyword arguments for `from_pretrained`; dtype is always explicit."""
+    return _same_names(values, "model")
+
+
+def _same_names(values: Mapping[str, Any], target: str) -> dict[str, Any]:
+    return {p.name: values[p.name] for p in parameters(values["method"]) if p.target == target and p.name in values}
+
+
+def _evaluation_arguments(values: Mapping[str, Any]) -> dict[str, Any]:
+    if values["validation_split"] == 0:
+        return {"eval_strategy": "no"}
+    return {"eval_strategy": "steps", "eval_steps": values["eval_steps"]}

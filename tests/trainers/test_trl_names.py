@@ -1,0 +1,73 @@
+"""The arguments made from the parameter table are accepted by the pinned trl, peft and transformers."""
+
+import dataclasses
+
+import pytest
+
+from studio.params.table import check, parameters
+from studio.params.trl_names import lora_arguments, model_arguments, quantization_arguments, sft_arguments
+
+LEAST = {"model_name_or_path": "starter", "dataset": "support"}
+
+
+def test_sft_config_takes_every_argument(tmp_path):
+    from trl import SFTConfig
+
+    values = check({**LEAST, "warmup_ratio": 0.1, "max_steps": 20, "eval_steps": 5, "save_steps": 10})
+    config = SFTConfig(output_dir=str(tmp_path), report_to="none", use_cpu=True, **sft_arguments(values))
+    assert config.get_warmup_steps(20) == 2
+    assert (config.bf16, config.fp16) == (False, False)
+    assert config.activation_checkpointing is config.gradient_checkpointing is True
+    assert (config.eval_strategy, config.eval_steps, config.save_steps) == ("steps", 5, 10)
+    for parameter in parameters("sft"):
+        if parameter.target == "trl":
+            assert getattr(config, parameter.name) == values[parameter.name], parameter.name
+
+
+def test_without_held_out_rows_nothing_is_evaluated(tmp_path):
+    from trl import SFTConfig
+
+    arguments = sft_arguments(check({**LEAST, "validation_split": 0}))
+    assert SFTConfig(output_dir=str(tmp_path), report_to="none", use_cpu=True, **arguments).eval_strategy == "no"
+
+
+def test_choices_are_known_to_transformers():
+    from transformers.trainer_utils import SchedulerType
+    from transformers.training_args import OptimizerNames
+
+    table = {parameter.name: parameter for parameter in parameters("sft")}
+    for name, known in (("lr_scheduler_type", SchedulerType), ("optim", OptimizerNames)):
+        assert {choice.value for choice in table[name].choices} <= {member.value for member in known}
+
+
+def test_lora_config_takes_every_argument():
+    from peft import LoraConfig
+
+    config = LoraConfig(**lora_arguments(check({**LEAST, "lora_r": 4, "lora_target_modules": "q_proj,v_proj"})))
+    assert (config.r, config.lora_alpha, config.lora_dropout) == (4, 16, 0.05)
+    assert set(config.target_modules) == {"q_proj", "v_proj"}
+    assert LoraConfig(**lora_arguments(check(LEAST))).target_modules == "all-linear"
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_bits_and_bytes_config_takes_every_argument(dtype):
+    import torch
+    from transformers import BitsAndBytesConfig
+
+    config = BitsAndBytesConfig(**quantization_arguments(check({**LEAST, "tuning": "qlora", "dtype": dtype})))
+    assert config.load_in_4bit and config.bnb_4bit_quant_type == "nf4" and config.bnb_4bit_use_double_quant
+    assert config.bnb_4bit_compute_dtype == getattr(torch, dtype)
+
+
+def test_every_peft_row_is_a_field_or_translated():
+    from peft import LoraConfig
+
+    fields = {field.name for field in dataclasses.fields(LoraConfig)}
+    given = set(lora_arguments(check(LEAST)))
+    assert given <= fields
+    rows = [parameter.name for parameter in parameters("sft") if parameter.target == "peft"]
+    assert all(name in given or name.removeprefix("lora_") in given for name in rows)
+
+
+def test_model_arguments_name_the_dtype():
+    assert model_arguments(check(LEAST)) == {"dtype": "float32", "attn_implementation": "sdpa"}
