@@ -340,7 +340,7 @@ class Desk:
             jobs.next_change(session)
 
     def leave_if_idle(self) -> bool:
-        """Close the desk if nothing runs or waits; afterwards every new job is refused. Decided under the write lock."""
+        """Close the desk if nothing runs or waits, decided under the write lock; every later job is refused."""
         with self._writer.begin() as session:
             if not jobs.live(session) and not jobs.queue(session):
                 self._leaving = True

@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 from sqlalchemy import Engine, create_engine, event, update
 from sqlalchemy.orm import Session
-from sqlalchemy.pool import StaticPool
+from sqlalchemy.pool import QueuePool, StaticPool
 
 from studio.db.tables import Clock
 
@@ -56,7 +56,7 @@ class Reader:
             connection.execute(f"PRAGMA busy_timeout={_BUSY_TIMEOUT_MS}")
             return connection
 
-        self._engine = create_engine("sqlite://", creator=connect, pool_size=4, max_overflow=32)
+        self._engine = create_engine("sqlite://", creator=connect, poolclass=QueuePool, pool_size=4, max_overflow=32)
         event.listen(self._engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN"))
 
     @contextmanager

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
@@ -53,12 +54,14 @@ class Supervisor:
         writer: Writer,
         *,
         devices: tuple[str, ...] = ("cpu",),
+        command: Callable[[str, Path], list[str]] = processes.trainer_command,
         now: Callable[[], float] = time.monotonic,
         interval_seconds: float = 0.3,
     ) -> None:
         self._workspace = workspace
         self._writer = writer
         self._devices = devices
+        self._command = command
         self._now = now
         self._interval_seconds = interval_seconds
         self._watches: dict[tuple[int, int], _Watch] = {}
@@ -115,10 +118,12 @@ class Supervisor:
         watch = self._watches.setdefault((job_id, attempt.number), _Watch(self._now()))
         if ingest(session, attempt, folder):
             watch.last_sign = self._now()
-            self._wake.set()
+            self._wake.set()  # there may be more, and an end is settled only when all is read
         elif not is_alive:
             self._settle(session, job, attempt, read_result(folder))
-        elif read_result(folder) is not None:
+        if not is_alive:
+            return
+        if read_result(folder) is not None:
             self._hurry_out(process, folder, watch)
         elif job.wish:
             self._deliver(job, process, folder, watch)
@@ -132,7 +137,7 @@ class Supervisor:
             attempt.pid, attempt.process_started_at = found.pid, found.started_at
         return Process(attempt.pid, attempt.process_started_at or 0.0)
 
-    def _deliver(self, job: Job, process: Process, folder, watch: _Watch) -> None:
+    def _deliver(self, job: Job, process: Process, folder: Path, watch: _Watch) -> None:
         """Hand a wish to the job, and end a job that neither obeys nor shows a sign of life."""
         told = read_control(folder)
         if told is None or told.number < job.wish_number:
@@ -148,7 +153,7 @@ class Supervisor:
         elif watch.terminated is not None and self._now() - watch.terminated > LINGER_SECONDS / 2:
             processes.end_group(process, str(folder), force=True)
 
-    def _hurry_out(self, process: Process, folder, watch: _Watch) -> None:
+    def _hurry_out(self, process: Process, folder: Path, watch: _Watch) -> None:
         watch.result_seen = watch.result_seen or self._now()
         if self._now() - watch.result_seen > LINGER_SECONDS:
             processes.end_group(process, str(folder), force=True)
@@ -261,7 +266,7 @@ class Supervisor:
         folder = self._workspace.attempt(spec.job_id, spec.attempt)
         module = spec.values["method"] if spec.kind == "train" else spec.kind
         return processes.start(
-            processes.trainer_command(module, folder),
+            self._command(module, folder),
             folder=PROJECT_ROOT,
             log=folder / LOG,
             environment=_environment(self._workspace, spec),

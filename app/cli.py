@@ -1,0 +1,466 @@
+"""`luthier`: the studio without a browser.
+
+Commands that only look open the registry read-only; commands that change something talk to the server, which is
+started if none runs (`app.client`). Exit code 0 is success (a check that finds problems is one), 2 a refused input with
+a sentence on stderr, 1 a failure. With `--json` stdout holds one JSON document and nothing else.
+"""
+
+import json
+import sys
+from collections.abc import Callable
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from app import client, show
+from studio.db.engine import Reader
+from studio.errors import RefusedInput, StudioError, UnknownName
+from studio.paths import Workspace, workspace
+
+app = typer.Typer(no_args_is_help=False, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+data_app = typer.Typer(help="Import, check and look after data sets.", no_args_is_help=True)
+models_app = typer.Typer(help="Models to train.", no_args_is_help=True)
+jobs_app = typer.Typer(help="What runs, waits and ran.", invoke_without_command=True)
+checkpoints_app = typer.Typer(help="What runs have saved.", no_args_is_help=True)
+for name, group in (("data", data_app), ("models", models_app), ("jobs", jobs_app), ("checkpoints", checkpoints_app)):
+    app.add_typer(group, name=name)
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+Wait = Annotated[bool, typer.Option("--wait", help="Follow it to its end.")]
+
+
+def main() -> None:
+    """The program's outer edge: every StudioError becomes a sentence and an exit code."""
+    try:
+        app()
+    except StudioError as error:
+        sys.stderr.write(error.message() + "\n")
+        raise SystemExit(2 if isinstance(error, RefusedInput) else 1) from None
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
+
+
+# -- the studio ------------------------------------------------------------------------------------------------------
+
+
+@app.callback(invoke_without_command=True)
+def without_command(context: typer.Context) -> None:
+    """A no-code studio for fine-tuning language models. Without a command, opens it."""
+    if context.invoked_subcommand is None:
+        ui()
+
+
+@app.command()
+def ui(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port; the next free one if it is taken.")] = 7860,
+    no_browser: Annotated[bool, typer.Option("--no-browser", help="Do not open a browser.")] = False,
+    exit_when_idle: Annotated[bool, typer.Option("--exit-when-idle", help="Leave when nothing runs or waits.")] = False,
+) -> None:
+    """Open the studio, or the browser at the one that runs."""
+    place = workspace()
+    url = client.running_url(place)
+    if url is not None and not no_browser:
+        import webbrowser
+
+        show.note("cli.runs_already", url=url)
+        webbrowser.open(url)
+        return
+    from app.main import serve
+
+    serve(place, host=host, port=port, open_browser=not no_browser, exit_when_idle=exit_when_idle)
+
+
+@app.command()
+def doctor(as_json: AsJson = False) -> None:
+    """Tell what works on this machine, what does not, and what to do."""
+    from studio.hardware import doctor as examine
+
+    show.facts(examine(workspace()), as_json=as_json)
+
+
+# -- data ------------------------------------------------------------------------------------------------------------
+
+
+@data_app.command("list")
+def data_list(as_json: AsJson = False) -> None:
+    """List the data sets."""
+    from studio.db import datasets
+
+    with _registry() as session:
+        show.datasets(datasets.list_datasets(session), as_json=as_json)
+
+
+@data_app.command("import")
+def data_import(
+    file: Path,
+    name: Annotated[str, typer.Option(help="Name of the data set; a known one gets a new version.")] = "",
+    shape: Annotated[str | None, typer.Option("--format", help="Shape of the rows, if it is not recognised.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Import a file of rows and report those that cannot be used."""
+    place = workspace()
+    name = name or file.stem
+    source = str(file.expanduser().resolve())
+    job = _followed(place, client.call(place, "import_dataset", source=source, name=name, shape=shape))
+    _raise_if_failed(job)
+    data_check(name, as_json=as_json)
+
+
+@data_app.command("check")
+def data_check(name: str, as_json: AsJson = False) -> None:
+    """Show a data set (or look at a file) and every row that cannot be used."""
+    from studio.db import datasets
+    from studio.workshop.versions import read_problems
+
+    try:
+        with _registry() as session:
+            version = datasets.dataset(session, name)
+    except UnknownName:
+        if Path(name).is_file():
+            return _check_file(Path(name), as_json=as_json)
+        raise
+    show.dataset(version, read_problems(Path(version.path), start=0, count=10_000), as_json=as_json)
+
+
+@data_app.command("versions")
+def data_versions(name: str, as_json: AsJson = False) -> None:
+    """List the versions of a data set."""
+    from studio.db import datasets
+
+    with _registry() as session:
+        found = datasets.versions(session, name) or [datasets.dataset(session, name)]
+    show.datasets(found, as_json=as_json)
+
+
+@data_app.command("rollback")
+def data_rollback(name: str, version: int, as_json: AsJson = False) -> None:
+    """Go back to an earlier version of a data set."""
+    client.call(workspace(), "rollback_dataset", name=name, version=version)
+    data_versions(name, as_json=as_json)
+
+
+@data_app.command("fix")
+def data_fix(
+    name: str,
+    exclude: Annotated[list[int] | None, typer.Option(help="Row to leave out; may be given again.")] = None,
+    edits: Annotated[Path | None, typer.Option(help="JSON file: row number -> the row as it should be.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Mend or exclude rows; makes a new version."""
+    place = workspace()
+    mended = {row: json.dumps(value, ensure_ascii=False) for row, value in _read_json(edits).items()} if edits else {}
+    job = _followed(place, client.call(place, "revise_dataset", name=name, edits=mended, exclude=exclude or []))
+    _raise_if_failed(job)
+    data_check(name, as_json=as_json)
+
+
+@data_app.command("export")
+def data_export(name: str, out: Path, as_json: AsJson = False) -> None:
+    """Write a data set's usable rows as JSONL."""
+    from studio.db import datasets
+    from studio.workshop.export import export_jsonl
+
+    with _registry() as session:
+        version = datasets.dataset(session, name)
+    rows = export_jsonl(Path(version.path), out)
+    show.document({"file": str(out), "rows": rows}, as_json=as_json, line="cli.exported")
+
+
+def _check_file(file: Path, *, as_json: bool) -> None:
+    from studio.workshop.detect import preview
+
+    show.preview(preview(file, original_name=file.name), file, as_json=as_json)
+
+
+# -- models ----------------------------------------------------------------------------------------------------------
+
+
+@models_app.command("list")
+def models_list(as_json: AsJson = False) -> None:
+    """List the models."""
+    from studio.db import models
+
+    with _registry() as session:
+        show.models(models.list_models(session), as_json=as_json)
+
+
+@models_app.command("add")
+def models_add(
+    path_or_id: str,
+    name: Annotated[str | None, typer.Option(help="Name in the studio.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Register the folder of a model."""
+    place = workspace()
+    folder = Path(path_or_id).expanduser()
+    given = str(folder.resolve()) if folder.exists() else path_or_id
+    added = client.call(place, "add_model", path_or_id=given, name=name)
+    models_show(added, as_json=as_json)
+
+
+@models_app.command("inspect")
+def models_inspect(
+    name: str,
+    dataset: Annotated[str | None, typer.Option(help="Also measure this data set under its tokenizer.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what a model is made of, and how long a data set's rows are for it."""
+    from studio.db import datasets, models
+
+    place = workspace()
+    job = client.call(place, "inspect", model=name, dataset=dataset)
+    if job is not None:
+        _raise_if_failed(_followed(place, job))
+    with _registry() as session:
+        base = models.model(session, name)
+        content = datasets.dataset(session, dataset).content_hash if dataset else None
+        figures = models.inspection(session, base.content_hash, content)
+    show.document({"model": base.name} | (figures or {}), as_json=as_json)
+
+
+@models_app.command("show")
+def models_show(name: str, as_json: AsJson = False) -> None:
+    """Show one model."""
+    from studio.db import models
+
+    with _registry() as session:
+        show.document(asdict(models.model(session, name)), as_json=as_json)
+
+
+# -- training and jobs -----------------------------------------------------------------------------------------------
+
+
+@app.command()
+def train(spec: Path, wait: Wait = False, as_json: AsJson = False) -> None:
+    """Queue a run. SPEC is YAML and needs only model_name_or_path and dataset; the rest is filled in."""
+    place = workspace()
+    job_id = client.call(place, "train", spec=_read_spec(spec))
+    _show_job(place, job_id, wait=wait, as_json=as_json)
+
+
+@jobs_app.callback()
+def jobs_without_command(context: typer.Context, as_json: AsJson = False) -> None:
+    """What runs, waits and ran."""
+    if context.invoked_subcommand is None:
+        jobs_list(as_json=as_json)
+
+
+@jobs_app.command("list")
+def jobs_list(
+    limit: Annotated[int, typer.Option(help="How many, newest first.")] = 30,
+    everything: Annotated[bool, typer.Option("--all", help="Imports, inspections and serving too.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """List the runs."""
+    from studio.db import jobs
+
+    with _registry() as session:
+        found = jobs.list_jobs(session, kinds=None if everything else ("train",), limit=limit)
+    show.jobs(found, workspace(), as_json=as_json)
+
+
+@jobs_app.command("show")
+def jobs_show(job: int, as_json: AsJson = False) -> None:
+    """Show one job."""
+    _show_job(workspace(), job, wait=False, as_json=as_json)
+
+
+@jobs_app.command("stop")
+def jobs_stop(
+    job: int,
+    now: Annotated[bool, typer.Option("--now", help="Do not save first.")] = False,
+    wait: Wait = False,
+    as_json: AsJson = False,
+) -> None:
+    """Save and stop a run, or cancel one that waits."""
+    _do_and_show("stop", job, wait=wait, as_json=as_json, now=now)
+
+
+@jobs_app.command("pause")
+def jobs_pause(job: int, wait: Wait = False, as_json: AsJson = False) -> None:
+    """Save a run and free the device until it is resumed."""
+    _do_and_show("pause", job, wait=wait, as_json=as_json)
+
+
+@jobs_app.command("resume")
+def jobs_resume(job: int, wait: Wait = False, as_json: AsJson = False) -> None:
+    """Go on from the newest checkpoint."""
+    _do_and_show("resume", job, wait=wait, as_json=as_json)
+
+
+@jobs_app.command("move")
+def jobs_move(job: int, position: int, as_json: AsJson = False) -> None:
+    """Move a waiting job to a place in the queue; 1 is next."""
+    _do_and_show("move", job, wait=False, as_json=as_json, position=position)
+
+
+@jobs_app.command("log")
+def jobs_log(job: int, lines: Annotated[int, typer.Option(help="How many, from the end.")] = 60) -> None:
+    """Print the end of a job's log."""
+    from studio.db import jobs
+    from studio.jobs.logs import tail
+
+    with _registry() as session:
+        found = jobs.job(session, job)
+    sys.stdout.write("\n".join(tail(workspace().attempt(job, found.attempt), lines)) + "\n")
+
+
+@jobs_app.command("rm")
+def jobs_rm(job: int, as_json: AsJson = False) -> None:
+    """Delete an ended job with its folder and checkpoints."""
+    client.call(workspace(), "remove", job_id=job)
+    show.document({"id": job, "removed": True}, as_json=as_json, line="cli.removed")
+
+
+# -- checkpoints -----------------------------------------------------------------------------------------------------
+
+
+@checkpoints_app.command("list")
+def checkpoints_list(
+    run: Annotated[int | None, typer.Option(help="Only those of this run.")] = None, as_json: AsJson = False
+) -> None:
+    """List every saved step."""
+    from studio.db import checkpoints
+
+    with _registry() as session:
+        show.checkpoints(checkpoints.list_checkpoints(session, run), as_json=as_json)
+
+
+@app.command()
+def compare(  # noqa: PLR0913 - each argument is one option of the command
+    columns: Annotated[list[str], typer.Argument(help="Checkpoint numbers, and model names for untouched models.")],
+    prompts: Annotated[Path, typer.Option(help="Text file, a question a line.")],
+    max_new_tokens: Annotated[int, typer.Option(help="Longest answer, in tokens.")] = 128,
+    temperature: Annotated[float, typer.Option(help="0 gives the likeliest answer.")] = 0.0,
+    seed: Annotated[int, typer.Option(help="Same seed, same answers.")] = 42,
+    system: Annotated[str, typer.Option(help="System prompt.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Ask several models the same questions and print the answers side by side."""
+    settings = {"max_new_tokens": max_new_tokens, "temperature": temperature, "seed": seed, "system": system}
+    asked = _read_lines(prompts)
+    made = client.call(
+        workspace(), "compare", columns=[_column(each) for each in columns], prompts=asked, settings=settings
+    )
+    show.comparison(_answered(made), as_json=as_json)
+
+
+@app.command()
+def chat(
+    checkpoint: Annotated[str, typer.Argument(help="Checkpoint number, or model name for an untouched model.")],
+    message: Annotated[str | None, typer.Option(help="Ask this and leave; without it, a conversation.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Talk to a checkpoint."""
+    place, conversation = workspace(), None
+    for text in [message] if message is not None else iter(lambda: input("> ").strip(), ""):
+        opening = {"column": _column(checkpoint)} if conversation is None else {}
+        conversation = client.call(place, "chat", text=text, comparison=conversation, **opening)
+        show.last_answer(_answered(conversation), as_json=as_json)
+
+
+# -- what commands share ---------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _registry():
+    """A read-only session; a workspace without a registry gets an empty one first."""
+    place = workspace()
+    if not place.registry.exists():
+        from studio.opening import open_studio
+
+        open_studio(place).close()
+    reader = Reader(place.registry)
+    try:
+        with reader.session() as session:
+            yield session
+    finally:
+        reader.close()
+
+
+def _do_and_show(verb: str, job_id: int, *, wait: bool, as_json: bool, **arguments: Any) -> None:
+    place = workspace()
+    client.call(place, verb, job_id=job_id, **arguments)
+    _show_job(place, job_id, wait=wait, as_json=as_json)
+
+
+def _show_job(place: Workspace, job_id: int, *, wait: bool, as_json: bool) -> None:
+    from studio.db import checkpoints
+
+    job = _followed(place, job_id, on_change=None if as_json else show.progress) if wait else _job(job_id)
+    with _registry() as session:
+        saved = checkpoints.list_checkpoints(session, job_id)
+    show.job(job, saved, place, as_json=as_json)
+    if wait and job.state not in ("succeeded", "stopped", "paused", "cancelled"):
+        raise SystemExit(1)
+
+
+def _job(job_id: int):
+    from studio.db import jobs
+
+    with _registry() as session:
+        return jobs.job(session, job_id)
+
+
+def _followed(place: Workspace, job_id: int, *, on_change: Callable[[Any], None] | None = None):
+    """The job once it has ended. Only follows: the job does not notice."""
+    from studio.jobs.following import follow
+
+    return follow(place, job_id, on_change=on_change, keep_server=lambda: client.ensure_server(place))
+
+
+def _raise_if_failed(job: Any) -> None:
+    if job.state != "succeeded":
+        raise RefusedInput(job.reason or "job.unexpected", **job.reason_values)
+
+
+def _answered(comparison_id: int):
+    from studio.jobs.following import follow_comparison
+
+    place = workspace()
+    return follow_comparison(place, comparison_id, keep_server=lambda: client.ensure_server(place))
+
+
+def _column(text: str) -> dict[str, Any]:
+    return {"checkpoint": int(text)} if text.isdecimal() else {"model": text}
+
+
+def _read_spec(path: Path) -> dict[str, Any]:
+    import yaml
+
+    try:
+        spec = yaml.safe_load(path.read_text("utf-8"))
+    except FileNotFoundError:
+        raise RefusedInput("cli.no_spec", file=str(path)) from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise RefusedInput("cli.bad_yaml", file=str(path), detail=" ".join(str(error).split())) from None
+    if not isinstance(spec, dict):
+        raise RefusedInput("cli.spec_shape", file=str(path))
+    return spec
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        raise RefusedInput("cli.no_spec", file=str(path)) from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise RefusedInput("cli.bad_json", file=str(path), detail=str(error)) from None
+    if not isinstance(found, dict):
+        raise RefusedInput("cli.edits_shape", file=str(path))
+    return found
+
+
+def _read_lines(path: Path) -> list[str]:
+    try:
+        return [line for line in path.read_text("utf-8").splitlines() if line.strip()]
+    except FileNotFoundError:
+        raise RefusedInput("cli.no_spec", file=str(path)) from None
+
+
+if __name__ == "__main__":
+    main()

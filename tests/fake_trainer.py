@@ -1,0 +1,66 @@
+"""A job process that follows the protocol and trains nothing: `python -m tests.fake_trainer <module> <attempt folder>`.
+
+What it does is told by its spec's values: `steps`, `seconds_a_step`, `save_every`, `fail_at`, `die_at` (killed from
+outside, so to speak), `deaf` (obeys no request), `torn_line`, `bad_line`.
+"""
+
+import hashlib
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+from studio.protocol import EVENTS, RESULT, EventLog, Result, read_control, read_spec, utc_now, write_struct
+
+
+def main(folder: Path) -> None:
+    spec = read_spec(folder)
+    values = spec.values
+    events = EventLog(folder)
+    events.write("phase", name="training")
+    first = int(Path(spec.resume_from).name.removeprefix("step-")) + 1 if spec.resume_from else 1
+    for step in range(first, values["steps"] + 1):
+        time.sleep(values.get("seconds_a_step", 0.01))
+        request = None if values.get("deaf") else read_control(folder)
+        if request and request.request in ("stop", "stop_now", "pause"):
+            outcome = "paused" if request.request == "pause" else "stopped"
+            write_struct(folder / RESULT, Result(outcome=outcome, reason=f"job.{outcome}", finished_at=utc_now()))
+            return
+        metrics = {"loss": 10 / step, "learning_rate": 1e-4}
+        events.write("metric", step=step, epoch=step / 10, values=metrics)
+        events.write("progress", done=step, total=values["steps"], unit="steps", seconds_left=1.0)
+        if step % values.get("save_every", 1000) == 0:
+            _save(spec, events, step)
+        if values.get("bad_line") == step:
+            _write_raw(folder, b"this is no event\n")
+        if values.get("fail_at") == step:
+            result = Result(outcome="failed", reason="job.non_finite", values={"step": step}, exit_code=1)
+            write_struct(folder / RESULT, result)
+            sys.exit(1)
+        if values.get("die_at") == step and not spec.resume_from:
+            if values.get("torn_line"):
+                _write_raw(folder, b'{"seq": 999, "time": "2026')
+            os.kill(os.getpid(), signal.SIGKILL)
+    write_struct(
+        folder / RESULT, Result(outcome="succeeded", figures={"steps": values["steps"]}, finished_at=utc_now())
+    )
+
+
+def _save(spec, events: EventLog, step: int) -> None:
+    place = Path(spec.checkpoints_path) / f"step-{step}"
+    place.mkdir(parents=True)
+    (place / "manifest.json").write_text("{}")
+    digest = hashlib.sha256(b"{}").hexdigest()
+    events.write(
+        "checkpoint", step=step, epoch=step / 10, path=str(place), size_bytes=2, digest=digest, metrics={"loss": 1.0}
+    )
+
+
+def _write_raw(folder: Path, data: bytes) -> None:
+    with (folder / EVENTS).open("ab") as file:
+        file.write(data)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[2]))
