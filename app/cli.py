@@ -66,12 +66,13 @@ def ui(
     if url is not None and not no_browser:
         import webbrowser
 
+        client.call(place, "stay")
         show.note("cli.runs_already", url=url)
         webbrowser.open(url)
         return
-    from app.main import serve
+    from app.running import run
 
-    serve(place, host=host, port=port, open_browser=not no_browser, exit_when_idle=exit_when_idle)
+    run(place, host=host, port=port, open_browser=not no_browser, exit_when_idle=exit_when_idle)
 
 
 @app.command()

@@ -42,6 +42,7 @@ class Desk:
         self._wake = wake
         self._machine = machine
         self._leaving = False
+        self._stays = False
 
     # -- data ----------------------------------------------------------------------------------------------------
 
@@ -111,6 +112,8 @@ class Desk:
         _check_name(chosen)
         source = "starter" if folder == self.workspace.starter_model else "local"
         with self._writer.begin() as session:
+            if any(known.name == chosen and known.path != str(folder) for known in models.list_models(session)):
+                raise Conflict("model.name_taken", name=chosen)
             models.add_model(session, name=chosen, source=source, path=str(folder), facts=facts.as_dict())
         return chosen
 
@@ -154,6 +157,7 @@ class Desk:
         """
         from studio.advisor.complete import complete_spec
 
+        self._register_named_folder(spec.get("model_name_or_path"))
         base, version = self._named(spec)
         inventory = self._inspection(base, version)
         completed = complete_spec(spec, base=base, dataset=version, inspection=inventory, machine=self._read_machine())
@@ -177,6 +181,15 @@ class Desk:
             )
         self._wake()
         return job_id
+
+    def _register_named_folder(self, model: object) -> None:
+        """A spec may name a model's folder that was never added; adding it is what the person meant."""
+        if not isinstance(model, str) or not model or not Path(model).expanduser().is_dir():
+            return
+        with self._writer.begin() as session:
+            known = {word for each in models.list_models(session) for word in (each.name, each.path)}
+        if model not in known and str(Path(model).expanduser().resolve()) not in known:
+            self.add_model(model)
 
     def _named(self, spec: dict[str, Any]) -> tuple[ModelSummary, DatasetSummary]:
         """The model and data set that a spec names; both faults are reported together."""
@@ -339,11 +352,19 @@ class Desk:
             session.merge(Preference(key=key, value=value))
             jobs.next_change(session)
 
-    def leave_if_idle(self) -> bool:
-        """Close the desk if nothing runs or waits, decided under the write lock; every later job is refused."""
+    def stay(self) -> None:
+        """A browser was opened here: this server no longer leaves when idle."""
+        self._stays = True
+
+    def is_idle(self) -> bool:
+        """Whether nothing runs, waits or is being answered."""
         with self._writer.begin() as session:
-            if not jobs.live(session) and not jobs.queue(session):
-                self._leaving = True
+            return _is_idle(session)
+
+    def leave_if_idle(self) -> bool:
+        """Close the desk if it is idle, decided under the write lock; every later job is refused."""
+        with self._writer.begin() as session:
+            self._leaving = _is_idle(session) and not self._stays
         return self._leaving
 
     def _queue(self, new: NewJob) -> int:
@@ -376,6 +397,10 @@ class Desk:
         from studio.hardware import read_machine
 
         return self._machine or read_machine()
+
+
+def _is_idle(session: Any) -> bool:
+    return not (jobs.live(session) or jobs.queue(session) or comparisons.open_answers(session))
 
 
 def _inspect_job(base: ModelSummary, version: DatasetSummary | None) -> NewJob:

@@ -36,10 +36,9 @@ class OpenStudio:
     _answers: AnswerDesk
     _lock: BinaryIO
 
-    def announce(self, host: str, port: int) -> None:
+    def announce(self, url: str) -> None:
         """Write server.json: where this server listens."""
-        shown = f"[{host}]" if ":" in host else host
-        entry = {"url": f"http://{shown}:{port}", "token": self.token, "pid": os.getpid()}
+        entry = {"url": url, "token": self.token, "pid": os.getpid()}
         write_atomically(self.workspace.server_json, json.dumps(entry).encode(), mode=0o600)
 
     def close(self) -> None:

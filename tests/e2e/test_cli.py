@@ -1,0 +1,125 @@
+"""The main job on the command line with the starter model, and refusals in plain sentences."""
+
+import json
+import os
+
+import psutil
+import pytest
+
+from studio.paths import Workspace
+from tests.e2e.luthier import luthier
+from tests.e2e.server import Server, wait_until
+
+ROWS = [
+    {"prompt": f"What is {left} plus {right}?", "completion": f"Sure! The answer is {left + right}."}
+    for left in range(6)
+    for right in range(5)
+]
+QUICK = "max_steps: 3\nper_device_train_batch_size: 2\ngradient_accumulation_steps: 1\nsave_steps: 2\n"
+
+
+@pytest.fixture
+def rows_file(tmp_path):
+    path = tmp_path / "sums.jsonl"
+    lines = [json.dumps(row) for row in ROWS]
+    lines.insert(4, '{"prompt": "What is broken?", "completion":')
+    lines.append(json.dumps({"prompt": "What has no answer?", "completion": ""}))
+    path.write_text("\n".join(lines) + "\n", "utf-8")
+    return path
+
+
+@pytest.fixture
+def studio(workspace_with_starter: Workspace):
+    """A workspace whose servers, started by commands, are gone afterwards."""
+    yield workspace_with_starter
+    for process in psutil.process_iter():
+        try:
+            if str(workspace_with_starter.root) in (process.environ().get("LUTHIER_HOME") or ""):
+                process.kill()
+        except (psutil.NoSuchProcess, psutil.AccessDenied):
+            continue
+
+
+def test_the_main_job_without_a_browser(studio, rows_file, tmp_path):
+    imported = luthier(studio, "data", "import", rows_file, "--name", "sums", "--json")
+    assert imported.code == 0, imported.err
+    assert imported.document["rows"] == 30
+    assert [problem["row"] for problem in imported.document["problems"]] == [5, 32]
+    assert imported.document["format"] == "prompt_completion"
+
+    fixed = luthier(studio, "data", "fix", "sums", "--exclude", "5", "--json")
+    assert [problem["row"] for problem in fixed.document["problems"] if problem["row"] == 32]
+    assert fixed.document["version"] == 2
+    assert luthier(studio, "data", "rollback", "sums", "1", "--json").document[1]["is_current"]
+
+    spec = tmp_path / "spec.yaml"
+    spec.write_text(f"model_name_or_path: starter\ndataset: sums\nrun_name: first try\n{QUICK}")
+    trained = luthier(studio, "train", spec, "--wait", "--json")
+    assert trained.code == 0, trained.err + trained.out
+    job = trained.document
+    assert (job["state"], job["title"], job["metrics"]["step"]) == ("succeeded", "first try", 3)
+    assert [checkpoint["step"] for checkpoint in job["checkpoints"]] == [2, 3]
+    assert all(os.path.isdir(checkpoint["path"]) for checkpoint in job["checkpoints"])
+    assert sorted(job["chosen"]) == [
+        "gradient_accumulation_steps",
+        "max_steps",
+        "per_device_train_batch_size",
+        "save_steps",
+    ]
+    assert job["values"]["learning_rate"] > 0
+
+    prompts = tmp_path / "prompts.txt"
+    prompts.write_text("What is 2 plus 2?\n")
+    columns = ["starter", *(checkpoint["id"] for checkpoint in job["checkpoints"])]
+    compared = luthier(studio, "compare", *columns, "--prompts", prompts, "--max-new-tokens", 8, "--json")
+    assert compared.code == 0, compared.err
+    assert [answer["state"] for answer in compared.document["answers"]] == ["done"] * 3
+    assert all(answer["text"].strip() for answer in compared.document["answers"])
+
+    shown = luthier(studio, "jobs", "--json").document
+    assert [entry["id"] for entry in shown] == [job["id"]]
+    assert "loss" in luthier(studio, "jobs", "show", job["id"], "--json").document["metrics"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("jobs", "show", 99), "99"),
+        (("jobs", "stop", 99), "99"),
+        (("data", "import", "/no/such/file.jsonl"), "/no/such/file.jsonl"),
+        (("data", "check", "nothing"), "nothing"),
+        (("models", "add", "/no/such/folder"), "/no/such/folder"),
+        (("train", "/no/such/spec.yaml"), "/no/such/spec.yaml"),
+    ],
+)
+def test_a_refused_input_is_a_sentence_and_exit_code_2(studio, arguments, told):
+    ran = luthier(studio, *arguments)
+    assert (ran.code, ran.out) == (2, "")
+    assert told in ran.err
+    assert "Traceback" not in ran.err
+
+
+def test_all_faults_of_a_spec_are_told_together(studio, tmp_path):
+    spec = tmp_path / "spec.yaml"
+    spec.write_text("model_name_or_path: nobody\ndataset: nothing\n")
+    ran = luthier(studio, "train", spec)
+    assert ran.code == 2
+    assert "nobody" in ran.err and "nothing" in ran.err
+
+
+def test_a_server_started_by_a_command_leaves_when_nothing_is_left_to_do(studio):
+    assert luthier(studio, "data", "rollback", "nothing", "1").code == 2
+    pid = json.loads(studio.server_json.read_text())["pid"]
+    wait_until(lambda: not psutil.pid_exists(pid), seconds=40)
+    assert not studio.server_json.exists()
+
+
+def test_a_second_server_is_refused_with_the_address_of_the_first(studio):
+    first = Server(studio).start()
+    try:
+        second = luthier(studio, "ui", "--no-browser")
+        assert second.code == 2
+        assert first.url in second.err
+        assert "Traceback" not in second.err
+    finally:
+        assert first.stop() == 0
