@@ -1,0 +1,197 @@
+"""Makes a data set version: from a file (`import_file`), or from a version with rows mended or left out (`revise`).
+
+One streaming pass each. Every source row ends in rows.parquet or in problems.parquet, and the counts say so.
+"""
+
+import heapq
+from collections.abc import Callable, Iterator
+from itertools import groupby
+from pathlib import Path
+
+from studio.errors import RefusedInput
+from studio.workshop.convert import Converter, TrainingRow, convert_text, converter
+from studio.workshop.detect import read_sample, required_choice
+from studio.workshop.problems import EXCLUDED, Problem
+from studio.workshop.readers import Source, open_source
+from studio.workshop.shapes import FORMAT_OF_SHAPE, Mapping
+from studio.workshop.versions import (
+    Manifest,
+    Row,
+    Step,
+    VersionWriter,
+    iterate_problems,
+    iterate_rows,
+    read_manifest,
+)
+
+Report = Callable[[float, float, str], None]
+"""Called now and then with done, total and unit."""
+
+REPORT_EVERY_ROWS = 2000
+
+
+def import_file(
+    source: Path,
+    folder: Path,
+    *,
+    original_name: str | None = None,
+    shape: str | None = None,
+    columns: Mapping | None = None,
+    report: Report = lambda done, total, unit: None,
+) -> Manifest:
+    """Read a file of any size into a new version at `folder`.
+
+    Raises:
+        RefusedInput: the file cannot be read, shows no shape, or none of its rows can be used.
+    """
+    name = original_name or source.name
+    sample = read_sample(source, original_name=name)
+    choice = required_choice(sample.rows, file=name, shape=shape, columns=columns)
+    opened = open_source(source, original_name=name)
+    writer = VersionWriter(folder, format=FORMAT_OF_SHAPE[choice.shape])
+    try:
+        first = _convert_all(opened, converter(choice.shape, choice.columns), writer, report)
+    finally:
+        writer.close()
+    if not writer.rows:
+        _refuse_unusable(name, writer, first)
+    report(opened.total, opened.total, opened.unit)
+    parameters = {"file": name, "shape": choice.shape, "columns": choice.columns, "confidence": choice.confidence}
+    step = Step(operation="import", parameters=parameters, rows_in=writer.rows + writer.problems, rows_out=writer.rows)
+    return writer.finish(
+        shape=choice.shape,
+        columns=choice.columns,
+        source={"file": name, "kind": opened.kind, "size_bytes": source.stat().st_size},
+        parent=None,
+        steps=[step],
+        blank_lines=opened.blank_lines,
+    )
+
+
+def _convert_all(source: Source, convert: Converter, writer: VersionWriter, report: Report) -> Problem | None:
+    """Write every row of the source; returns the first problem."""
+    first = None
+    for number, raw, value, fault in source.rows():
+        made, faults = (None, [fault]) if fault else convert(value)
+        if made:
+            writer.add(number, raw, made)
+        for each in faults:
+            problem = each.at(number, raw)
+            first = first or problem
+            writer.add_problem(problem)
+        if number % REPORT_EVERY_ROWS == 0:
+            report(source.done, source.total, source.unit)
+    return first
+
+
+def _refuse_unusable(name: str, writer: VersionWriter, first: Problem | None) -> None:
+    if first is None:
+        raise RefusedInput("data.no_rows", file=name)
+    values = {"row": first.row, "field": first.field, "problem": first.code, "problem_values": first.values}
+    raise RefusedInput("data.no_usable_rows", file=name, rows=writer.problems, **values)
+
+
+# -- revising ------------------------------------------------------------------------------------------------------
+
+
+def revise(
+    parent: Path,
+    folder: Path,
+    *,
+    edits: dict[int, str],
+    exclude: list[int],
+    report: Report = lambda done, total, unit: None,
+) -> Manifest:
+    """A new version of `parent` with some rows' JSON text replaced and some rows left out; the order stays.
+
+    Edited rows are read and checked again; a row left out is listed as excluded, so that it can come back by an edit.
+
+    Raises:
+        RefusedInput: a row that the version does not have, or no usable row would be left.
+    """
+    known = read_manifest(parent)
+    convert = converter(known.shape, known.columns)
+    revision = _Revision(VersionWriter(folder, format=known.format), convert, edits, set(exclude))
+    try:
+        for count, (row, problems) in enumerate(_in_order(parent), 1):
+            revision.take(row, problems)
+            if count % REPORT_EVERY_ROWS == 0:
+                report(count, known.source_rows, "rows")
+    finally:
+        revision.writer.close()
+    revision.check(known)
+    report(known.source_rows, known.source_rows, "rows")
+    return revision.writer.finish(
+        shape=known.shape,
+        columns=known.columns,
+        source=known.source,
+        parent=known.content_hash,
+        steps=[*known.steps, *revision.steps(known.rows)],
+        blank_lines=known.blank_lines,
+    )
+
+
+class _Revision:
+    """The rows of the parent on their way into the new version."""
+
+    def __init__(self, writer: VersionWriter, convert: Converter, edits: dict[int, str], exclude: set[int]) -> None:
+        self.writer = writer
+        self._convert = convert
+        self._edits = edits
+        self._exclude = exclude
+        self._unmet = exclude | edits.keys()
+
+    def take(self, row: Row | None, problems: list[Problem]) -> None:
+        """One source row: usable as `row`, or kept out by `problems`."""
+        number = row.row if row else problems[0].row
+        self._unmet.discard(number)
+        if number in self._exclude:
+            self._leave_out(row, problems)
+        elif number in self._edits:
+            self._mend(number, self._edits[number])
+        elif row:
+            made = TrainingRow(messages=row.messages, prompt=row.prompt, completion=row.completion)
+            self.writer.add(number, row.raw, made)
+        else:
+            self._keep_out(problems)
+
+    def _leave_out(self, row: Row | None, problems: list[Problem]) -> None:
+        if row:
+            problems = [Problem(row=row.row, code="excluded", raw=row.raw)]
+        for problem in problems:
+            problem.state = EXCLUDED
+        self._keep_out(problems)
+
+    def _mend(self, number: int, text: str) -> None:
+        made, faults = convert_text(text, self._convert)
+        if made:
+            self.writer.add(number, text, made)
+        self._keep_out([fault.at(number, text) for fault in faults])
+
+    def _keep_out(self, problems: list[Problem]) -> None:
+        for problem in problems:
+            self.writer.add_problem(problem)
+
+    def check(self, known: Manifest) -> None:
+        if self._unmet:
+            raise RefusedInput("data.no_such_row", row=min(self._unmet), rows=known.source_rows)
+        if not self.writer.rows:
+            raise RefusedInput("data.no_rows_left")
+
+    def steps(self, rows_in: int) -> list[Step]:
+        """The steps as recorded: an edit that makes a row usable adds one, an exclusion may take one."""
+        edited = sorted(self._edits.keys() - self._exclude)
+        done = [("edit", edited), ("exclude", sorted(self._exclude))]
+        return [
+            Step(operation=name, parameters={"rows": rows}, rows_in=rows_in, rows_out=self.writer.rows)
+            for name, rows in done
+            if rows
+        ]
+
+
+def _in_order(folder: Path) -> Iterator[tuple[Row | None, list[Problem]]]:
+    """Usable rows and rows with problems, merged by row number."""
+    usable = ((row.row, row, []) for row in iterate_rows(folder))
+    kept_out = ((number, None, list(group)) for number, group in groupby(iterate_problems(folder), lambda it: it.row))
+    for _, row, problems in heapq.merge(usable, kept_out, key=lambda item: item[0]):
+        yield row, problems

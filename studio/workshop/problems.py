@@ -1,0 +1,74 @@
+"""What can be wrong with one row: a code, a place, the values that fill its sentence. Words: `problems.<code>`.
+
+A problem never stops an import; it keeps the row out of training and says why. Errors that concern a whole file are
+`StudioError`s under `errors.data`.
+"""
+
+import difflib
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+
+from studio.messages import say
+
+SHORT_CHARACTERS = 60
+"""A value in a message is cut to this; the whole row stays in `raw`."""
+
+OPEN, EXCLUDED = "open", "excluded"
+
+
+class Problem(msgspec.Struct, kw_only=True):
+    """One fault of one source row."""
+
+    row: int
+    """Number in the source, from 1: the line of a JSONL file, the record of every other."""
+    code: str
+    field: str = ""
+    """Where in the row: `messages[2].content`, counted from 0 as JSON paths are; empty for the whole row."""
+    values: dict[str, Any] = {}
+    raw: str = ""
+    """The source row as JSON text, or the broken text itself."""
+    state: str = OPEN
+    """open, or excluded by hand."""
+
+    def message(self, language: str = "en") -> str:
+        """The fault in plain words."""
+        values = {name: _in_words(name, value, language) for name, value in self.values.items()}
+        return say(f"problems.{self.code}", language, row=self.row, field=self.field, **values)
+
+
+class RowFault(msgspec.Struct, frozen=True):
+    """A fault as row conversion finds it, before anyone knows the row's number."""
+
+    code: str
+    field: str = ""
+    values: dict[str, Any] = {}
+
+    def at(self, row: int, raw: str) -> Problem:
+        return Problem(row=row, code=self.code, field=self.field, values=self.values, raw=raw)
+
+
+def shorten(value: object) -> str:
+    """`value` on one line, short enough for a sentence."""
+    text = " ".join(str(value)[: SHORT_CHARACTERS * 4].split())
+    return text if len(text) <= SHORT_CHARACTERS else text[: SHORT_CHARACTERS - 1] + "…"
+
+
+def kind_of(value: object) -> str:
+    """The name of a JSON value's type, a key below `problems.types`."""
+    if isinstance(value, bool):
+        return "boolean"
+    if isinstance(value, (int, float)):
+        return "number"
+    return {str: "text", list: "list", dict: "object", type(None): "nothing"}.get(type(value), "other")
+
+
+def closest(word: str, known: Iterable[str]) -> str | None:
+    """The known word that `word` was probably meant to be."""
+    matches = difflib.get_close_matches(word.strip().lower(), list(known), n=1, cutoff=0.6)
+    return matches[0] if matches else None
+
+
+def _in_words(name: str, value: object, language: str) -> object:
+    return say(f"problems.types.{value}", language) if name in ("found", "wanted") else value
