@@ -203,6 +203,9 @@ def _prepare_environment(attempt: Attempt) -> None:
     if attempt.spec.kind != "fetch":
         os.environ["HF_HUB_OFFLINE"] = "1"
         os.environ["HF_DATASETS_OFFLINE"] = "1"
+    # Only the leased device exists for this process; numbered as the driver numbers them.
+    os.environ["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
+    os.environ["CUDA_VISIBLE_DEVICES"] = attempt.spec.device.removeprefix("cuda:").removeprefix("cpu")
     if attempt.spec.threads:
         os.environ["OMP_NUM_THREADS"] = str(attempt.spec.threads)
 

@@ -34,10 +34,12 @@ def whole_folder(target: Path, **facts: Any) -> Iterator[Path]:
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
+    old = temporary.with_name(f"{temporary.name}-old")
     if target.exists():
-        shutil.rmtree(target)
+        os.replace(target, old)
     os.replace(temporary, target)
     sync_folder(target.parent)
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def seal(folder: Path, **facts: Any) -> None:

@@ -1,0 +1,120 @@
+"""Jobs for the trainers' tests: data set versions, specs, and the processes that production would start."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from studio.paths import PROJECT_ROOT
+from studio.protocol import CONTROL, SPEC, Control, DatasetRef, Event, ModelRef, Result, Spec, read_events, read_result
+from studio.protocol import write_struct as write
+
+SFT = {
+    "method": "sft",
+    "tuning": "lora",
+    "num_train_epochs": 1.0,
+    "max_steps": 3,
+    "learning_rate": 1e-3,
+    "lr_scheduler_type": "linear",
+    "warmup_ratio": 0.0,
+    "per_device_train_batch_size": 2,
+    "gradient_accumulation_steps": 1,
+    "per_device_eval_batch_size": 4,
+    "weight_decay": 0.0,
+    "max_grad_norm": 1.0,
+    "optim": "adamw_torch_fused",
+    "gradient_checkpointing": False,
+    "dtype": "float32",
+    "mixed_precision": "no",
+    "attn_implementation": "sdpa",
+    "validation_split": 0.0,
+    "eval_steps": 50,
+    "save_steps": 2,
+    "logging_steps": 1,
+    "seed": 42,
+    "max_length": 128,
+    "packing": False,
+    "lora_r": 4,
+    "lora_alpha": 8,
+    "lora_dropout": 0.05,
+    "lora_target_modules": ["all-linear"],
+}
+
+
+def write_dataset(folder: Path, rows: list[dict[str, Any]]) -> DatasetRef:
+    """A data set version of {prompt, completion} or {messages} rows."""
+    folder.mkdir(parents=True)
+    numbered = [{"row": i, **row} for i, row in enumerate(rows, 1)]
+    pq.write_table(pa.Table.from_pylist(numbered), folder / "rows.parquet")
+    shape = "messages" if "messages" in rows[0] else "prompt_completion"
+    return DatasetRef(name="data", version=1, path=str(folder), content_hash="", format=shape, rows=len(rows))
+
+
+def write_spec(job: Path, *, attempt: int = 1, kind: str = "train", **fields: Any) -> Path:
+    """Lay out `attempts/<n>/spec.json` of a job folder; returns the attempt's folder."""
+    folder = job / "attempts" / str(attempt)
+    folder.mkdir(parents=True)
+    fields = {"values": {}, "checkpoints_path": str(job / "checkpoints"), "output_path": str(job / "output")} | fields
+    write(folder / SPEC, Spec(job_id=1, attempt=attempt, kind=kind, threads=1, **fields))
+    return folder
+
+
+def model_ref(path: Path) -> ModelRef:
+    return ModelRef(name=path.name, path=str(path), content_hash="")
+
+
+def start(module: str, folder: Path, **environment: str) -> subprocess.Popen:
+    with (folder / "train.log").open("wb") as log:
+        return subprocess.Popen(
+            [sys.executable, "-m", module, str(folder)],
+            cwd=PROJECT_ROOT,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, **environment},
+        )
+
+
+def run(module: str, folder: Path, **environment: str) -> Result:
+    """Run an attempt to its end; a missing result shows the log."""
+    process = start(module, folder, **environment)
+    process.wait(240)
+    return result_of(folder)
+
+
+def result_of(folder: Path) -> Result:
+    result = read_result(folder)
+    assert result is not None, (folder / "train.log").read_text()[-4000:]
+    return result
+
+
+def events_of(folder: Path, type: str | None = None) -> list[Event]:
+    batch = read_events(folder, 0, limit_bytes=1 << 30)
+    assert batch.invalid == 0
+    return [event for event in batch.events if type in (None, event.type)]
+
+
+def ask(folder: Path, request: str, number: int = 1) -> None:
+    write(folder / CONTROL, Control(number=number, request=request))
+
+
+def wait_until(condition: Any, process: subprocess.Popen | None = None, *, seconds: float = 120) -> None:
+    until = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < until, "waited in vain"
+        assert process is None or process.poll() is None, "the process has left"
+        time.sleep(0.05)
+
+
+def read_json(path: Path) -> Any:
+    return json.loads(path.read_bytes())
+
+
+def decode_result(folder: Path) -> dict[str, Any]:
+    return msgspec.json.decode((folder / "result.json").read_bytes())

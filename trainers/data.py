@@ -1,0 +1,257 @@
+"""From rows.parquet to the tokens and labels that a model is trained on, and what had to be left out.
+
+Tokenising is ours, so that the same code shows a person what will be trained (`trainers.inspect`), trains on it
+(`trainers.sft`) and asks the trained model (`trainers.serve`): trl gets `input_ids` and `labels`. It follows trl's own
+rules (`tests/trainers/test_data.py` compares them): the chat template renders the conversation, and a label other than
+-100 stands on the answers only. No torch here.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from studio.protocol import DatasetRef
+
+IGNORED = -100
+ROWS = "rows.parquet"
+NAMED_ROWS = 20
+"""So many row numbers are spelled out in an alert; the rest is counted."""
+_BATCH = 1000
+
+Messages = list[dict[str, str]]
+
+
+class RowLeftOut(Exception):
+    """This row cannot be trained on; `code` is below `alerts.`."""
+
+    def __init__(self, code: str) -> None:
+        super().__init__(code)
+        self.code = code
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """One row as the model sees it."""
+
+    row: int
+    """Number in the source file, from 1."""
+    input_ids: list[int]
+    labels: list[int]
+    """The token itself where the model learns to say it, else IGNORED."""
+    last_answer_only: bool = False
+    """Of several answers only the last could be marked."""
+
+    @property
+    def answer_tokens(self) -> int:
+        return sum(label != IGNORED for label in self.labels)
+
+
+@dataclass
+class Findings:
+    """Rows that are not trained on as they stand: alert code -> row numbers."""
+
+    rows: dict[str, list[int]] = field(default_factory=dict)
+
+    def add(self, code: str, row: int) -> None:
+        self.rows.setdefault(code, []).append(row)
+
+    def named(self, code: str) -> dict[str, Any]:
+        """Values of the alert: how many, and which."""
+        numbers = self.rows[code]
+        more = ", …" if len(numbers) > NAMED_ROWS else ""
+        return {"count": len(numbers), "rows": ", ".join(map(str, numbers[:NAMED_ROWS])) + more}
+
+
+class Renderer:
+    """Turns conversations into tokens with a tokenizer's chat template, or as plain text where it has none."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        self.tokenizer = tokenizer
+        self.has_template = bool(tokenizer.chat_template)
+        self._training_template: str | None = None
+        self._asked_for_training_template = False
+
+    def render(self, row: int, messages: Messages) -> Rendered:
+        """Tokens and labels of a whole conversation.
+
+        Raises:
+            RowLeftOut: it holds no answer, or the chat template refuses it.
+        """
+        answers = [i for i, message in enumerate(messages) if message["role"] == "assistant" and i > 0]
+        if not answers:
+            raise RowLeftOut("rows_without_answer")
+        if not self.has_template:
+            return self._plain(row, messages[: answers[-1] + 1])
+        try:
+            return self._templated(row, messages, answers)
+        except jinja2.TemplateError as error:
+            raise RowLeftOut("rows_refused_by_template") from error
+
+    def prompt(self, messages: Messages) -> list[int]:
+        """Tokens that ask the model for the next answer."""
+        if self.has_template:
+            return self._ids(messages, add_generation_prompt=True)
+        return self.tokenizer(_plain_prompt(messages))["input_ids"]
+
+    def _plain(self, row: int, messages: Messages) -> Rendered:
+        prompt, answer = _plain_prompt(messages[:-1]), messages[-1]["content"]
+        full = self.tokenizer(prompt + answer + self.tokenizer.eos_token)["input_ids"]
+        start = _common_prefix(self.tokenizer(prompt)["input_ids"], full)
+        return Rendered(row, full, _labels(full, [(start, len(full))]))
+
+    def _templated(self, row: int, messages: Messages, answers: list[int]) -> Rendered:
+        full = self._ids(messages)
+        spans = [self._span(messages, i, full) for i in answers]
+        if None not in spans:
+            return Rendered(row, full, _labels(full, spans))
+        marked = self._marked_by_template(messages)
+        if marked is not None:
+            return Rendered(row, *marked)
+        # The template renders earlier turns differently once later ones follow: only the last answer is certain.
+        messages = messages[: answers[-1] + 1]
+        full = self._ids(messages)
+        start = _common_prefix(self.prompt(messages[:-1]), full)
+        return Rendered(row, full, _labels(full, [(start, len(full))]), last_answer_only=len(answers) > 1)
+
+    def _span(self, messages: Messages, answer: int, full: list[int]) -> tuple[int, int] | None:
+        """Where one answer stands in the rendered conversation, its end-of-turn token included."""
+        until = full if answer == len(messages) - 1 else self._ids(messages[: answer + 1])
+        if full[: len(until)] != until:
+            return None
+        return _common_prefix(self.prompt(messages[:answer]), full), len(until)
+
+    def _marked_by_template(self, messages: Messages) -> tuple[list[int], list[int]] | None:
+        """Tokens and labels by a template with generation marks: the model's own, or trl's for this family."""
+        if not self._asked_for_training_template:
+            self._training_template = _training_template(self.tokenizer)
+            self._asked_for_training_template = True
+        if self._training_template is None:
+            return None
+        made = self.tokenizer.apply_chat_template(
+            messages, chat_template=self._training_template, return_dict=True, return_assistant_tokens_mask=True
+        )
+        ids, mask = made["input_ids"], made["assistant_masks"]
+        return ids, [token if marked else IGNORED for token, marked in zip(ids, mask, strict=True)]
+
+    def _ids(self, messages: Messages, *, add_generation_prompt: bool = False) -> list[int]:
+        return self.tokenizer.apply_chat_template(
+            messages, add_generation_prompt=add_generation_prompt, return_dict=True
+        )["input_ids"]
+
+
+def conversations(dataset: DatasetRef) -> Iterator[tuple[int, Messages]]:
+    """Number and conversation of every row of a data set version, in order, in bounded memory."""
+    import pyarrow.parquet
+
+    is_chat = dataset.format == "messages"
+    columns = ["row", "messages"] if is_chat else ["row", "prompt", "completion"]
+    with pyarrow.parquet.ParquetFile(Path(dataset.path) / ROWS) as file:
+        for batch in file.iter_batches(_BATCH, columns=columns):
+            for row in batch.to_pylist():
+                yield row["row"], row["messages"] if is_chat else _as_messages(row["prompt"], row["completion"])
+
+
+def render_rows(
+    rows: Iterable[tuple[int, Messages]], renderer: Renderer, *, max_length: int | None, findings: Findings
+) -> Iterator[Rendered]:
+    """Render rows, cut to `max_length`; what is left out or shortened is noted in `findings`."""
+    for number, messages in rows:
+        try:
+            rendered = renderer.render(number, messages)
+        except RowLeftOut as reason:
+            findings.add(reason.code, number)
+            continue
+        if rendered.last_answer_only:
+            findings.add("rows_with_last_answer_only", number)
+        if max_length is not None and len(rendered.input_ids) > max_length:
+            rendered = Rendered(number, rendered.input_ids[:max_length], rendered.labels[:max_length])
+            findings.add("rows_shortened" if rendered.answer_tokens else "rows_cut_off", number)
+        if rendered.answer_tokens:
+            yield rendered
+
+
+def write_tokens(rows: Iterable[Rendered], path: Path) -> int:
+    """Write rendered rows to an Arrow stream file that `datasets.Dataset.from_file` maps; returns how many."""
+    import pyarrow as pa
+
+    schema = pa.schema({"input_ids": pa.list_(pa.int32()), "labels": pa.list_(pa.int32())})
+    count = 0
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_stream(sink, schema) as writer:
+        for batch in _batches(rows):
+            columns = [[row.input_ids for row in batch], [row.labels for row in batch]]
+            writer.write_batch(pa.record_batch([pa.array(c, pa.list_(pa.int32())) for c in columns], schema=schema))
+            count += len(batch)
+    return count
+
+
+def held_out(count: int, share: float, *, seed: int) -> tuple[list[int], list[int]]:
+    """Indices to train on and to validate with; a share above 0 holds out at least one row if two are there."""
+    import numpy
+
+    if share == 0 or count < 2:
+        return list(range(count)), []
+    size = min(max(1, round(count * share)), count - 1)
+    chosen = set(numpy.random.default_rng(seed).permutation(count)[:size].tolist())
+    return [i for i in range(count) if i not in chosen], sorted(chosen)
+
+
+def segments(rendered: Rendered, tokenizer: Any) -> list[list]:
+    """The row as `[[text, is_trained], ...]`, for showing what is learned."""
+    pieces: list[list] = []
+    tokens: list[int] = []
+    for index, token in enumerate(rendered.input_ids):
+        tokens.append(token)
+        is_last = index + 1 == len(rendered.input_ids)
+        trained = rendered.labels[index] != IGNORED
+        if is_last or (rendered.labels[index + 1] != IGNORED) != trained:
+            pieces.append([tokenizer.decode(tokens), trained])
+            tokens = []
+    return pieces
+
+
+def _as_messages(prompt: str, completion: str) -> Messages:
+    return [{"role": "user", "content": prompt}, {"role": "assistant", "content": completion}]
+
+
+def _plain_prompt(messages: Messages) -> str:
+    """What a model without chat template reads before it answers: the texts, a line break between them."""
+    text = "\n".join(message["content"] for message in messages)
+    return text if not text or text[-1].isspace() else text + "\n"
+
+
+def _labels(ids: list[int], spans: Iterable[tuple[int, int]]) -> list[int]:
+    labels = [IGNORED] * len(ids)
+    for start, end in spans:
+        labels[start:end] = ids[start:end]
+    return labels
+
+
+def _common_prefix(a: list[int], b: list[int]) -> int:
+    return next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
+
+
+def _training_template(tokenizer: Any) -> str | None:
+    # Imported here and asked for only when needed: it takes seconds.
+    from trl.chat_template_utils import get_training_chat_template, has_generation_markers
+
+    if has_generation_markers(tokenizer.chat_template):
+        return tokenizer.chat_template
+    try:
+        return get_training_chat_template(tokenizer)
+    except ValueError:
+        return None
+
+
+def _batches(rows: Iterable[Rendered]) -> Iterator[list[Rendered]]:
+    batch: list[Rendered] = []
+    for row in rows:
+        batch.append(row)
+        if len(batch) == _BATCH:
+            yield batch
+            batch = []
+    if batch:
+        yield batch

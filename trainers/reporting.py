@@ -1,0 +1,149 @@
+"""From a transformers Trainer to events, and from requests to its flow: stop, save now."""
+
+import resource
+import statistics
+import sys
+import time
+from collections import deque
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import TrainerCallback
+
+from trainers.attempt import Attempt
+from trainers.manifest import digest_of, size_of
+
+METRICS = ("loss", "learning_rate", "grad_norm", "mean_token_accuracy", "entropy", "num_tokens")
+PROGRESS_SECONDS = 0.5
+MEMORY_SECONDS = 30.0
+RECENT_STEPS = 20
+
+
+class NothingLeftToDo(Exception):
+    """The checkpoint to go on from stands at the last step already; a Trainer would do one more."""
+
+
+class Reporter(TrainerCallback):
+    """Writes metric, progress, memory and checkpoint events, and obeys the attempt's requests at each step's end."""
+
+    def __init__(self, attempt: Attempt) -> None:
+        self._attempt = attempt
+        self._durations: deque[float] = deque(maxlen=RECENT_STEPS)
+        self._step_started = self._last_progress = self._last_memory = 0.0
+        self._metrics: dict[str, float] = {}
+        self._epoch = 0.0
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if state.global_step >= state.max_steps:
+            raise NothingLeftToDo
+        self._attempt.phase("training")
+        self._step_started = time.monotonic()
+        self._report_progress(state)
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        now = time.monotonic()
+        self._durations.append(now - self._step_started)
+        is_last = state.global_step >= state.max_steps
+        if is_last or now - self._last_progress >= PROGRESS_SECONDS:
+            self._report_progress(state)
+        if now - self._last_memory >= MEMORY_SECONDS:
+            self.report_memory()
+        self._obey(state, control)
+        if is_last or control.should_training_stop:
+            control.should_log = control.should_save = True
+            control.should_evaluate = control.should_evaluate or (is_last and args.eval_strategy != "no")
+        if control.should_evaluate:
+            self._attempt.phase("evaluating")
+        # What evaluating and saving take is not this step's time.
+        self._step_started = time.monotonic()
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any], **kwargs: Any) -> None:
+        values = {k: v for k, v in logs.items() if k in METRICS or k.removeprefix("eval_") in METRICS}
+        self._epoch = state.epoch or 0.0
+        if values:
+            self._metrics |= values
+            self._attempt.events.write("metric", step=state.global_step, epoch=self._epoch, values=values)
+
+    def on_evaluate(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self._resume_training(state, control)
+
+    def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self._resume_training(state, control)
+
+    def checkpoint_saved(self, path: Path) -> None:
+        """Report a finished checkpoint."""
+        step = int(path.name.removeprefix("step-"))
+        self._attempt.events.write(
+            "checkpoint",
+            step=step,
+            epoch=self._epoch,
+            path=str(path),
+            size_bytes=size_of(path),
+            digest=digest_of(path),
+            metrics={name: self._metrics[name] for name in ("loss", "eval_loss") if name in self._metrics},
+        )
+
+    def report_memory(self) -> None:
+        self._last_memory = time.monotonic()
+        self._attempt.events.write("memory", phase=self._attempt.current_phase, **memory_now())
+
+    def figures(self, *, steps: int, seconds: float, train_loss: float | None) -> dict[str, Any]:
+        """The final figures of the run."""
+        return {
+            "train_loss": train_loss,
+            "eval_loss": self._metrics.get("eval_loss"),
+            "steps": steps,
+            "seconds": round(seconds, 3),
+            "peak_memory_bytes": peak_memory_bytes(),
+        }
+
+    def _obey(self, state: Any, control: Any) -> None:
+        if self._attempt.save_requested.is_set():
+            self._attempt.save_requested.clear()
+            control.should_save = True
+        if self._attempt.stop_requested.is_set() and state.global_step < state.max_steps:
+            self._attempt.stopped_early = True
+            control.should_training_stop = True
+            control.should_evaluate = False
+
+    def _resume_training(self, state: Any, control: Any) -> None:
+        self._step_started = time.monotonic()
+        if self._attempt.current_phase != "training" and not control.should_training_stop:
+            self._attempt.phase("training")
+
+    def _report_progress(self, state: Any) -> None:
+        self._last_progress = time.monotonic()
+        left = state.max_steps - state.global_step
+        # The median: a step that waited for the disk or for another program does not make the time left jump.
+        each = statistics.median(self._durations) if self._durations else None
+        self._attempt.events.write(
+            "progress",
+            done=state.global_step,
+            total=state.max_steps,
+            unit="steps",
+            seconds_left=None if each is None else round(each * left, 1),
+        )
+
+
+def memory_now() -> dict[str, int]:
+    """What the process holds, in bytes, by the names of `memory` events."""
+    figures = {"host_peak_bytes": _host_peak_bytes()}
+    if torch.cuda.is_initialized():
+        free, total = torch.cuda.mem_get_info()
+        figures |= {
+            "allocated_peak_bytes": torch.cuda.max_memory_allocated(),
+            "reserved_peak_bytes": torch.cuda.max_memory_reserved(),
+            "device_used_bytes": total - free,
+        }
+    return figures
+
+
+def peak_memory_bytes() -> int:
+    """The peak that decides whether a run fits: of the GPU where one is used, else of the process."""
+    return torch.cuda.max_memory_allocated() if torch.cuda.is_initialized() else _host_peak_bytes()
+
+
+def _host_peak_bytes() -> int:
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
