@@ -1,0 +1,135 @@
+"""Our own JSON endpoints and static files, beside Gradio's.
+
+    GET  /api/health              whether this is a studio, and which
+    GET  /api/series              points of a chart (see `app.series`)
+    POST /api/do/<verb>           a verb of the desk, for the command line; needs the token of server.json
+    GET  /static/...              our style sheet and scripts, and uPlot's from the installed package
+
+`/api/do` takes a JSON object of the verb's arguments and answers {"result": ...}, or status 422 (refused) or 500
+(failed) with {"error": {"kind", "code", "values", "faults"}}, from which the caller rebuilds the error in its own language.
+"""
+
+import hmac
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from fastapi import APIRouter, Request
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import FileResponse, Response
+
+from app.series import SeriesCache, SeriesQuery
+from studio.db.engine import Reader
+from studio.desk import Desk
+from studio.errors import RefusedInput, SpecRefused, StudioError
+
+VERBS = frozenset(
+    {
+        "import_dataset",
+        "revise_dataset",
+        "rollback_dataset",
+        "add_model",
+        "inspect",
+        "train",
+        "stop",
+        "save_now",
+        "pause",
+        "resume",
+        "move",
+        "remove",
+        "compare",
+        "chat",
+        "vote",
+        "keep_preference",
+        "stay",
+        "stay",
+    }
+)
+STATIC = Path(__file__).parent / "static"
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Studio:
+    """What the server serves: one workspace's desk and registry, and the token that a command must show."""
+
+    desk: Desk
+    registry: Reader
+    token: str
+
+
+def router(studio: Studio) -> APIRouter:
+    """All routes of this module."""
+    routes = APIRouter()
+    cache = SeriesCache(studio.registry)
+
+    @routes.get("/api/health")
+    async def health() -> Response:
+        return _json({"studio": "luthier", "workspace": str(studio.desk.workspace.root)})
+
+    @routes.get("/api/series")
+    def series(request: Request) -> Response:
+        try:
+            query = SeriesQuery.parse(dict(request.query_params))
+        except ValueError as error:
+            return _json({"error": str(error)}, 422)
+        return _json(cache.answer(query))
+
+    @routes.post("/api/do/{verb}")
+    async def do(verb: str, request: Request) -> Response:
+        if not _is_allowed(request.headers.get("authorization"), studio.token):
+            return _json({"error": {"kind": "RefusedInput", "code": "server.token", "values": {}}}, 401)
+        if verb not in VERBS:
+            return _json({"error": {"kind": "RefusedInput", "code": "server.verb", "values": {"verb": verb}}}, 404)
+        body = await request.body()
+        return await run_in_threadpool(_perform, getattr(studio.desk, verb), body)
+
+    @routes.get("/static/{name}")
+    def static(name: str) -> Response:
+        path = static_files().get(name)
+        if path is None:
+            return Response(status_code=404)
+        return FileResponse(path, headers={"Cache-Control": "public, max-age=31536000, immutable"})
+
+    return routes
+
+
+def static_files() -> dict[str, Path]:
+    """Every file that `/static/` serves, by name. uPlot's package is located, not imported."""
+    package = find_spec("uplot")
+    assert package is not None and package.origin is not None
+    uplot = Path(package.origin).parent / "static"
+    files = {name: uplot / name for name in ("uPlot.iife.js", "uPlot.min.css")}
+    return files | {path.name: path for path in STATIC.iterdir()}
+
+
+def _perform(verb: Callable[..., Any], body: bytes) -> Response:
+    try:
+        arguments = msgspec.json.decode(body or b"{}", type=dict[str, Any])
+        return _json({"result": verb(**arguments)})
+    except StudioError as error:
+        return _json({"error": _as_json(error)}, 422 if isinstance(error, RefusedInput) else 500)
+    except (msgspec.MsgspecError, TypeError) as error:
+        values = {"detail": str(error)}
+        return _json({"error": {"kind": "RefusedInput", "code": "server.arguments", "values": values}}, 422)
+    except Exception:
+        _log.exception("verb %s failed", verb.__name__)
+        return _json({"error": {"kind": "Failure", "code": "server.unexpected", "values": {}}}, 500)
+
+
+def _as_json(error: StudioError) -> dict[str, Any]:
+    faults = error.faults if isinstance(error, SpecRefused) else []
+    listed = [{"field": fault.field, "code": fault.code, "values": fault.values} for fault in faults]
+    return {"kind": type(error).__name__, "code": error.code, "values": error.values, "faults": listed}
+
+
+def _is_allowed(header: str | None, token: str) -> bool:
+    return hmac.compare_digest((header or "").encode(), f"Bearer {token}".encode())
+
+
+def _json(value: Any, status: int = 200) -> Response:
+    return Response(msgspec.json.encode(value, enc_hook=str), status, media_type="application/json")

@@ -1,0 +1,309 @@
+"""The web server: our routes and one Gradio app per language behind one guard, until asked to stop.
+
+    app.main.serve(workspace, Studio(desk, registry, token), host="127.0.0.1", port=7860, on_listening=...)
+
+Each language's pages are built when that language is first asked for; the last one used is built before the socket
+opens. Starting the supervisor, holding the workspace's lock and writing server.json are the caller's.
+"""
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import socket
+import threading
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from app.guard import Guard, is_loopback, loopback_hosts
+from app.i18n import COOKIE, PAGES, choose_language, page_path
+from studio.errors import Conflict, RefusedInput
+from studio.messages import LANGUAGES
+from studio.paths import Workspace
+
+if TYPE_CHECKING:
+    import gradio as gr
+    from fastapi import FastAPI
+    from starlette.types import ASGIApp, Receive, Scope, Send
+
+    from app.api import Studio
+
+DEFAULT_PORT = 7860
+_PORTS_TRIED = 20
+_SLEEP_WHEN_FREE = 0.05
+"""Seconds between two looks of Gradio's idle queue; its own 0.001 burns 4.5 % of a core, and our handlers do not queue."""
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Address:
+    """Where to listen, and who may come."""
+
+    host: str = "127.0.0.1"
+    port: int = DEFAULT_PORT
+    access_token: str | None = None
+    """Needed for any host beyond this machine: each browser must open `/?access=<token>` once."""
+
+
+def serve(
+    workspace: Workspace,
+    studio: "Studio",
+    address: Address | None = None,
+    *,
+    on_listening: Callable[[str], None] = lambda url: None,
+    should_leave: Callable[[], bool] | None = None,
+) -> None:
+    """Serve until SIGINT, SIGTERM or `should_leave`; returns after a clean shutdown.
+
+    Args:
+        on_listening: called once with the address (`http://127.0.0.1:7860`) when the socket accepts requests.
+        should_leave: asked every second; True ends the server.
+
+    Raises:
+        RefusedInput: a host beyond this machine without an access token.
+        Conflict: no port is free.
+    """
+    address = address or Address()
+    if not is_loopback(address.host) and address.access_token is None:
+        raise RefusedInput("server.not_loopback", host=address.host)
+    listener = bind(address.host, address.port)
+    prepare_environment(workspace)
+    import uvicorn
+
+    port = listener.getsockname()[1]
+    shown = f"[{address.host}]" if ":" in address.host else address.host
+    app = build_app(workspace, studio, port=port, access_token=address.access_token)
+    config = uvicorn.Config(
+        app,
+        log_level="warning",
+        access_log=False,
+        lifespan="on",
+        timeout_graceful_shutdown=1,
+        ws="none",
+    )
+    server = _server_class()(config)
+    server.when_ready = lambda: on_listening(f"http://{shown}:{port}")
+    if should_leave is not None:
+        threading.Thread(target=_leave_when, args=(server, should_leave), name="leave", daemon=True).start()
+    server.run(sockets=[listener])
+
+
+def prepare_environment(workspace: Workspace) -> None:
+    """What Gradio reads from the environment when it is imported: no calls home, its temporary files in the workspace."""
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+    os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+    os.environ["GRADIO_TEMP_DIR"] = str(workspace.cache / "gradio")
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A listening socket on `port`, or on the next free one.
+
+    Raises:
+        Conflict: none of the next twenty is free.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    for tried in range(port, min(port + _PORTS_TRIED, 65536)) if port else (0,):
+        listener = socket.socket(family, socket.SOCK_STREAM)
+        if os.name == "posix":  # elsewhere this option would let two servers share one port
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((host.strip("[]"), tried))
+            listener.listen(128)
+        except OSError:
+            listener.close()
+            continue
+        return listener
+    raise Conflict("server.no_port", first=port, last=port + _PORTS_TRIED - 1)
+
+
+def build_app(workspace: Workspace, studio: "Studio", *, port: int, access_token: str | None = None) -> "ASGIApp":
+    """The whole server as one ASGI application."""
+    from fastapi import FastAPI
+    from starlette.requests import Request
+    from starlette.responses import RedirectResponse, Response
+
+    from app.api import router
+
+    languages = Languages(workspace, studio)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI):
+        await languages.start()
+        yield
+        await languages.stop()
+
+    ours = FastAPI(lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
+    ours.include_router(router(studio))
+
+    @ours.get("/")
+    async def root(request: Request) -> Response:
+        language = choose_language(request.cookies.get(COOKIE), request.headers.get("accept-language"))
+        return RedirectResponse(page_path(language, "home"), 307)
+
+    async def dispatch(scope: "Scope", receive: "Receive", send: "Send") -> None:
+        language = scope["path"].split("/")[1] if scope["type"] == "http" else None
+        if language not in LANGUAGES:
+            await ours(scope, receive, send)
+        elif (page := _without_slash(scope["path"])) is not None:
+            query = scope["query_string"].decode("latin-1")
+            await RedirectResponse(f"{page}?{query}" if query else page, 307)(scope, receive, send)
+        else:
+            await (await languages.app(language))(scope, receive, send)
+
+    hosts = frozenset() if access_token else loopback_hosts(port)
+    return Guard(dispatch, hosts, access_token=access_token)
+
+
+class Languages:
+    """One Gradio app per language, built when first asked for and kept until the server stops."""
+
+    def __init__(self, workspace: Workspace, studio: "Studio") -> None:
+        self._studio = studio
+        self._last_used = workspace.cache / "language"
+        self._apps: dict[str, FastAPI] = {}
+        self._lock = asyncio.Lock()
+        self._stopping = asyncio.Event()
+        self._tasks: list[asyncio.Task] = []
+
+    async def start(self) -> None:
+        """Build the language that was used last."""
+        try:
+            wanted = self._last_used.read_text("utf-8").strip()
+        except OSError:
+            wanted = ""
+        await self.app(wanted if wanted in LANGUAGES else LANGUAGES[0])
+
+    async def stop(self) -> None:
+        self._stopping.set()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def app(self, language: str) -> "FastAPI":
+        """The app of one language, building it if need be."""
+        if language not in self._apps:
+            # One at a time: Gradio keeps the Blocks under construction in a global.
+            async with self._lock:
+                if language not in self._apps:
+                    self._apps[language] = await self._build(language)
+        return self._apps[language]
+
+    async def _build(self, language: str) -> "FastAPI":
+        app = await asyncio.to_thread(mount_language, language, self._studio)
+        ready = asyncio.Event()
+        self._tasks.append(asyncio.create_task(self._keep(app, ready)))
+        await ready.wait()
+        with contextlib.suppress(OSError):  # only speeds up the next start
+            self._last_used.write_text(language, "utf-8")
+        return app
+
+    async def _keep(self, app: "FastAPI", ready: asyncio.Event) -> None:
+        """Hold the app's life span open; entered and left in this one task."""
+        try:
+            async with app.router.lifespan_context(app):
+                ready.set()
+                await self._stopping.wait()
+        finally:
+            ready.set()
+
+
+def mount_language(language: str, studio: "Studio") -> "FastAPI":
+    """A FastAPI app with one language's pages at `/<language>`."""
+    import gradio as gr
+    from fastapi import FastAPI
+
+    from app.theme import head, theme
+
+    blocks = build_pages(language, studio)
+    host = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+    with warnings.catch_warnings():
+        # Gradio warns that several pages cannot be rendered on the server; nobody asked it to.
+        warnings.filterwarnings("ignore", message="SSR mode is not supported with multi-page apps")
+        gr.mount_gradio_app(
+            host,
+            blocks,
+            f"/{language}",
+            app_kwargs={"docs_url": None, "redoc_url": None, "openapi_url": None},
+            footer_links=[],
+            run_history=False,
+            show_error=False,
+            ssr_mode=False,
+            mcp_server=False,
+            theme=theme(),
+            head=head(language),
+        )
+    _quieten(blocks)
+    return host
+
+
+def build_pages(language: str, studio: "Studio") -> "gr.Blocks":
+    """All pages of one language, each at its own address; no handler queues, none is callable from outside the pages."""
+    import gradio as gr
+
+    from app.context import Context
+    from app.pages.shell import top_bar
+
+    context = Context(language, studio.desk, studio.registry)
+    blocks = gr.Blocks(title="Luthier", analytics_enabled=False, fill_width=True)
+    for page in PAGES:
+        with blocks if page == "home" else blocks.route(context.say(f"common.page.{page}"), page):
+            top_bar(context, page)
+            import_module(f"app.pages.{page}").build(context)
+    for function in blocks.fns.values():
+        # A queued call holds a connection open; ours are short. Generators alone need the queue.
+        function.queue = bool(function.types_generator)
+        function.api_visibility = "private"
+        function.concurrency_limit = None
+    return blocks
+
+
+def _quieten(blocks: "gr.Blocks") -> None:
+    queue = blocks._queue
+    if hasattr(queue, "sleep_when_free"):  # a private name; a test tells when it goes
+        queue.sleep_when_free = _SLEEP_WHEN_FREE
+        queue.progress_update_sleep_when_free = max(_SLEEP_WHEN_FREE, queue.progress_update_sleep_when_free)
+
+
+def _without_slash(path: str) -> str | None:
+    """`/en/runs/` -> `/en/runs`: Gradio answers a page only without the slash. None where nothing is to be mended."""
+    parts = path.strip("/").split("/")
+    return f"/{parts[0]}/{parts[1]}" if path.endswith("/") and len(parts) == 2 and parts[1] in PAGES else None
+
+
+def _leave_when(server, should_leave: Callable[[], bool]) -> None:
+    pause = threading.Event()
+    while not server.should_exit:
+        pause.wait(1.0)
+        if should_leave():
+            server.should_exit = True
+
+
+def _server_class() -> type:
+    """uvicorn's server with two changes; made here because importing uvicorn costs a start of the command line."""
+    import uvicorn
+
+    class Server(uvicorn.Server):
+        when_ready: Callable[[], None]
+
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            await super().startup(sockets)
+            if self.started:
+                self.when_ready()
+
+        @contextlib.contextmanager
+        def capture_signals(self) -> Iterator[None]:
+            """As uvicorn does, but the signal is not raised again afterwards: the caller has things to close."""
+            if threading.current_thread() is not threading.main_thread():
+                yield
+                return
+            kept = {number: signal.signal(number, self.handle_exit) for number in (signal.SIGINT, signal.SIGTERM)}
+            try:
+                yield
+            finally:
+                for number, handler in kept.items():
+                    signal.signal(number, handler)
+
+    return Server

@@ -1,0 +1,154 @@
+"""What every page shares: the top bar, binding of handlers, and redrawing when the registry has changed."""
+
+import functools
+import inspect
+import logging
+from collections.abc import Callable, Sequence
+from html import escape
+from typing import Any
+
+import gradio as gr
+
+from app.context import Context
+from app.i18n import COOKIE, PAGES, bytes_text, duration_text, page_path
+from app.markup import link
+from studio.db import jobs
+from studio.db.jobs import JobView
+from studio.errors import StudioError
+from studio.messages import LANGUAGES
+
+POLL_SECONDS = 2.0
+_log = logging.getLogger(__name__)
+
+
+def bind(handler: Callable[..., Any], context: Context) -> Callable[..., Any]:
+    """`handler` with its first argument filled in, in the form that Gradio wants, its refusals turned into a notice.
+
+    Gradio finds a `gr.Request` argument by the signature's annotations, which a `functools.partial` hides.
+    """
+
+    @functools.wraps(handler)
+    def bound(*arguments: Any) -> Any:
+        try:
+            return handler(context, *arguments)
+        except StudioError as error:
+            raise _notice(context, error.message(context.language)) from error
+        except gr.Error:
+            raise
+        except Exception as error:
+            _log.exception("%s failed", handler.__qualname__)
+            raise _notice(context, context.say("errors.server.unexpected")) from error
+
+    parameters = list(inspect.signature(handler).parameters.values())
+    bound.__signature__ = inspect.Signature(parameters[1:])  # type: ignore[attr-defined]
+    bound.__annotations__ = {
+        name: hint for name, hint in handler.__annotations__.items() if name != parameters[0].name
+    }
+    del bound.__wrapped__
+    return bound
+
+
+def _notice(context: Context, words: str) -> gr.Error:
+    # Gradio shows the message as HTML, and it may quote a file name or a row.
+    return gr.Error(escape(words), title=context.say("common.notice"), duration=15, print_exception=False)
+
+
+def top_bar(context: Context, page: str) -> None:
+    """Name, pages, machine, running job, language."""
+    gr.Navbar(visible=False)
+    bar = gr.HTML(bar_html(context, page), elem_id=f"{page}-top-bar", elem_classes="lu-top", padding=False)
+    redraw_on_change(context, functools.partial(bar_html, page=page), outputs=[bar])
+
+
+def bar_html(context: Context, page: str) -> str:
+    """The top bar as it stands now."""
+    with context.registry.session() as session:
+        running, waiting = jobs.live(session), len(jobs.queue(session))
+    tabs = "".join(_tab(context, name, page) for name in PAGES)
+    other = next(language for language in LANGUAGES if language != context.language)
+    # The link's address is mended on click so that the query (?run=12) is kept.
+    remember = (
+        f"document.cookie='{COOKIE}={other};path=/;max-age=31536000;samesite=lax';"
+        "this.href=this.getAttribute('href').split('?')[0]+location.search"
+    )
+    switch = (
+        f'<a href="{page_path(other, page)}" hreflang="{other}" onclick="{escape(remember)}">'
+        f"{escape(context.say('common.other_language'))}</a>"
+    )
+    right = f'<span class="lu-machine">{escape(machine_line(context))}</span>{_pill(context, running, waiting)}{switch}'
+    return (
+        f'<header class="lu-bar"><a class="lu-name" href="{page_path(context.language, "home")}">Luthier</a>'
+        f'<nav aria-label="{escape(context.say("common.pages"))}">{tabs}</nav><div class="lu-right">{right}</div></header>'
+    )
+
+
+def machine_line(context: Context) -> str:
+    """`RTX 4090 · 21.3 of 24.0 GiB free`, or that there is no graphics card."""
+    from studio.hardware import read_machine
+
+    gpus = read_machine().gpus
+    if not gpus:
+        return context.say("common.machine.cpu")
+    first = gpus[0]
+    return context.say(
+        "common.machine.gpu", name=first.name, free=bytes_text(first.free_bytes), total=bytes_text(first.total_bytes)
+    )
+
+
+def redraw_on_change(
+    context: Context,
+    draw: Callable[..., Any],
+    *,
+    inputs: Sequence[gr.components.Component] = (),
+    outputs: Sequence[gr.components.Component],
+    seconds: float = POLL_SECONDS,
+) -> None:
+    """Call `draw(context, *inputs)` when the page opens, and again whenever the registry's change number has moved.
+
+    `draw` returns one value per output. Nothing is sent while nothing changed.
+    """
+    seen = gr.Number(value=-1, visible=False)
+    watching = functools.partial(_draw_if_moved, draw=draw, outputs=len(outputs))
+    handler = bind(_named(watching), context)
+    given, shown = [seen, *inputs], [seen, *outputs]
+    gr.Timer(seconds).tick(handler, given, shown, queue=False, show_progress="hidden")
+
+
+def _draw_if_moved(context: Context, seen: float | None, *inputs: Any, draw: Callable[..., Any], outputs: int) -> Any:
+    with context.registry.session() as session:
+        change = jobs.change(session)
+    if seen == change:
+        return [gr.skip()] * (outputs + 1)
+    drawn = draw(context, *inputs)
+    return [change, drawn] if outputs == 1 else [change, *drawn]
+
+
+def _named(partial: functools.partial) -> Callable[..., Any]:
+    def watch(context: Context, seen: float | None, *inputs: Any) -> Any:
+        return partial(context, seen, *inputs)
+
+    return watch
+
+
+def _tab(context: Context, name: str, page: str) -> str:
+    current = ' aria-current="page"' if name == page else ""
+    return f'<a href="{page_path(context.language, name)}"{current}>{escape(context.say(f"common.page.{name}"))}</a>'
+
+
+def _pill(context: Context, running: list[JobView], waiting: int) -> str:
+    """The running job: `Run 12 · 340/900 · 12 min left`, a link; what waits besides."""
+    shown = [job for job in running if job.kind == "train"] or running
+    if not shown:
+        return ""
+    job = shown[0]
+    parts = [context.say(f"common.kind.{job.kind}", number=job.id)]
+    if job.progress_total:
+        parts.append(f"{int(job.progress_done or 0)}/{int(job.progress_total)}")
+    if job.seconds_left is not None:
+        parts.append(context.say("common.left", time=duration_text(job.seconds_left, context.language)))
+    if waiting:
+        parts.append(context.say("common.waiting", count=waiting))
+    text = " · ".join(parts)
+    if job.kind != "train":
+        return f'<span class="lu-pill">{escape(text)}</span>'
+    return link(page_path(context.language, "runs", run=job.id), text, classes="lu-pill")
