@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 
 from studio.db import jobs, metrics
 from studio.db.engine import Reader
+from studio.db.jobs import JobView
 from studio.errors import UnknownName
 
 DEFAULT_SMOOTHING = 0.6
@@ -164,21 +165,24 @@ class SeriesCache:
     def answer(self, query: SeriesQuery) -> dict[str, Any]:
         """The JSON document of `/api/series`: `{"cursor", "same": true}`, or the cursor and a panel for each metric."""
         with self._lock, self._registry.session() as session:
-            cursor = f"{jobs.change(session)}"
+            cursor = str(jobs.change(session))
             if query.cursor and query.cursor.split(":")[0] == cursor:
                 return {"cursor": query.cursor, "same": True}
             lines = {}
-            for run, made_at in _known(session, query.runs):
+            known = _known(session, query.runs)
+            for job in known:
                 for name in query.metrics:
-                    lines[run, name] = line = self._line((run, made_at, name))
-                    line.extend(metrics.points(session, run, name, after=line.end))
+                    # A removed run's number may be given again, hence the time.
+                    lines[job.id, name] = line = self._line((job.id, job.created_at, name))
+                    line.extend(metrics.points(session, job.id, name, after=line.end))
             ends = ",".join(f"{line.end[0]}.{line.end[1]}.{line.end[2]}" for line in lines.values())
             cursor = f"{cursor}:{ends}"
             if query.cursor.partition(":")[2] == ends and query.cursor:
                 return {"cursor": cursor, "same": True}
             panels = {name: _panel({run: line for (run, of), line in lines.items() if of == name}, query) for name in query.metrics}
             self._forget()
-        return {"cursor": cursor, "panels": panels}
+        titles = {job.id: {"title": job.title, "state": job.state} for job in known}
+        return {"cursor": cursor, "runs": titles, "panels": panels}
 
     def _line(self, key: tuple[int, str, str]) -> Line:
         line = self._lines.setdefault(key, Line())
@@ -192,12 +196,12 @@ class SeriesCache:
             self._lines.popitem(last=False)
 
 
-def _known(session: Session, runs: tuple[int, ...]) -> list[tuple[int, str]]:
-    """The runs that exist, with the time they were made: a removed run's number may be given again."""
+def _known(session: Session, runs: tuple[int, ...]) -> list[JobView]:
+    """Those of the runs that exist."""
     found = []
     for run in runs:
         with suppress(UnknownName):
-            found.append((run, jobs.job(session, run).created_at))
+            found.append(jobs.job(session, run))
     return found
 
 

@@ -1,0 +1,25 @@
+"""The chart: the studio's one custom component. Its drawing is `static/chart.js`, its numbers `app.series`."""
+
+import gradio as gr
+
+from app.context import Context
+from app.theme import chart_head
+
+_METRICS = ("loss", "eval_loss", "learning_rate", "grad_norm")
+_WORDS = ("smoothing", "log", "zoom_out", "zoom_hint", "table", "step", "sentence", "sentence_plain", "nothing")
+
+
+def run_chart(context: Context, *, elem_id: str) -> gr.HTML:
+    """Loss, learning rate and gradient norm of the runs that the page's address names (`?run=4` or `?runs=4,7`).
+
+    It polls by itself and needs no event. Put it where it becomes visible only when the address names a run.
+    """
+    words: dict[str, object] = {name: context.say(f"common.chart.{name}") for name in _WORDS}
+    words["metrics"] = {name: context.say(f"common.chart.metric.{name}") for name in _METRICS}
+    return gr.HTML(
+        html_template='<div class="lu-chart"></div>',
+        js_on_load="luthierChart(element, props.words)",
+        head=chart_head(),
+        words=words,
+        elem_id=elem_id,
+    )
