@@ -125,7 +125,8 @@ class Attempt:
             self._end_at_once(now=request == "stop_now")
 
     def _end_at_once(self, *, now: bool = False) -> NoReturn:
-        self.end(self._stopped("job.stopped_now" if now else "job.stopped_before_training"))
+        early = self.spec.kind == "train" and not now
+        self.end(self._stopped("job.stopped_before_training" if early else "job.stopped_now"))
         sys.stdout.flush()
         os._exit(0)
 
@@ -151,7 +152,7 @@ class Attempt:
     def _known(self, error: BaseException) -> StudioError:
         if isinstance(error, StudioError):
             return error
-        if any(_is_out_of_memory(each) for each in _chain(error)):
+        if is_out_of_memory(error):
             return self._out_of_memory()
         return JobFailed("unexpected", error=f"{type(error).__name__}: {error}"[:500])
 
@@ -239,10 +240,13 @@ def _is_disk_full(error: BaseException, folder: Path) -> bool:
     return "PytorchStreamWriter failed" in str(error) and shutil.disk_usage(folder).free < LITTLE_SPACE_BYTES
 
 
-def _is_out_of_memory(error: BaseException) -> bool:
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether the device or the machine had no memory left, whoever says so and however it is wrapped."""
     torch = sys.modules.get("torch")
-    if isinstance(error, MemoryError) or (torch and isinstance(error, torch.OutOfMemoryError)):
-        return True
+    kinds = (MemoryError, torch.OutOfMemoryError) if torch else (MemoryError,)
     # The CPU allocator and cuBLAS raise plain RuntimeErrors.
-    text = str(error)
-    return isinstance(error, RuntimeError) and ("can't allocate memory" in text or "ALLOC_FAILED" in text)
+    words = ("can't allocate memory", "ALLOC_FAILED")
+    return any(
+        isinstance(each, kinds) or (isinstance(each, RuntimeError) and any(word in str(each) for word in words))
+        for each in _chain(error)
+    )

@@ -65,12 +65,13 @@ def digest_of(folder: Path) -> str:
     return hashlib.sha256((folder / MANIFEST).read_bytes()).hexdigest()
 
 
-def damaged_files(folder: Path) -> list[str]:
+def damaged_files(folder: Path, *, suffixes: tuple[str, ...] = ("",)) -> list[str]:
     """Names of files that are missing or differ from the manifest, or the manifest's own where that is unreadable."""
     manifest = read_manifest(folder)
     if manifest is None:
         return [MANIFEST]
-    return [name for name, listed in manifest["files"].items() if not _is_as_listed(folder / name, listed)]
+    files = ((name, listed) for name, listed in manifest["files"].items() if name.endswith(suffixes))
+    return [name for name, listed in files if not _is_as_listed(folder / name, listed)]
 
 
 def size_of(folder: Path) -> int:
