@@ -56,11 +56,11 @@ def _notice(context: Context, words: str) -> gr.Error:
 def top_bar(context: Context, page: str) -> None:
     """Name, pages, machine, running job, language."""
     gr.Navbar(visible=False)
-    bar = gr.HTML(bar_html(context, page), elem_id=f"{page}-top-bar", elem_classes="lu-top", padding=False)
+    bar = gr.HTML(bar_html(context, {}, page=page), elem_id=f"{page}-top-bar", elem_classes="lu-top", padding=False)
     redraw_on_change(context, functools.partial(bar_html, page=page), outputs=[bar])
 
 
-def bar_html(context: Context, page: str) -> str:
+def bar_html(context: Context, query: dict[str, str], *, page: str) -> str:
     """The top bar as it stands now."""
     with context.registry.session() as session:
         running, waiting = jobs.live(session), len(jobs.queue(session))
@@ -103,31 +103,35 @@ def redraw_on_change(
     outputs: Sequence[gr.components.Component],
     seconds: float = POLL_SECONDS,
 ) -> None:
-    """Call `draw(context, *inputs)` when the page opens, and again whenever the registry's change number has moved.
+    """Call `draw(context, query, *inputs)` when the page opens, and again whenever the registry has changed.
 
-    `draw` returns one value per output. Nothing is sent while nothing changed.
+    `query` holds the page address's query (`{"run": "12"}`). `draw` returns one value per output. While the registry's
+    change number stands still, a look costs one small query and sends nothing to redraw.
     """
     seen = gr.Number(value=-1, visible=False)
-    watching = functools.partial(_draw_if_moved, draw=draw, outputs=len(outputs))
-    handler = bind(_named(watching), context)
-    given, shown = [seen, *inputs], [seen, *outputs]
-    gr.Timer(seconds).tick(handler, given, shown, queue=False, show_progress="hidden")
+
+    def look(context: Context, request: gr.Request, change: float | None, *values: Any) -> Any:
+        with context.registry.session() as session:
+            newest = jobs.change(session)
+        if change == newest:
+            return [gr.skip()] * (len(outputs) + 1)
+        drawn = draw(context, query_of(request), *values)
+        return [newest, drawn] if len(outputs) == 1 else [newest, *drawn]
+
+    handler, given, shown = bind(look, context), [seen, *inputs], [seen, *outputs]
+    gr.on([gr.Timer(seconds).tick], handler, given, shown, queue=False, show_progress="hidden")
+    gr.context.Context.root_block.load(handler, given, shown, queue=False, show_progress="hidden")
 
 
-def _draw_if_moved(context: Context, seen: float | None, *inputs: Any, draw: Callable[..., Any], outputs: int) -> Any:
-    with context.registry.session() as session:
-        change = jobs.change(session)
-    if seen == change:
-        return [gr.skip()] * (outputs + 1)
-    drawn = draw(context, *inputs)
-    return [change, drawn] if outputs == 1 else [change, *drawn]
+def query_of(request: gr.Request | None) -> dict[str, str]:
+    """The query of the page that a request came from."""
+    return dict(request.query_params) if request is not None else {}
 
 
-def _named(partial: functools.partial) -> Callable[..., Any]:
-    def watch(context: Context, seen: float | None, *inputs: Any) -> Any:
-        return partial(context, seen, *inputs)
-
-    return watch
+def number_in(query: dict[str, str], name: str) -> int | None:
+    """A whole number from the address, or None where there is none or it is something else."""
+    value = query.get(name, "")
+    return int(value) if value.isascii() and value.isdecimal() and len(value) < 18 else None
 
 
 def _tab(context: Context, name: str, page: str) -> str:
