@@ -1,7 +1,7 @@
-"""Checkpoints: every saved step, a chat with any of them, and several side by side with the untouched model.
+"""Checkpoints: every saved step; asking several models the same, at `?compare=ID`; talking to one, at `?talk=ID`.
 
-State is the address: `?compare=3` shows a comparison, `?chat=4` a conversation, `?run=12` picks that run's steps. The
-answers are the registry's; this page asks the desk and redraws what has grown.
+`?pick=3,5` comes with those checkpoints ticked, `?chat=3` with that one chosen to talk to. Answers grow in the registry
+and are drawn from there, so closing the page loses none.
 """
 
 from html import escape
@@ -9,356 +9,307 @@ from typing import Any
 
 import gradio as gr
 
-from app import markup
 from app.context import Context
-from app.i18n import bytes_text, page_path, when_text
-from app.pages.shell import bind, redraw_on_change
+from app.i18n import bytes_text, number_text, page_path, when_text
+from app.markup import empty_page, heading, link, notice, table
+from app.pages.shell import POLL_SECONDS, bind, number_in, query_of, redraw_on_change
 from studio.db import checkpoints, comparisons, jobs, models
 from studio.db.checkpoints import CheckpointView
 from studio.db.comparisons import AnswerView, ComparisonView
 from studio.desk import MAX_COLUMNS, SETTINGS
 from studio.errors import RefusedInput, UnknownName
-from studio.jobs.lifecycle import LIVE
 
-GROWING_SECONDS = 0.5
-"""How often answers are looked at while some are open."""
-_SHOW_ADDRESS = "(id) => {{ if (id) history.replaceState(null, '', '?{name}=' + id); }}"
+FAST_SECONDS = 0.5
+"""Between two looks while an answer grows."""
+_VOTE_SCRIPT = """
+element.addEventListener('click', (event) => {
+  const button = event.target.closest('button[data-vote]');
+  if (button) trigger('select', { answer: button.dataset.answer, vote: button.dataset.vote });
+});
+"""
 
 
 def build(context: Context) -> None:
-    """Lay the page out and wire it."""
     say = context.say
-    gr.HTML(markup.heading(say("checkpoints.title"), say("checkpoints.note")), padding=False)
-    overview = gr.HTML(overview_html(context), elem_id="checkpoints-list", padding=False)
-    redraw_on_change(context, overview_html, outputs=[overview])
-    compared, talk = (gr.Number(visible=False, precision=0) for _ in range(2))
-    with gr.Tabs(elem_id="checkpoints-tabs") as tabs:
-        with gr.Tab(say("checkpoints.compare.tab"), id="compare"):
-            pick, questions = _build_compare(context, compared)
-        with gr.Tab(say("checkpoints.chat.tab"), id="chat"):
-            partner = _build_chat(context, talk)
-    page = gr.context.Context.root_block
-    page.load(bind(opened, context), None, [pick, partner, questions, compared, talk, tabs], show_progress="hidden")
-
-
-def opened(context: Context, request: gr.Request) -> tuple[Any, ...]:
-    """Fill the page from its address."""
-    query = dict(request.query_params)
-    run, compare, chat = (_number(query.get(name)) for name in ("run", "compare", "chat"))
-    choices = choices_of(context)
-    picked = _picked_for(context, run, compare)
-    partner = picked[-1] if picked else (choices[0][1] if choices else None)
-    return (
-        gr.update(choices=choices, value=[value for value in picked if value in {each[1] for each in choices}]),
-        gr.update(choices=choices, value=partner),
-        "\n".join(_view(context, compare).prompts) if compare else gr.skip(),
-        compare,
-        chat,
-        gr.Tabs(selected="chat" if chat else "compare"),
+    title_html = gr.HTML(heading(say("checkpoints.title"), say("checkpoints.note")), elem_id="checkpoints-title")
+    with gr.Column(visible=False, elem_id="checkpoints-list-view") as list_column:
+        table_html = gr.HTML(elem_id="checkpoints-table")
+        with gr.Group():
+            pick_group = gr.CheckboxGroup([], label=say("checkpoints.pick"), info=say("checkpoints.pick_help"))
+            pick_group.elem_id = "checkpoints-pick"
+            prompts_box = gr.Textbox(
+                label=say("checkpoints.prompts"), info=say("checkpoints.prompts_help"), lines=4, elem_id="checkpoints-prompts"
+            )
+            compare_button = gr.Button(say("checkpoints.compare"), variant="primary", elem_id="checkpoints-compare")
+        with gr.Accordion(say("checkpoints.chat"), open=False, elem_id="checkpoints-chat-fold"):
+            chat_choice = gr.Dropdown([], label=say("checkpoints.chat_with"), elem_id="checkpoints-chat-model")
+            first_box = gr.Textbox(label=say("checkpoints.message"), lines=2, elem_id="checkpoints-first-message")
+            chat_button = gr.Button(say("checkpoints.start_chat"), elem_id="checkpoints-chat")
+        with gr.Accordion(say("checkpoints.settings"), open=False, elem_id="checkpoints-settings"):
+            settings = _settings_fields(context)
+        saved_html = gr.HTML(elem_id="checkpoints-saved")
+    with gr.Column(visible=False, elem_id="checkpoints-answers-view") as answers_column:
+        answers_html = gr.HTML(elem_id="checkpoints-answers", js_on_load=_VOTE_SCRIPT)
+        with gr.Row(visible=False) as talk_row:
+            message_box = gr.Textbox(label=say("checkpoints.message"), lines=2, scale=4, elem_id="checkpoints-message")
+            say_button = gr.Button(say("checkpoints.say"), variant="primary", elem_id="checkpoints-say")
+    target = gr.Textbox(visible=False)
+    ticked = gr.Checkbox(visible=False)
+    timer = gr.Timer(POLL_SECONDS)
+    outputs = [list_column, table_html, pick_group, chat_choice, saved_html, answers_column, answers_html, talk_row]
+    outputs += [title_html, ticked, timer]
+    redraw_on_change(context, draw, inputs=[pick_group, chat_choice, ticked], outputs=outputs, timer=timer)
+    go = "(address) => { if (address) location.href = address; }"
+    compare_button.click(bind(compare, context), [pick_group, prompts_box, *settings], [target]).success(
+        None, [target], js=go
     )
-
-
-# -- comparing ---------------------------------------------------------------------------------------------------------
-
-
-def _build_compare(context: Context, compared: gr.Number) -> tuple[gr.CheckboxGroup, gr.Textbox]:
-    say = context.say
-    pick = gr.CheckboxGroup(label=say("checkpoints.compare.pick", most=MAX_COLUMNS), elem_id="checkpoints-pick")
-    questions = gr.Textbox(
-        label=say("checkpoints.compare.questions"),
-        info=say("checkpoints.compare.questions_help"),
-        lines=4,
-        elem_id="checkpoints-questions",
+    chat_button.click(bind(start_chat, context), [chat_choice, first_box, *settings], [target]).success(
+        None, [target], js=go
     )
-    settings = _build_settings(context)
-    start = gr.Button(say("checkpoints.compare.start"), variant="primary", elem_id="checkpoints-compare")
-    grid = gr.HTML(elem_id="checkpoints-grid", padding=False)
-    _show_growing(context, compared, grid, draw=grid_html)
-    asked = start.click(bind(start_comparison, context), [pick, questions, *settings], compared, show_progress="hidden")
-    asked.success(None, compared, None, js=_SHOW_ADDRESS.format(name="compare"))
-    saved = gr.HTML(saved_html(context), elem_id="checkpoints-saved", padding=False)
-    redraw_on_change(context, saved_html, outputs=[saved])
-    return pick, questions
+    gr.on([say_button.click, message_box.submit], bind(talk, context), [message_box], [message_box, answers_html, timer])
+    answers_html.select(bind(vote, context), None, [answers_html], show_progress="hidden")
 
 
-def _build_settings(context: Context) -> list[gr.components.Component]:
-    """How answers are made, in the order of `settings_of`'s arguments."""
+def _settings_fields(context: Context) -> list[gr.components.Component]:
+    """In the order of `studio.desk.SETTINGS`: seed, temperature, top_p, max_new_tokens, system."""
     say = context.say
-    with gr.Accordion(say("checkpoints.settings.title"), open=False, elem_id="checkpoints-settings"):
-        with gr.Row():
-            length = gr.Slider(
-                1,
-                1024,
-                SETTINGS["max_new_tokens"],
-                step=1,
-                label=say("checkpoints.settings.max_new_tokens"),
-                elem_id="checkpoints-max-new-tokens",
-            )
-            temperature = gr.Slider(
-                0,
-                2,
-                SETTINGS["temperature"],
-                step=0.05,
-                label=say("checkpoints.settings.temperature"),
-                info=say("checkpoints.settings.temperature_help"),
-                elem_id="checkpoints-temperature",
-            )
-            seed = gr.Number(
-                SETTINGS["seed"],
-                precision=0,
-                label=say("checkpoints.settings.seed"),
-                info=say("checkpoints.settings.seed_help"),
-                elem_id="checkpoints-seed",
-            )
-        system = gr.Textbox(label=say("checkpoints.settings.system"), elem_id="checkpoints-system")
-    return [length, temperature, seed, system]
+    with gr.Row():
+        seed = gr.Number(SETTINGS["seed"], label=say("checkpoints.setting.seed"), precision=0, minimum=0)
+        temperature = gr.Slider(0, 2, SETTINGS["temperature"], step=0.05, label=say("checkpoints.setting.temperature"))
+        top_p = gr.Slider(0.05, 1, SETTINGS["top_p"], step=0.05, label=say("checkpoints.setting.top_p"))
+        longest = gr.Number(
+            SETTINGS["max_new_tokens"], label=say("checkpoints.setting.max_new_tokens"), precision=0, minimum=1
+        )
+    system = gr.Textbox(SETTINGS["system"], label=say("checkpoints.setting.system"), lines=2)
+    fields = [seed, temperature, top_p, longest, system]
+    for name, component in zip(SETTINGS, fields, strict=True):
+        component.elem_id = f"checkpoints-{name.replace('_', '-')}"
+    return fields
 
 
-def start_comparison(
-    context: Context, picked: list[str], questions: str, length: float, temperature: float, *rest: Any
-) -> int:
-    """Ask every picked model every question; returns the comparison's number."""
-    if not picked:
-        raise RefusedInput("comparison.columns", most=MAX_COLUMNS)
-    columns = [_column(value) for value in picked]
-    # The untouched model first, then by run and step: the eye reads from before to after.
-    columns.sort(key=lambda column: (column.get("checkpoint") is not None, column.get("checkpoint") or 0))
-    return context.desk.compare(columns, (questions or "").splitlines(), settings_of(length, temperature, *rest))
+# -- drawing ---------------------------------------------------------------------------------------------------------
 
 
-def settings_of(length: float, temperature: float, seed: float | None, system: str) -> dict[str, Any]:
-    chosen_seed = SETTINGS["seed"] if seed is None else int(seed)
-    return {"max_new_tokens": int(length), "temperature": temperature, "seed": chosen_seed, "system": system or ""}
-
-
-def grid_html(context: Context, view: ComparisonView) -> str:
-    """Questions down, models across."""
-    say = context.say
-    by_place = {(answer.prompt, answer.column): answer for answer in view.answers}
-    rows = [
-        [
-            f"<strong>{escape(prompt)}</strong>",
-            *(_answer_html(context, by_place[row, column]) for column in range(len(view.columns))),
-        ]
-        for row, prompt in enumerate(view.prompts)
-    ]
-    headings = [say("checkpoints.compare.question"), *(_column_title(context, column) for column in view.columns)]
-    state = _waiting_html(context) if view.is_open else markup.notice(say("checkpoints.compare.done"), "good")
-    shown = ", ".join(f"{name} {value}" for name, value in view.settings.items() if value not in ("", None))
-    caption = say("checkpoints.compare.caption", number=view.id, settings=shown)
-    return f'{state}<div class="lu-grid">{markup.table(headings, rows, caption=caption)}</div>'
-
-
-def saved_html(context: Context) -> str:
-    """Earlier comparisons, each a link."""
+def draw(
+    context: Context, query: dict[str, str], picked: list[str], chat_with: str | None, is_ticked: bool
+) -> list[Any]:
+    """The whole page for what the address names."""
+    shown = number_in(query, "compare") or number_in(query, "talk")
+    if shown is not None:
+        return [gr.update(visible=False), *[gr.skip()] * 4, gr.update(visible=True), *_draw_answers(context, shown)]
     with context.registry.session() as session:
-        found = comparisons.list_comparisons(session, limit=10)
-    if not found:
-        return ""
+        saved = checkpoints.list_checkpoints(session)
+        bases = [model.name for model in models.list_models(session)]
+        made = comparisons.list_comparisons(session, limit=20) + comparisons.list_comparisons(
+            session, kind="chat", limit=20
+        )
+    choices = column_choices(context, bases, saved)
+    known = {value for _, value in choices}
+    if not is_ticked:
+        picked = [f"checkpoint:{number}" for number in query.get("pick", "").split(",")]
+        picked = ([f"model:{bases[0]}"] if bases and known & set(picked) else []) + picked
+        chat_with = f"checkpoint:{query.get('chat', '')}"
+    talk_to = chat_with if chat_with in known else choices[-1][1] if choices else None
+    return [
+        gr.update(visible=True),
+        table_html(context, saved),
+        gr.update(choices=choices, value=[value for value in picked if value in known]),
+        gr.update(choices=choices, value=talk_to),
+        saved_html(context, made),
+        gr.update(visible=False),
+        "",
+        gr.update(visible=False),
+        gr.skip(),
+        True,
+        gr.update(value=POLL_SECONDS),
+    ]
+
+
+def _draw_answers(context: Context, number: int) -> list[Any]:
+    try:
+        with context.registry.session() as session:
+            found = comparisons.comparison(session, number)
+    except UnknownName as error:
+        gone = back_link(context) + notice(error.message(context.language), "bad")
+        return [gone, gr.update(visible=False), gr.skip(), True, gr.update(value=POLL_SECONDS)]
+    is_chat = found.kind == "chat"
+    title = heading(context.say(f"checkpoints.{found.kind}_title", number=found.id))
+    pause = FAST_SECONDS if found.is_open else POLL_SECONDS
+    return [answers_html(context, found), gr.update(visible=is_chat), title, True, gr.update(value=pause)]
+
+
+def column_choices(context: Context, bases: list[str], saved: list[CheckpointView]) -> list[tuple[str, str]]:
+    """What can be asked: untouched models first, then each saved step. Label and value."""
+    choices = [(context.say("checkpoints.base", name=name), f"model:{name}") for name in bases]
+    for each in saved:
+        label = context.say("checkpoints.choice", run=each.job_id, title=each.run, step=f"{each.step:,}")
+        if "eval_loss" in each.metrics:
+            label += context.say("checkpoints.choice_score", value=number_text(each.metrics["eval_loss"]))
+        choices.append((label, f"checkpoint:{each.id}"))
+    return choices
+
+
+def table_html(context: Context, saved: list[CheckpointView]) -> str:
+    say, language = context.say, context.language
+    if not saved:
+        start = link(page_path(language, "train"), say("runs.start"), classes="lu-button")
+        return empty_page(say("checkpoints.empty"), start)
+    names = ("run", "step", "epoch", "loss", "eval_loss", "size", "saved")
     rows = [
         [
-            markup.link(page_path(context.language, "checkpoints", compare=view.id), f"#{view.id}"),
-            escape(" · ".join(_column_title(context, column) for column in view.columns)),
-            escape(view.prompts[0] if view.prompts else ""),
-            escape(when_text(view.created_at, context.language)),
+            link(page_path(language, "runs", run=each.job_id), f"{each.job_id} · {each.run}"),
+            f"{each.step:,}",
+            number_text(each.epoch),
+            number_text(each.metrics.get("loss")),
+            number_text(each.metrics.get("eval_loss")),
+            bytes_text(each.size_bytes),
+            escape(when_text(each.created_at, language)),
         ]
-        for view in found
+        for each in saved
     ]
-    names = ("number", "models", "question", "when")
-    return markup.table(
-        [context.say(f"checkpoints.saved.{name}") for name in names],
-        rows,
-        caption=context.say("checkpoints.saved.title"),
+    return table([say(f"checkpoints.column.{name}") for name in names], rows)
+
+
+def saved_html(context: Context, made: list[ComparisonView]) -> str:
+    """Links to earlier comparisons and chats."""
+    if not made:
+        return ""
+    say, language = context.say, context.language
+    rows = []
+    for each in sorted(made, key=lambda one: -one.id):
+        where = {"talk" if each.kind == "chat" else "compare": each.id}
+        first = each.prompts[0] if each.prompts else "–"
+        rows.append(
+            [
+                link(page_path(language, "checkpoints", **where), say(f"checkpoints.{each.kind}_title", number=each.id)),
+                escape(" · ".join(column["title"] for column in each.columns)),
+                escape(first if len(first) < 80 else first[:80] + "…"),
+                escape(when_text(each.created_at, language)),
+            ]
+        )
+    names = ("comparison", "models", "first_prompt", "saved")
+    return table([say(f"checkpoints.column.{name}") for name in names], rows, caption=say("checkpoints.saved"))
+
+
+def back_link(context: Context) -> str:
+    back = link(page_path(context.language, "checkpoints"), context.say("checkpoints.back"))
+    return f'<p class="lu-note">{back}</p>'
+
+
+def answers_html(context: Context, found: ComparisonView) -> str:
+    """The grid of a comparison, or the turns of a chat, as far as they have grown."""
+    waits = notice(waiting_sentence(context), "info") if found.is_open else ""
+    shown = " · ".join(
+        f"{context.say(f'checkpoints.setting.{name}')}: {found.settings[name]}"
+        for name in SETTINGS
+        if found.settings.get(name) not in ("", None)
     )
+    body = _turns(context, found) if found.kind == "chat" else _grid(context, found)
+    return f'{back_link(context)}<p class="lu-note">{escape(shown)}</p>{waits}{body}'
 
 
-# -- chat --------------------------------------------------------------------------------------------------------------
+def _grid(context: Context, found: ComparisonView) -> str:
+    headings = [context.say("checkpoints.prompt"), *[column["title"] for column in found.columns]]
+    cells = {(answer.prompt, answer.column): answer for answer in found.answers}
+    rows = []
+    for row, prompt in enumerate(found.prompts):
+        answers = [_cell(context, cells.get((row, place))) for place in range(len(found.columns))]
+        rows.append([f'<div class="lu-answer">{escape(prompt)}</div>', *answers])
+    return f'<div class="lu-grid">{table(headings, rows)}</div>'
 
 
-def _build_chat(context: Context, talk: gr.Number) -> gr.Dropdown:
-    say = context.say
-    with gr.Row(equal_height=True):
-        partner = gr.Dropdown(label=say("checkpoints.chat.with"), elem_id="checkpoints-partner", scale=3)
-        fresh = gr.Button(say("checkpoints.chat.new"), elem_id="checkpoints-new-chat", scale=1)
-    turns = gr.HTML(elem_id="checkpoints-turns", padding=False)
-    message = gr.Textbox(
-        label=say("checkpoints.chat.message"),
-        lines=2,
-        submit_btn=say("checkpoints.chat.send"),
-        elem_id="checkpoints-say",
-    )
-    settings = _build_settings(context)
-    _show_growing(context, talk, turns, draw=turns_html)
-    said = message.submit(
-        bind(say_something, context), [message, partner, talk, *settings], [talk, message], show_progress="hidden"
-    )
-    said.success(None, talk, None, js=_SHOW_ADDRESS.format(name="chat"))
-    fresh.click(bind(new_chat, context), None, [talk, turns], show_progress="hidden")
-    partner.input(bind(new_chat, context), None, [talk, turns], show_progress="hidden")
-    return partner
-
-
-def say_something(
-    context: Context, text: str, partner: str | None, talk: float | None, length: float, *rest: Any
-) -> tuple[int, str]:
-    """Send a message; returns the chat's number and an empty box."""
-    if talk:
-        return context.desk.chat(text or "", comparison=int(talk)), ""
-    if not partner:
-        raise RefusedInput("comparison.columns", most=MAX_COLUMNS)
-    return context.desk.chat(text or "", column=_column(partner), settings=settings_of(length, *rest)), ""
-
-
-def new_chat(context: Context) -> tuple[None, str]:
-    return None, ""
-
-
-def turns_html(context: Context, view: ComparisonView) -> str:
-    """A conversation, oldest turn first."""
-    title = f'<p class="lu-note">{escape(_column_title(context, view.columns[0]))}</p>'
+def _turns(context: Context, found: ComparisonView) -> str:
+    title = f'<p class="lu-note">{escape(found.columns[0]["title"])}</p>'
     turns = "".join(
         f'<div class="lu-turn lu-user">{escape(answer.messages[-1]["content"])}</div>'
-        f'<div class="lu-turn">{_answer_html(context, answer)}</div>'
-        for answer in view.answers
+        f'<div class="lu-turn">{_cell(context, answer)}</div>'
+        for answer in found.answers
     )
-    return title + turns + (_waiting_html(context) if view.is_open else "")
+    return title + turns
 
 
-# -- what both share ---------------------------------------------------------------------------------------------------
-
-
-def _show_growing(context: Context, number: gr.Number, shown: gr.HTML, *, draw: Any) -> None:
-    """Redraw a comparison while it grows: quickly while answers are open, not at all afterwards."""
-    timer = gr.Timer(GROWING_SECONDS, active=False)
-
-    def look(context: Context, current: float | None) -> tuple[Any, Any]:
-        if not current:
-            return gr.skip(), gr.Timer(active=False)
-        view = _view(context, int(current))
-        return draw(context, view), gr.Timer(active=view.is_open)
-
-    for event in (timer.tick, number.change):
-        event(bind(look, context), number, [shown, timer], show_progress="hidden")
-
-
-def overview_html(context: Context) -> str:
-    """Every saved step of every run."""
-    say = context.say
-    with context.registry.session() as session:
-        found = checkpoints.list_checkpoints(session)
-    if not found:
-        action = markup.link(page_path(context.language, "train"), say("checkpoints.to_train"), classes="lu-button")
-        return markup.empty_page(say("checkpoints.empty"), action)
-    names = ("run", "step", "epoch", "loss", "eval_loss", "size", "when")
-    table = markup.table(
-        [say(f"checkpoints.columns.{name}") for name in names], [_row(context, each) for each in found]
-    )
-    return f"<details open><summary>{escape(say('checkpoints.count', count=len(found)))}</summary>{table}</details>"
-
-
-def choices_of(context: Context) -> list[tuple[str, str]]:
-    """What can be asked: untouched models first, then checkpoints, newest run first."""
-    with context.registry.session() as session:
-        bases = [
-            (context.say("checkpoints.untouched", model=each.name), f"model:{each.name}")
-            for each in models.list_models(session)
-        ]
-        saved = [
-            (_checkpoint_title(context, each), f"checkpoint:{each.id}")
-            for each in checkpoints.list_checkpoints(session)
-        ]
-    return bases + saved
-
-
-def _picked_for(context: Context, run: int | None, compare: int | None) -> list[str]:
-    """What is ticked when the page opens: the columns of a comparison, or a run's base with its first and last step."""
-    if compare:
-        return [_value(column) for column in _view(context, compare).columns]
-    with context.registry.session() as session:
-        if run is None:
-            newest = checkpoints.list_checkpoints(session, limit=1)
-            run = newest[0].job_id if newest else None
-        saved = checkpoints.list_checkpoints(session, run) if run is not None else []
-    if not saved:
-        return []
-    ends = [saved[0], saved[-1]] if len(saved) > 1 else saved
-    return [f"model:{saved[0].model}", *(f"checkpoint:{each.id}" for each in ends)]
-
-
-def _view(context: Context, number: int) -> ComparisonView:
-    with context.registry.session() as session:
-        return comparisons.comparison(session, number)
-
-
-def _row(context: Context, each: CheckpointView) -> list[str]:
-    return [
-        markup.link(page_path(context.language, "runs", run=each.job_id), f"{each.job_id} · {each.run}"),
-        str(each.step),
-        f"{each.epoch:.2f}",
-        _loss(each, "loss"),
-        _loss(each, "eval_loss"),
-        bytes_text(each.size_bytes),
-        escape(when_text(each.created_at, context.language)),
-    ]
-
-
-def _loss(each: CheckpointView, name: str) -> str:
-    value = each.metrics.get(name)
-    return "–" if value is None else f"{value:.4f}"
-
-
-def _checkpoint_title(context: Context, each: CheckpointView) -> str:
-    loss = _loss(each, "eval_loss" if "eval_loss" in each.metrics else "loss")
-    return context.say("checkpoints.choice", run=each.job_id, title=each.run, step=each.step, loss=loss)
-
-
-def _column_title(context: Context, column: dict[str, Any]) -> str:
-    if column.get("checkpoint") is None:
-        return context.say("checkpoints.untouched", model=column["model"])
-    return column["title"]
-
-
-def _answer_html(context: Context, answer: AnswerView) -> str:
-    if answer.error:
-        return f'<span class="lu-bad">{escape(context.say(f"errors.{answer.error}"))}</span>'
+def _cell(context: Context, answer: AnswerView | None) -> str:
+    if answer is None:
+        return "–"
+    if answer.state == "waiting":
+        return f'<span class="lu-soft">{escape(context.say("checkpoints.waiting"))}</span>'
     growing = " lu-growing" if answer.state == "answering" else ""
-    text = escape(answer.text) if answer.text or answer.state == "done" else escape(context.say("checkpoints.waiting"))
-    return f'<div class="lu-answer{growing}">{text}</div>'
+    text = f'<div class="lu-answer{growing}">{escape(answer.text)}</div>'
+    if answer.state == "failed":
+        return text + notice(context.say(f"errors.{answer.error}"), "bad")
+    if answer.state == "answering":
+        return text
+    speed = context.say("checkpoints.speed", tokens=answer.tokens, seconds=f"{answer.seconds:.1f}")
+    return f'{text}<p class="lu-note">{escape(speed)} {_votes(context, answer)}</p>'
 
 
-def _waiting_html(context: Context) -> str:
-    """What the answers wait for, in one sentence."""
+def _votes(context: Context, answer: AnswerView) -> str:
+    return " ".join(
+        f'<button type="button" data-answer="{answer.id}" data-vote="{"" if answer.vote == vote else vote}"'
+        f' aria-pressed="{str(answer.vote == vote).lower()}" title="{escape(context.say(f"checkpoints.vote.{vote}"))}"'
+        f' class="lu-chip lu-{"good" if answer.vote == vote == "up" else "bad" if answer.vote == vote else "soft"}">'
+        f"{mark}</button>"
+        for vote, mark in (("up", "▲"), ("down", "▼"))
+    )
+
+
+def waiting_sentence(context: Context) -> str:
+    """What the answers wait for: the device, the start of the serve job, or only their turn."""
     with context.registry.session() as session:
+        serving = jobs.list_jobs(session, kinds=("serve",), limit=1)
         holders = [jobs.job(session, holder) for holder in jobs.lease_holders(session).values()]
-        serving = jobs.list_jobs(session, kinds=("serve",), states=LIVE | {"queued"}, limit=1)
-    training = [job for job in holders if job.kind == "train"]
-    if serving and serving[0].state == "queued" and training:
-        return markup.notice(
-            context.say("checkpoints.waits_for_run", run=training[0].id, title=training[0].title), "warn"
-        )
-    if not serving or serving[0].state != "running":
-        return markup.notice(context.say("checkpoints.model_loading"), "info")
-    return markup.notice(context.say("checkpoints.answering"), "info")
+    state = serving[0].state if serving else None
+    blocking = [job for job in holders if job.kind != "serve"]
+    if blocking and state not in ("starting", "running"):
+        return context.say("checkpoints.waits_for_run", run=blocking[0].id, title=blocking[0].title)
+    if state == "running" and serving[0].phase == "serving":
+        return context.say("checkpoints.answering")
+    return context.say("checkpoints.loading")
 
 
-def _column(value: str) -> dict[str, Any]:
-    """`model:starter` or `checkpoint:3` as the desk wants it."""
+# -- doing -----------------------------------------------------------------------------------------------------------
+
+
+def compare(context: Context, picked: list[str], prompts: str, *settings: Any) -> str:
+    """Start a comparison; returns its address."""
+    if not picked:
+        raise RefusedInput("comparison.columns", most=MAX_COLUMNS)
+    made = context.desk.compare([column_of(value) for value in picked], (prompts or "").splitlines(), _chosen(settings))
+    return page_path(context.language, "checkpoints", compare=made)
+
+
+def start_chat(context: Context, chat_with: str | None, text: str, *settings: Any) -> str:
+    """Say the first thing to one model; returns the conversation's address."""
+    if not chat_with:
+        raise RefusedInput("comparison.columns", most=MAX_COLUMNS)
+    made = context.desk.chat(text or "", column=column_of(chat_with), settings=_chosen(settings))
+    return page_path(context.language, "checkpoints", talk=made)
+
+
+def talk(context: Context, request: gr.Request, text: str) -> list[Any]:
+    """Say the next thing in the conversation of the address."""
+    number = number_in(query_of(request), "talk")
+    context.desk.chat(text or "", comparison=number)
+    return ["", _shown(context, number), gr.update(value=FAST_SECONDS)]
+
+
+def vote(context: Context, request: gr.Request, event: gr.EventData) -> str:
+    """Keep or take back a vote that was clicked in the grid."""
+    context.desk.vote(int(event._data["answer"]), event._data["vote"] or None)
+    query = query_of(request)
+    return _shown(context, number_in(query, "compare") or number_in(query, "talk"))
+
+
+def column_of(value: str) -> dict[str, Any]:
+    """`model:starter` or `checkpoint:4` as the desk wants it."""
     kind, _, name = value.partition(":")
     return {"checkpoint": int(name)} if kind == "checkpoint" else {"model": name}
 
 
-def _value(column: dict[str, Any]) -> str:
-    return f"checkpoint:{column['checkpoint']}" if column.get("checkpoint") is not None else f"model:{column['model']}"
+def _chosen(settings: tuple[Any, ...]) -> dict[str, Any]:
+    return dict(zip(SETTINGS, settings, strict=True))
 
 
-def _number(text: str | None) -> int | None:
-    """A number from the address.
-
-    Raises:
-        UnknownName: it is none.
-    """
-    if not text:
-        return None
-    if not text.isdecimal():
-        raise UnknownName("comparison.unknown", comparison=text)
-    return int(text)
+def _shown(context: Context, number: int | None) -> str:
+    with context.registry.session() as session:
+        return answers_html(context, comparisons.comparison(session, number or 0))

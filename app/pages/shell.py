@@ -3,6 +3,7 @@
 import functools
 import inspect
 import logging
+import secrets
 from collections.abc import Callable, Sequence
 from html import escape
 from typing import Any
@@ -18,6 +19,7 @@ from studio.errors import StudioError
 from studio.messages import LANGUAGES
 
 POLL_SECONDS = 2.0
+_SERVER_MARK = secrets.token_hex(4)
 _log = logging.getLogger(__name__)
 
 
@@ -101,26 +103,28 @@ def redraw_on_change(
     *,
     inputs: Sequence[gr.components.Component] = (),
     outputs: Sequence[gr.components.Component],
-    seconds: float = POLL_SECONDS,
+    timer: gr.Timer | None = None,
 ) -> None:
     """Call `draw(context, query, *inputs)` when the page opens, and again whenever the registry has changed.
 
     `query` holds the page address's query (`{"run": "12"}`). `draw` returns one value per output. While the registry's
-    change number stands still, a look costs one small query and sends nothing to redraw.
+    change number stands still, a look costs one small query and sends nothing to redraw. Give a `timer` of your own to
+    change its pace.
     """
-    seen = gr.Number(value=-1, visible=False)
+    # With the server's mark in it: a restarted server has forgotten the choices that it gave to a page still open.
+    seen = gr.Textbox(value="", visible=False)
 
-    def look(context: Context, request: gr.Request, change: float | None, *values: Any) -> Any:
+    def look(context: Context, request: gr.Request, last: str | None, *values: Any) -> Any:
         with context.registry.session() as session:
-            newest = jobs.change(session)
-        if change == newest:
+            newest = f"{_SERVER_MARK}:{jobs.change(session)}"
+        if last == newest:
             return [gr.skip()] * (len(outputs) + 1)
         drawn = draw(context, query_of(request), *values)
         return [newest, drawn] if len(outputs) == 1 else [newest, *drawn]
 
     handler, given, shown = bind(look, context), [seen, *inputs], [seen, *outputs]
-    gr.on([gr.Timer(seconds).tick], handler, given, shown, queue=False, show_progress="hidden")
-    gr.context.Context.root_block.load(handler, given, shown, queue=False, show_progress="hidden")
+    root = gr.context.Context.root_block
+    gr.on([root.load, (timer or gr.Timer(POLL_SECONDS)).tick], handler, given, shown, show_progress="hidden")
 
 
 def query_of(request: gr.Request | None) -> dict[str, str]:

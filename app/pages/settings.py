@@ -1,0 +1,51 @@
+"""Settings: what this machine can do, where the workspace lies and what it holds, and the language."""
+
+import shutil
+from html import escape
+
+import gradio as gr
+
+from app.context import Context
+from app.i18n import bytes_text, page_path
+from app.markup import facts, heading, link
+from app.pages.shell import bind, machine_line, redraw_on_change
+from studio.messages import LANGUAGES
+
+
+def build(context: Context) -> None:
+    say = context.say
+    gr.HTML(heading(say("settings.title")))
+    body_html = gr.HTML(elem_id="settings-body")
+    doctor_button = gr.Button(say("settings.doctor"), elem_id="settings-doctor", size="sm")
+    doctor_html = gr.HTML(elem_id="settings-doctor-result")
+    redraw_on_change(context, draw, outputs=[body_html])
+    doctor_button.click(bind(examine, context), None, [doctor_html])
+
+
+def draw(context: Context, query: dict[str, str]) -> str:
+    """Machine, workspace, language."""
+    say, root = context.say, context.desk.workspace.root
+    disk = shutil.disk_usage(root)
+    parts = {
+        "machine": facts([(say("settings.device"), escape(machine_line(context)))]),
+        "workspace": facts(
+            [
+                (say("settings.folder"), f"<code>{escape(str(root))}</code>"),
+                (say("settings.free"), say("settings.free_of", free=bytes_text(disk.free), total=bytes_text(disk.total))),
+            ]
+        ),
+        "language": " · ".join(
+            link(page_path(each, "settings"), say(f"settings.language.{each}")) for each in LANGUAGES
+        ),
+    }
+    return "".join(
+        f'<h2 class="lu-part">{escape(say(f"settings.part.{name}"))}</h2>{body}' for name, body in parts.items()
+    )
+
+
+def examine(context: Context) -> str:
+    """What works on this machine, what does not, what to do."""
+    from studio.hardware import doctor
+
+    found = doctor(context.desk.workspace)
+    return facts([(str(name), escape(str(value))) for name, value in found.items()])
