@@ -1,0 +1,140 @@
+"""What all tests share: the socket guard, a workspace, the starter model, a browser, and which tests run.
+
+By default `slow`, `gpu` and `network` tests are left out; `--all` adds the slow ones, and the gpu ones where there is a
+GPU. Naming markers with `-m` switches this off and runs what is named.
+"""
+
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import start
+from studio.paths import PROJECT_ROOT, Workspace, workspace
+
+GUARD = Path(__file__).parent / "guard"
+SOCKET_LOG = "LUTHIER_SOCKET_LOG"
+BROWSER_FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    # The browser is no Python process, so it has its own guard: no name but this machine's is ever found.
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--all", action="store_true", help="run the slow tests too, and the gpu ones where there is a GPU")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Before anything of the studio's heavier parts is imported: no network, no calls home, no real workspace."""
+    config.stash[SCRATCH] = tempfile.mkdtemp(prefix="luthier-tests-")
+    scratch = Path(config.stash[SCRATCH])
+    os.environ[SOCKET_LOG] = str(scratch / "sockets.log")
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(GUARD), os.environ.get("PYTHONPATH")]))
+    os.environ["HF_HUB_OFFLINE"] = "1"
+    os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+    os.environ["LUTHIER_HOME"] = str(scratch / "home")
+    spec = importlib.util.spec_from_file_location("tests_socket_guard", GUARD / "sitecustomize.py")
+    spec.loader.exec_module(importlib.util.module_from_spec(spec))
+
+
+SCRATCH = pytest.StashKey[str]()
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.option.markexpr:
+        return
+    left_out = {"network"}
+    if not config.option.all:
+        left_out |= {"slow", "gpu"}
+    elif not start.has_nvidia_gpu():
+        left_out.add("gpu")
+    skipped = [item for item in items if any(item.get_closest_marker(name) for name in left_out)]
+    config.hook.pytest_deselected(items=skipped)
+    items[:] = [item for item in items if item not in set(skipped)]
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """One refused address fails the session, even where the code that asked for it took the error silently."""
+    if outside_addresses() and exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if outside_addresses():
+        terminalreporter.section("addresses outside this machine were asked for", red=True)
+        terminalreporter.write_line(outside_addresses())
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    shutil.rmtree(config.stash[SCRATCH], ignore_errors=True)
+
+
+def outside_addresses() -> str:
+    log = Path(os.environ[SOCKET_LOG])
+    return log.read_text("utf-8") if log.exists() else ""
+
+
+@pytest.fixture(name="workspace")
+def fixture_workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
+    """An empty workspace of this test's own, also for the processes that it starts."""
+    monkeypatch.setenv("LUTHIER_HOME", str(tmp_path / "luthier"))
+    return workspace(tmp_path / "luthier").make()
+
+
+@pytest.fixture(scope="session")
+def starter() -> Path:
+    """The starter model's folder, made once and kept from run to run: read it, never write to it."""
+    return starter_workspace_root().starter_model
+
+
+@pytest.fixture
+def workspace_with_starter(workspace: Workspace, starter: Path) -> Workspace:
+    """A workspace of this test's own with starter model and data, its weights linked rather than copied."""
+    shared = starter_workspace_root()
+    for source, target in ((starter, workspace.starter_model), (shared.starter_data, workspace.starter_data)):
+        shutil.copytree(source, target, copy_function=link_or_copy)
+    return workspace
+
+
+def starter_workspace_root() -> Workspace:
+    place = workspace(start.Checkout(PROJECT_ROOT).test_starter)
+    if not start.has_starter(place.root):
+        place.root.parent.mkdir(exist_ok=True)
+        subprocess.run([sys.executable, "-m", "trainers.starter", str(place.root)], cwd=PROJECT_ROOT, check=True)
+    return place
+
+
+def link_or_copy(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[object]:
+    """This machine's Chromium, driven by Playwright; only 127.0.0.1 exists for it."""
+    executable = start.find_browser()
+    if executable is None:
+        sentence = "No Chromium here: `python3 start.py test` installs it on Debian as root, elsewhere it says how."
+        pytest.fail(sentence) if os.environ.get("CI") == "true" else pytest.skip(sentence)
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=executable, args=BROWSER_FLAGS)
+        yield chromium
+        chromium.close()
