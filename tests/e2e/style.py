@@ -1,0 +1,31 @@
+"""A task that only training can teach: every answer begins with a fixed phrase and is JSON.
+
+Questions are the starter data's; the untouched model never answers so by itself.
+"""
+
+import json
+from pathlib import Path
+
+PHRASE = "Answer for you: "
+HELD_OUT = 30
+
+
+def split(trivia: Path) -> tuple[list[dict[str, str]], list[str]]:
+    """Training rows in the style, and held-out questions."""
+    rows = [json.loads(line) for line in trivia.read_text("utf-8").splitlines()]
+    styled = [
+        {"prompt": row["prompt"], "completion": PHRASE + json.dumps({"answer": row["completion"]}, ensure_ascii=False)}
+        for row in rows
+    ]
+    return styled[HELD_OUT:], [row["prompt"] for row in rows[:HELD_OUT]]
+
+
+def follows(answer: str) -> bool:
+    """Whether an answer has the style: the phrase, then a JSON object with an answer."""
+    if not answer.startswith(PHRASE):
+        return False
+    try:
+        found = json.loads(answer.removeprefix(PHRASE))
+    except json.JSONDecodeError:
+        return False
+    return isinstance(found, dict) and "answer" in found
