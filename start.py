@@ -320,6 +320,7 @@ def run(command: "list[object]", step: Step, checkout: Checkout, *, note: "Calla
         finally:
             _end(process)
             reader.join()
+            process.stdout.close()
     if process.returncode:
         raise CommandFailed("".join(lines))
     return "".join(lines)

@@ -1,0 +1,131 @@
+"""Both languages say the same things, and everything that the code says has words."""
+
+import ast
+import string
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+import start
+from studio.messages import LANGUAGES, catalogue
+from studio.paths import LOCALES, PROJECT_ROOT
+
+AREAS = sorted(path.name for path in (LOCALES / "en").glob("*.yaml"))
+SOURCES = [
+    PROJECT_ROOT / "start.py",
+    *sorted(path for folder in ("app", "studio", "trainers") for path in (PROJECT_ROOT / folder).rglob("*.py")),
+]
+
+
+class OnceLoader(yaml.SafeLoader):
+    """YAML keeps the last of two equal keys without a word; this refuses them."""
+
+    def construct_mapping(self, node, deep=False):
+        keys = [self.construct_object(key) for key, _ in node.value]
+        assert len(keys) == len(set(keys)), f"a key stands twice {node.start_mark}"
+        return super().construct_mapping(node, deep)
+
+
+def placeholders(words: str) -> set[str]:
+    return {name.split(".")[0].split("[")[0] for _, name, _, _ in string.Formatter().parse(words) if name is not None}
+
+
+def error_classes() -> set[str]:
+    """Names of StudioError and all that derives from it, wherever it stands."""
+    bases = {
+        node.name: {base.id for base in node.bases if isinstance(base, ast.Name)}
+        for path in SOURCES
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.ClassDef)
+    }
+    found = {"StudioError"}
+    while more := {name for name, above in bases.items() if above & found} - found:
+        found |= more
+    return found
+
+
+ERRORS = error_classes()
+
+
+def literals(node: ast.expr) -> Iterator[str]:
+    """The texts that an argument may be: a literal, or a choice between literals."""
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        yield node.value
+    elif isinstance(node, ast.IfExp):
+        yield from literals(node.body)
+        yield from literals(node.orelse)
+
+
+def keys_in(tree: ast.AST) -> Iterator[tuple[int, str]]:
+    """Line and message key of everything said by a literal: `say(...)`, an error of the tree, a fault of a spec."""
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Call):
+            continue
+        name = getattr(node.func, "id", None) or getattr(node.func, "attr", None)
+        keyword = {word.arg: word.value for word in node.keywords}
+        if name == "say" and node.args:
+            yield from ((node.lineno, key) for key in literals(node.args[0]))
+        elif name == "JobFailed" and node.args:
+            yield from ((node.lineno, f"errors.job.{key}") for key in literals(node.args[0]))
+        elif name in ERRORS and node.args:
+            yield from ((node.lineno, f"errors.{key}") for key in literals(node.args[0]))
+        elif name == "Fault":
+            code = node.args[1] if len(node.args) > 1 else keyword.get("code")
+            yield from ((node.lineno, f"errors.{key}") for key in (literals(code) if code else ()))
+
+
+def test_both_languages_have_the_same_areas():
+    assert {language: sorted(path.name for path in (LOCALES / language).glob("*.yaml")) for language in LANGUAGES} == {
+        language: AREAS for language in LANGUAGES
+    }
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("area", AREAS)
+def test_no_key_stands_twice(area, language):
+    yaml.load((LOCALES / language / area).read_text("utf-8"), OnceLoader)
+
+
+def test_both_languages_have_the_same_keys():
+    assert sorted(set(catalogue("en")) ^ set(catalogue("zh"))) == []
+
+
+def test_both_languages_fill_in_the_same_values():
+    english, chinese = catalogue("en"), catalogue("zh")
+    differing = [
+        key for key in sorted(english.keys() & chinese) if placeholders(english[key]) != placeholders(chinese[key])
+    ]
+    assert differing == []
+
+
+def test_nothing_is_empty():
+    assert [key for language in LANGUAGES for key, words in catalogue(language).items() if not words.strip()] == []
+
+
+def test_chinese_addresses_with_ni():
+    assert [key for key, words in catalogue("zh").items() if "您" in words] == []
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(PROJECT_ROOT)))
+def test_everything_said_has_words(path: Path):
+    tree = ast.parse(path.read_text("utf-8"))
+    silent = [f"line {line}: {key}" for line, key in keys_in(tree) if key not in catalogue("en")]
+    assert silent == []
+
+
+def test_start_reads_its_words_as_yaml_does():
+    for language in LANGUAGES:
+        path = LOCALES / language / "start.yaml"
+        assert start.read_words(path) == yaml.safe_load(path.read_text("utf-8"))
+
+
+def test_the_search_for_keys_sees_each_form():
+    source = """
+say("a.b"); context.say("c.d" if x else "e.f", n=1); raise UnknownName("no.such"); JobFailed("oom")
+Fault("field", "too.big"); Fault(field="f", code="too.small"); say(key)
+"""
+    assert [key for _, key in keys_in(ast.parse(source))] == [
+        "a.b", "c.d", "e.f", "errors.no.such", "errors.job.oom", "errors.too.big", "errors.too.small",
+    ]  # fmt: skip
