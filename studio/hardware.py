@@ -1,150 +1,160 @@
-"""What this machine has, read without torch: processors, memory, disk, and NVIDIA GPUs through their driver.
+"""What this machine has: processors, memory and NVIDIA GPUs. Reads only; needs no torch and no GPU.
 
-A machine without NVIDIA's driver has no GPUs here, and that is no fault.
+`read_machine` is cheap enough to be asked every few seconds.
 """
 
+import contextlib
+import importlib.metadata
 import os
 import platform
 import shutil
-import sqlite3
-import sys
-from dataclasses import dataclass, field
-from importlib.metadata import PackageNotFoundError, version
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 
 import psutil
 
-from studio.messages import say
-from studio.paths import Workspace
-
-_SAFE_SQLITE = (3, 51, 3)
-"""Before it several writing connections can corrupt a WAL; the studio has one, so this is advice."""
-_BF16_CAPABILITY = (8, 0)
-"""Ampere and later compute in bf16 natively."""
-_LOW_DISK_BYTES = 5 << 30
+BF16_CAPABILITY = (8, 0)
+"""Ampere is the first generation that computes in bfloat16 (CUDA C++ Programming Guide, compute capabilities)."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Gpu:
     index: int
     name: str
     total_bytes: int
     free_bytes: int
-    compute_capability: tuple[int, int]
+    capability: tuple[int, int] | None
+    """CUDA compute capability, (8, 9) for example; None where the driver does not tell."""
 
     @property
-    def supports_bf16(self) -> bool:
-        return self.compute_capability >= _BF16_CAPABILITY
-
-
-@dataclass(frozen=True, kw_only=True)
-class Machine:
-    """A snapshot: free figures move."""
-
-    num_cpus: int
-    memory_bytes: int
-    available_bytes: int
-    gpus: tuple[Gpu, ...] = ()
-
-    @property
-    def devices(self) -> tuple[str, ...]:
-        """What jobs lease: each GPU, or the one CPU where there is none."""
-        return tuple(f"cuda:{gpu.index}" for gpu in self.gpus) or ("cpu",)
-
-    @property
-    def budget_bytes(self) -> int:
-        """Memory that a run may count on: of the largest GPU, else what is free of the host's."""
-        return max((gpu.total_bytes for gpu in self.gpus), default=self.available_bytes)
-
-    @property
-    def supports_bf16(self) -> bool:
-        """Whether 16-bit training is native here; without a GPU float32 is faster (measured, see trainers.loading)."""
-        return bool(self.gpus) and all(gpu.supports_bf16 for gpu in self.gpus)
+    def has_bf16(self) -> bool:
+        return self.capability is not None and self.capability >= BF16_CAPABILITY
 
 
 @dataclass(frozen=True)
-class Finding:
-    """One line of the doctor's report; words: `doctor.<name>.<ok|bad>`."""
+class Machine:
+    cpu_count: int
+    """Processors that this process may use."""
+    ram_bytes: int
+    ram_free_bytes: int
+    gpus: tuple[Gpu, ...] = ()
 
-    name: str
-    ok: bool
-    values: dict[str, object] = field(default_factory=dict)
+    @property
+    def gpu(self) -> Gpu | None:
+        """The GPU that a run gets: the one with the most free memory."""
+        return max(self.gpus, key=lambda gpu: gpu.free_bytes, default=None)
 
-    def message(self, language: str = "en") -> str:
-        return say(f"doctor.{self.name}.{'ok' if self.ok else 'bad'}", language, **self.values)
+
+@dataclass(frozen=True)
+class Fact:
+    """One line of `doctor`: words are `doctor.<code>` in the locale files."""
+
+    code: str
+    is_good: bool
+    values: dict[str, object]
 
 
 def read_machine() -> Machine:
-    """Look at the machine now; takes some milliseconds."""
+    """The machine as it is now, limits of a container included."""
     memory = psutil.virtual_memory()
-    return Machine(
-        num_cpus=os.cpu_count() or 1,
-        memory_bytes=memory.total,
-        available_bytes=memory.available,
-        gpus=_read_gpus(),
-    )
+    limit, used = _container_memory()
+    total = min(memory.total, limit or memory.total)
+    free = min(memory.available, total - used) if limit else memory.available
+    return Machine(cpu_count=_cpu_count(), ram_bytes=total, ram_free_bytes=max(0, free), gpus=_read_gpus())
 
 
-def doctor(workspace: Workspace) -> list[Finding]:
-    """What works on this machine, what does not, and what to do."""
+def doctor(workspace_root: Path) -> list[Fact]:
+    """What works on this machine and what does not, for the command line and the settings page."""
     machine = read_machine()
-    return [
-        Finding("python", sys.version_info[:2] >= (3, 11), {"version": platform.python_version()}),
-        _gpu_finding(machine),
-        Finding("memory", machine.memory_bytes >= 8 << 30, {"total": f"{machine.memory_bytes / 2**30:.1f}"}),
-        _disk_finding(workspace),
-        _libraries_finding(),
-        Finding("sqlite", sqlite3.sqlite_version_info >= _SAFE_SQLITE, {"version": sqlite3.sqlite_version}),
-        Finding("starter", (workspace.starter_model / "manifest.json").exists(), {}),
+    facts = [
+        Fact("python", True, {"version": platform.python_version(), "system": platform.system()}),
+        Fact("cpu", machine.cpu_count >= 2, {"count": machine.cpu_count}),
+        Fact(
+            "ram",
+            machine.ram_bytes >= 6 << 30,
+            {"free": _gib(machine.ram_free_bytes), "total": _gib(machine.ram_bytes)},
+        ),
+        _disk(workspace_root),
+        *(_gpu_fact(gpu) for gpu in machine.gpus),
     ]
+    if not machine.gpus:
+        facts.append(Fact("no_gpu", True, {}))
+    return facts + [_library(name) for name in ("torch", "transformers", "trl", "peft", "bitsandbytes")]
 
 
-def _read_gpus() -> tuple[Gpu, ...]:
-    import pynvml
+def _disk(root: Path) -> Fact:
+    existing = next(folder for folder in (root, *root.parents) if folder.exists())
+    free = shutil.disk_usage(existing).free
+    return Fact("disk", free >= 10 << 30, {"folder": str(root), "free": _gib(free)})
 
+
+def _gpu_fact(gpu: Gpu) -> Fact:
+    values = {"name": gpu.name, "free": _gib(gpu.free_bytes), "total": _gib(gpu.total_bytes)}
+    return Fact("gpu" if gpu.has_bf16 else "gpu_without_bf16", True, values)
+
+
+def _library(name: str) -> Fact:
+    try:
+        return Fact("library", True, {"name": name, "version": importlib.metadata.version(name)})
+    except importlib.metadata.PackageNotFoundError:
+        return Fact("library_missing", False, {"name": name})
+
+
+def _cpu_count() -> int:
+    with contextlib.suppress(AttributeError):  # not on macOS and Windows
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _container_memory() -> tuple[int | None, int]:
+    """(limit, used) of the control group, version 2; (None, 0) where none is set."""
+    with contextlib.suppress(OSError, ValueError):
+        limit = Path("/sys/fs/cgroup/memory.max").read_text().strip()
+        used = int(Path("/sys/fs/cgroup/memory.current").read_text())
+        # File cache counts as used, and is given back when memory is asked for.
+        cached = dict(line.split() for line in Path("/sys/fs/cgroup/memory.stat").read_text().splitlines())
+        if limit != "max":
+            return int(limit), max(0, used - int(cached.get("inactive_file", 0)))
+    return None, 0
+
+
+@cache
+def _nvml() -> object | None:
+    """NVIDIA's management library, started once; None without driver or GPU."""
+    try:
+        import pynvml
+    except ImportError:
+        return None
     try:
         pynvml.nvmlInit()
     except pynvml.NVMLError:
+        return None
+    return pynvml
+
+
+def _read_gpus() -> tuple[Gpu, ...]:
+    nvml = _nvml()
+    if nvml is None:
         return ()
     try:
-        return tuple(_read_gpu(pynvml, index) for index in range(pynvml.nvmlDeviceGetCount()))
-    except pynvml.NVMLError:
+        return tuple(_read_gpu(nvml, index) for index in range(nvml.nvmlDeviceGetCount()))
+    except nvml.NVMLError:
+        # A driver that was just updated, or a GPU that fell off the bus: the studio goes on without it.
         return ()
-    finally:
-        pynvml.nvmlShutdown()
 
 
 def _read_gpu(nvml, index: int) -> Gpu:
     handle = nvml.nvmlDeviceGetHandleByIndex(index)
     memory = nvml.nvmlDeviceGetMemoryInfo(handle)
     name = nvml.nvmlDeviceGetName(handle)
-    return Gpu(
-        index=index,
-        name=name.decode() if isinstance(name, bytes) else name,
-        total_bytes=memory.total,
-        free_bytes=memory.free,
-        compute_capability=tuple(nvml.nvmlDeviceGetCudaComputeCapability(handle)),
-    )
+    try:
+        capability = tuple(nvml.nvmlDeviceGetCudaComputeCapability(handle))
+    except nvml.NVMLError:
+        capability = None
+    plain = (name.decode() if isinstance(name, bytes) else name).removeprefix("NVIDIA ").removeprefix("GeForce ")
+    return Gpu(index, plain, memory.total, memory.free, capability)
 
 
-def _gpu_finding(machine: Machine) -> Finding:
-    if not machine.gpus:
-        return Finding("gpu", False)
-    listed = ", ".join(f"{gpu.name} ({gpu.total_bytes / 2**30:.0f} GiB)" for gpu in machine.gpus)
-    return Finding("gpu", True, {"names": listed})
-
-
-def _disk_finding(workspace: Workspace) -> Finding:
-    folder = workspace.root if workspace.root.exists() else workspace.root.parent
-    free = shutil.disk_usage(folder).free
-    return Finding("disk", free >= _LOW_DISK_BYTES, {"free": f"{free / 2**30:.1f}", "folder": str(workspace.root)})
-
-
-def _libraries_finding() -> Finding:
-    names = ("torch", "transformers", "trl", "peft", "datasets", "bitsandbytes", "gradio")
-    found, missing = [], []
-    for name in names:
-        try:
-            found.append(f"{name} {version(name)}")
-        except PackageNotFoundError:
-            missing.append(name)
-    return Finding("libraries", not missing, {"found": ", ".join(found), "missing": ", ".join(missing)})
+def _gib(size: int) -> str:
+    return f"{size / 2**30:.1f}"

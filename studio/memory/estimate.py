@@ -1,0 +1,313 @@
+"""How much memory a run will take: arithmetic on a model's inventory, by phase; the peak is the largest phase.
+
+    load               the weights arrive
+    forward_and_loss   all kept activations, and the loss on top
+    layer_backward     one decoder layer computed again, its gradients in flight
+    optimizer_step     gradients and optimizer states, and the optimizer's own copies
+    evaluation         held-out rows, nothing kept for a backward pass
+
+Formulas come from what autograd and trl keep (`docs/design.md`, section 6); numbers that depend on library versions
+stand in coefficients.yaml with their evidence. Batches are counted at their longest row. Several GPUs, sharding and
+offloading are not covered.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from studio.hardware import Machine
+from studio.memory.inventory import Inventory
+from studio.memory.stack import Stack, coefficients, installed_stack
+
+DTYPE_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
+GPU_SHARE = 0.95
+"""Of a GPU's memory; the rest is the display's and the driver's."""
+
+
+@dataclass(frozen=True)
+class Shapes:
+    """The longest device batch that the data makes."""
+
+    longest_row: int
+    """Tokens of the longest row before `max_length` cuts it."""
+
+    def row_tokens(self, values: Mapping[str, Any]) -> int:
+        return values["max_length"] if values["packing"] else min(self.longest_row, values["max_length"])
+
+
+@dataclass(frozen=True)
+class Estimate:
+    device: str
+    """cuda, or cpu: then all figures are host memory."""
+    phases: Mapping[str, Mapping[str, int]]
+    """Phase -> part -> bytes."""
+    resting_bytes: int
+    """What stays between two steps."""
+    available_bytes: int | None
+    """What the run may take on this machine; None where no machine was given."""
+
+    @property
+    def peak_phase(self) -> str:
+        return max(self.phases, key=lambda name: sum(self.phases[name].values()))
+
+    @property
+    def terms(self) -> Mapping[str, int]:
+        """The parts of the peak."""
+        return self.phases[self.peak_phase]
+
+    @property
+    def allocated_bytes(self) -> int:
+        """`torch.cuda.max_memory_allocated`, or the process's own memory on a CPU."""
+        return sum(self.terms.values())
+
+    @property
+    def reserved_bytes(self) -> tuple[int, int]:
+        """What the allocator holds, from - to."""
+        band = self._band("reserved")
+        return self._scaled(band["low"]), self._scaled(band["high"])
+
+    @property
+    def device_bytes(self) -> tuple[int, int]:
+        """What the driver shows, from - to."""
+        band = self._band("device")
+        return self._scaled(band["low"]) + self._context, self._scaled(band["high"]) + self._context
+
+    @property
+    def verdict(self) -> str:
+        """fits, tight, too_large, or unknown without a machine."""
+        if self.available_bytes is None:
+            return "unknown"
+        if self._scaled(self._band("device").get("middle", 1.15)) + self._context <= self.available_bytes:
+            return "fits"
+        # Cached blocks are given back before the allocator gives up, so fragmentation of a few per cent is what stays.
+        if self._scaled(1.04) + self._context <= self.available_bytes:
+            return "tight"
+        return "too_large"
+
+    def _band(self, name: str) -> Mapping[str, float]:
+        return coefficients()["bands"]["host" if self.device == "cpu" else name]
+
+    def _scaled(self, factor: float) -> int:
+        return int(self.allocated_bytes * factor)
+
+    @property
+    def _context(self) -> int:
+        return 0 if self.device == "cpu" else coefficients()["constants"]["context_bytes"]
+
+
+def estimate(
+    inventory: Inventory,
+    values: Mapping[str, Any],
+    *,
+    shapes: Shapes,
+    machine: Machine | None = None,
+    stack: Stack | None = None,
+) -> Estimate:
+    """Memory of a training run.
+
+    Args:
+        values: checked values of a parameter table (`studio.params.table.check`).
+        machine: where it runs; without a GPU the figures are host memory. None: some GPU.
+        stack: library versions; None is what is installed.
+    """
+    device = "cpu" if machine is not None and machine.gpu is None else "cuda"
+    run = _Run(inventory, values, shapes.row_tokens(values), stack or installed_stack(), device)
+    resting = run.static()
+    phases = {
+        "load": run.load(),
+        "forward_and_loss": {**resting, **run.kept_gradients(), **run.kept_activations(), **run.loss(run.tokens)},
+        "layer_backward": _larger(
+            {**resting, **run.kept_gradients(), **run.kept_activations(), **run.layer()},
+            # At the first layer all kept activations are gone and all gradients there.
+            {**resting, **run.gradients(), **run.layer()},
+        ),
+        "optimizer_step": {**resting, **run.gradients(), **run.step_copies()},
+    }
+    if values["validation_split"] > 0:
+        phases["evaluation"] = {**resting, **run.evaluation()}
+    return Estimate(
+        device=device,
+        phases={name: {part: int(size) for part, size in parts.items() if size >= 1} for name, parts in phases.items()},
+        resting_bytes=int(sum(resting.values())),
+        available_bytes=_available(machine),
+    )
+
+
+def batch_that_fits(
+    inventory: Inventory, values: Mapping[str, Any], *, shapes: Shapes, machine: Machine, largest: int
+) -> tuple[int, Estimate]:
+    """The largest per-device batch up to `largest` (halving) that fits, or 1 with whatever its estimate says."""
+    batch = largest
+    while True:
+        tried = {**values, "per_device_train_batch_size": batch, "per_device_eval_batch_size": batch}
+        found = estimate(inventory, tried, shapes=shapes, machine=machine)
+        if found.verdict == "fits" or batch == 1:
+            return batch, found
+        batch //= 2
+
+
+def _available(machine: Machine | None) -> int | None:
+    if machine is None:
+        return None
+    if machine.gpu is None:
+        return machine.ram_free_bytes
+    return int(machine.gpu.total_bytes * GPU_SHARE)
+
+
+def _larger(one: dict[str, float], other: dict[str, float]) -> dict[str, float]:
+    return max(one, other, key=lambda parts: sum(parts.values()))
+
+
+@dataclass(frozen=True)
+class _Run:
+    """One configuration; each method is a group of parts in bytes."""
+
+    inventory: Inventory
+    values: Mapping[str, Any]
+    row_tokens: int
+    stack: Stack
+    device: str
+
+    @property
+    def tokens(self) -> int:
+        """Of one device batch."""
+        return self.values["per_device_train_batch_size"] * self.row_tokens
+
+    @property
+    def is_full(self) -> bool:
+        return self.values["tuning"] == "full"
+
+    @property
+    def weight_bytes(self) -> int:
+        return DTYPE_BYTES[self.values["dtype"]]
+
+    @property
+    def compute_bytes(self) -> int:
+        return 2 if self.values["mixed_precision"] != "no" else self.weight_bytes
+
+    @property
+    def trained(self) -> int:
+        """Number of trained weights."""
+        if self.is_full:
+            return self.inventory.parameters
+        return self.inventory.adapter_parameters(self.values["lora_target_modules"], self.values["lora_r"])
+
+    @property
+    def trained_bytes(self) -> int:
+        """Of one trained weight, and so of its gradient."""
+        dtype = self.values["dtype"] if self.is_full else self.stack.adapter_dtype(self.values["tuning"])
+        return DTYPE_BYTES[dtype]
+
+    def weights(self) -> float:
+        everything = self.inventory.parameters
+        if self.values["tuning"] != "qlora":
+            return everything * self.weight_bytes
+        squeezed = sum(module.parameters for module in self.inventory.inner_linears)
+        return squeezed * coefficients()["nf4_bytes_per_parameter"] + (everything - squeezed) * self.weight_bytes
+
+    def static(self) -> dict[str, float]:
+        rules = coefficients()["optimizers"][self.values["optim"]]
+        state = rules.get("state_bytes", rules.get("state_copies", 0) * self.trained_bytes)
+        return {
+            "weights": self.weights(),
+            "adapter": 0 if self.is_full else self.trained * self.trained_bytes,
+            "optimizer": self.trained * state,
+            **self._surroundings(),
+        }
+
+    def load(self) -> dict[str, float]:
+        widest = max((m.parameters / m.count for m in self.inventory.modules), default=0)
+        return {"weights": self.weights(), "loading": widest * self.weight_bytes, **self._surroundings()}
+
+    def gradients(self) -> dict[str, float]:
+        return {"gradients": self.trained * self.trained_bytes}
+
+    def kept_gradients(self) -> dict[str, float]:
+        """Gradients that are there during the forward pass: those of the batches accumulated so far."""
+        return self.gradients() if self.values["gradient_accumulation_steps"] > 1 else {}
+
+    def kept_activations(self) -> dict[str, float]:
+        layers, hidden = self.inventory.num_hidden_layers, self.inventory.hidden_size
+        kept = {}
+        if self.values["gradient_checkpointing"]:
+            extra = coefficients()["kbit_prep"]["residual_bytes"] if self.stack.kbit_prep else 0
+            kept["activations"] = layers * hidden * (self.compute_bytes + extra) * self.tokens
+        else:
+            kept["activations"] = layers * (self._saved_per_layer() + self._attention())
+        if self.is_full and self.compute_bytes < self.weight_bytes:
+            # Autocast keeps a short copy of every weight that it multiplied with until the forward pass ends.
+            linear = sum(module.parameters for module in self.inventory.modules if module.kind == "Linear")
+            kept["short_copies"] = linear * self.compute_bytes
+        return kept
+
+    def loss(self, tokens: int) -> dict[str, float]:
+        rules, inventory = self.stack.loss(), self.inventory
+        per_token = rules["per_token"]["V"] * inventory.vocab_size + rules["per_token"]["H"] * inventory.hidden_size
+        size = per_token * tokens * self.compute_bytes / 2
+        if tile := rules.get("tile"):
+            cells = min(tokens, tile["tokens"]) * tile["width"]
+            size += cells * (self.compute_bytes + 4 * tile["fp32_copies"][self.device])
+        if self.is_full:
+            size += rules.get("head_gradient_bytes", 0) * inventory.vocab_size * inventory.hidden_size
+        return {"loss": size}
+
+    def layer(self) -> dict[str, float]:
+        """One layer recomputed and its MLP's gradients in flight."""
+        rules, inventory = coefficients()["layer_backward"], self.inventory
+        again = self._saved_per_layer() if self.values["gradient_checkpointing"] else 0
+        share = inventory.num_experts_per_token / inventory.num_experts
+        width = rules["transient"]["I"] * inventory.intermediate_size * share
+        size = again + width * self.tokens * self.compute_bytes / 2 + self._attention()
+        if inventory.num_experts > 1 and self.values["tuning"] == "qlora":
+            expert = 3 * inventory.hidden_size * inventory.intermediate_size
+            size += expert * rules["moe"]["expert_copies_bytes"]
+        return {"layer": size}
+
+    def step_copies(self) -> dict[str, float]:
+        rules = coefficients()["optimizers"][self.values["optim"]]
+        copies = rules["step_copies"] * self.trained * self.trained_bytes
+        if "largest_copies" in rules:
+            largest = max((m.parameters / m.count for m in self.inventory.modules), default=0)
+            copies += rules["largest_copies"] * min(largest, self.trained) * 4
+        return {"step": copies}
+
+    def evaluation(self) -> dict[str, float]:
+        """Two residual streams and one MLP at a time; the loss as in training, which is an upper bound."""
+        tokens = self.values["per_device_eval_batch_size"] * self.row_tokens
+        inventory = self.inventory
+        width = 8 * inventory.hidden_size + 4 * inventory.intermediate_size * inventory.num_experts_per_token
+        trained_head = replace(self, values={**self.values, "tuning": "lora"})  # no gradient of the head
+        return {"layer": width * tokens * self.compute_bytes / 2, **trained_head.loss(tokens)}
+
+    def _saved_per_layer(self) -> float:
+        """Bytes that one layer keeps for its backward pass."""
+        rules, inventory = coefficients()["layer_backward"], self.inventory
+        inner, hidden = inventory.intermediate_size, inventory.hidden_size
+        size = rules["saved"]["I"] * inner * inventory.num_experts_per_token
+        if inventory.num_experts > 1:
+            size += rules["moe"]["kbit_per_token" if self.stack.kbit_prep else "per_token"]["H"] * hidden
+        else:
+            size += rules["saved"]["H"] * hidden + self._adapter_inputs()
+        if self.is_full:
+            size += rules["full"]["I"] * inner + rules["full"]["H"] * hidden
+        return size * self.tokens * self.compute_bytes / 2
+
+    def _adapter_inputs(self) -> float:
+        """LoRA keeps the input of each layer that it sits on a second time, after its dropout."""
+        if self.is_full:
+            return 0
+        inputs = sum(m.shape[-1] * m.count for m in self.inventory.targets(self.values["lora_target_modules"]))
+        per_input = coefficients()["layer_backward"]["per_lora_input"][self.values["tuning"]]
+        return per_input * inputs / self.inventory.num_hidden_layers
+
+    def _attention(self) -> float:
+        """The square parts of attention: a padding mask, or with `eager` the scores of every pair."""
+        pairs = self.values["per_device_train_batch_size"] * self.row_tokens**2
+        if self.values["attn_implementation"] == "eager":
+            bytes_each = coefficients()["layer_backward"]["eager_attention_bytes"] * self.compute_bytes / 2
+            return pairs * self.inventory.num_heads * bytes_each
+        return pairs if self.values["attn_implementation"] == "sdpa" else 0
+
+    def _surroundings(self) -> dict[str, float]:
+        constants = coefficients()["constants"]
+        return {"process": constants["process_bytes"] if self.device == "cpu" else constants["workspace_bytes"]}

@@ -1,0 +1,151 @@
+"""A model as the memory arithmetic sees it: its modules by kind and shape.
+
+It comes from an inspect job's figures, or from a config.json of a known family in closed form (the command line's
+`memory --config`, and the tests against measured runs).
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from studio.errors import RefusedInput
+
+LLAMA_LIKE = frozenset({"llama", "mistral", "granite", "qwen2", "qwen3", "mixtral", "gemma", "smollm3", "olmo2"})
+"""Families whose decoder layer is attention (q, k, v, o) and a gated MLP."""
+
+
+@dataclass(frozen=True)
+class Module:
+    kind: str
+    """Linear, Embedding, Norm or other."""
+    name: str
+    """Dotted name with layer numbers as `*`; a part other than the weight is named after it (`...q_proj.bias`)."""
+    shape: tuple[int, ...]
+    """As torch has it: (out, in) for a Linear."""
+    count: int
+
+    @property
+    def parameters(self) -> int:
+        return math.prod(self.shape) * self.count
+
+    @property
+    def is_weight(self) -> bool:
+        return len(self.shape) >= 2
+
+    @property
+    def last_name(self) -> str:
+        return self.name.rpartition(".")[2]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inventory:
+    modules: tuple[Module, ...]
+    """A head tied to the embedding is not among them: it has no weights of its own."""
+    hidden_size: int
+    num_hidden_layers: int
+    intermediate_size: int
+    vocab_size: int
+    num_heads: int
+    num_experts_per_token: int = 1
+    num_experts: int = 1
+
+    @property
+    def parameters(self) -> int:
+        return sum(module.parameters for module in self.modules)
+
+    @property
+    def inner_linears(self) -> tuple[Module, ...]:
+        """Linear layers of the decoder: what `all-linear` means to peft and what bitsandbytes quantises."""
+        return tuple(m for m in self.modules if m.kind == "Linear" and m.is_weight and not _is_head(m))
+
+    def targets(self, names: list[str]) -> tuple[Module, ...]:
+        """The linear layers that LoRA sits on, by last name or `all-linear`."""
+        if names == ["all-linear"]:
+            return self.inner_linears
+        wanted = {name.rpartition(".")[2] for name in names}
+        return tuple(m for m in self.modules if m.kind == "Linear" and m.is_weight and m.last_name in wanted)
+
+    def adapter_parameters(self, names: list[str], rank: int) -> int:
+        """LoRA's A is (rank, in) and B (out, rank) (Hu et al. 2021)."""
+        return sum(rank * sum(module.shape) * module.count for module in self.targets(names))
+
+
+def from_figures(figures: Mapping[str, Any]) -> Inventory:
+    """The inventory in an inspect job's figures (`figures["inventory"]`)."""
+    modules = tuple(Module(m["kind"], m["name"], tuple(m["shape"]), m["count"]) for m in figures["modules"])
+    if figures["tied_embeddings"]:
+        modules = tuple(module for module in modules if not _is_head(module))
+    hidden = figures["hidden_size"] or _widest_embedding(modules)
+    return Inventory(
+        modules=modules,
+        hidden_size=hidden,
+        num_hidden_layers=figures["num_hidden_layers"] or 1,
+        # A family that does not tell (GPT-2) has four times the hidden size.
+        intermediate_size=figures["intermediate_size"] or 4 * hidden,
+        vocab_size=figures["vocab_size"] or 0,
+        num_heads=figures.get("num_heads") or 1,
+        num_experts=figures.get("num_experts") or 1,
+        num_experts_per_token=figures.get("num_experts_per_token") or 1,
+    )
+
+
+def from_config(config: Mapping[str, Any]) -> Inventory:
+    """The inventory of a Llama-like model from its config.json alone.
+
+    Raises:
+        RefusedInput: another family, or a config without the dimensions.
+    """
+    family = config.get("model_type")
+    if family not in LLAMA_LIKE:
+        raise RefusedInput("memory.unknown_family", family=family, known=", ".join(sorted(LLAMA_LIKE)))
+    needed = ("hidden_size", "num_hidden_layers", "intermediate_size", "vocab_size", "num_attention_heads")
+    for name in needed:
+        if not isinstance(config.get(name), int) or not 0 < config[name] < 10_000_000:
+            raise RefusedInput("memory.odd_dimension", name=name, value=config.get(name))
+    return Inventory(
+        modules=_llama_modules(config),
+        hidden_size=config["hidden_size"],
+        num_hidden_layers=config["num_hidden_layers"],
+        intermediate_size=config["intermediate_size"],
+        vocab_size=config["vocab_size"],
+        num_heads=config["num_attention_heads"],
+        num_experts=config.get("num_local_experts", 1),
+        num_experts_per_token=config.get("num_experts_per_tok", 1),
+    )
+
+
+def _llama_modules(config: Mapping[str, Any]) -> tuple[Module, ...]:
+    hidden, layers = config["hidden_size"], config["num_hidden_layers"]
+    inner, vocabulary, heads = config["intermediate_size"], config["vocab_size"], config["num_attention_heads"]
+    head = config.get("head_dim") or hidden // heads
+    key_value = head * (config.get("num_key_value_heads") or heads)
+    experts = config.get("num_local_experts", 1)
+    shapes = {
+        "self_attn.q_proj": (head * heads, hidden),
+        "self_attn.k_proj": (key_value, hidden),
+        "self_attn.v_proj": (key_value, hidden),
+        "self_attn.o_proj": (hidden, head * heads),
+    }
+    layer = [Module("Linear", f"model.layers.*.{name}", shape, layers) for name, shape in shapes.items()]
+    for name, shape in {"gate_proj": (inner, hidden), "up_proj": (inner, hidden), "down_proj": (hidden, inner)}.items():
+        layer.append(Module("Linear", f"model.layers.*.mlp.{name}", shape, layers * experts))
+    if experts > 1:
+        layer.append(Module("Linear", "model.layers.*.mlp.router", (experts, hidden), layers))
+    modules = [
+        Module("Embedding", "model.embed_tokens", (vocabulary, hidden), 1),
+        *layer,
+        Module("Norm", "model.layers.*.norm", (hidden,), 2 * layers),
+        Module("Norm", "model.norm", (hidden,), 1),
+    ]
+    if not config.get("tie_word_embeddings", False):
+        modules.append(Module("Linear", "lm_head", (vocabulary, hidden), 1))
+    return tuple(modules)
+
+
+def _is_head(module: Module) -> bool:
+    return module.name in ("lm_head", "embed_out", "output")
+
+
+def _widest_embedding(modules: tuple[Module, ...]) -> int:
+    return max((m.shape[-1] for m in modules if m.kind == "Embedding"), default=1)

@@ -1,0 +1,61 @@
+"""The library versions that a prediction is made for, and the coefficients that hold for them."""
+
+import importlib.metadata
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+LIBRARIES = ("torch", "transformers", "trl", "peft", "bitsandbytes")
+_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stack:
+    versions: Mapping[str, str] = field(default_factory=dict)
+    """Library -> version; one that is left out counts as the newest."""
+    loss_kernel: str | None = None
+    """plain, liger or chunked; None is what these versions do by themselves."""
+    kbit_prep: bool = False
+    """peft's prepare_model_for_kbit_training was applied: fp32 norms and residual stream."""
+
+    @property
+    def kernel(self) -> str:
+        return self.loss_kernel or find(coefficients()["default_loss"], self.versions)["kernel"]
+
+    def loss(self) -> Mapping[str, Any]:
+        return find(coefficients()["loss"][self.kernel], self.versions)
+
+    def adapter_dtype(self, tuning: str) -> str:
+        return find(coefficients()["adapter_dtype"][tuning], self.versions)["dtype"]
+
+
+@cache
+def installed_stack() -> Stack:
+    """The versions installed beside this process; nothing is imported to find out."""
+    versions = {}
+    for name in LIBRARIES:
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return Stack(versions=versions)
+
+
+@cache
+def coefficients() -> Mapping[str, Any]:
+    return yaml.load((Path(__file__).parent / "coefficients.yaml").read_text("utf-8"), _Loader)
+
+
+def find(entries: list[dict[str, Any]], versions: Mapping[str, str]) -> dict[str, Any]:
+    """The first entry whose version ranges cover these versions; the last one where none does."""
+    from packaging.specifiers import SpecifierSet
+
+    for entry in entries:
+        known = {name: wanted for name, wanted in entry["when"].items() if name in versions}
+        if all(SpecifierSet(wanted).contains(versions[name], prereleases=True) for name, wanted in known.items()):
+            return entry
+    return entries[-1]

@@ -1,0 +1,78 @@
+"""The estimate against peak memory that others measured and published: `measured_public.csv`, each row with its source.
+
+Rows of grade A have an exact configuration and the allocator's own figure.
+"""
+
+import csv
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from studio.memory.estimate import Shapes, estimate
+from studio.memory.inventory import from_config
+from studio.memory.stack import Stack
+from studio.params.table import check
+
+HERE = Path(__file__).parent
+CONFIGS = json.loads((HERE / "configs.json").read_text())
+ROWS = [
+    row for row in csv.DictReader((HERE / "measured_public.csv").read_text().splitlines()) if row["trainer"] == "sft"
+]
+GIB = 2**30
+
+
+def predict(row):
+    tuning = row["tuning"]
+    adapter = (
+        {} if tuning == "full" else {"lora_r": row["lora_r"], "lora_target_modules": row["lora_target_modules"].split()}
+    )
+    values = check(
+        {
+            "model_name_or_path": row["model"],
+            "dataset": "measured",
+            "tuning": tuning,
+            **adapter,
+            "dtype": row["weights_dtype"],
+            "mixed_precision": {"none": "no"}.get(row["mixed_precision"], row["mixed_precision"]),
+            "optim": "adamw_torch",
+            "per_device_train_batch_size": row["per_device_batch"],
+            "per_device_eval_batch_size": 1,
+            "max_length": row["seq_length"],
+            "attn_implementation": row["attention"],
+            "gradient_checkpointing": row["gradient_checkpointing"],
+        }
+    )
+    versions = dict(re.findall(r"(\w+) ([\d.]+)", row["stack"]))
+    kernel = "liger" if "liger" in row["loss"] else None
+    stack = Stack(versions=versions, loss_kernel=kernel, kbit_prep=row["kbit_prep"] == "True")
+    inventory = from_config(CONFIGS[row["model"]])
+    return estimate(inventory, values, shapes=Shapes(int(row["seq_length"])), stack=stack)
+
+
+def error(predicted, measured_gib):
+    return predicted / GIB / float(measured_gib) - 1
+
+
+@pytest.mark.parametrize("row", [row for row in ROWS if row["grade"] == "A"], ids=lambda row: row["id"])
+def test_peak_within_two_per_cent(row):
+    assert abs(error(predict(row).allocated_bytes, row["peak_allocated_gib"])) <= 0.02
+
+
+def test_peaks_on_average_within_half_a_per_cent():
+    errors = [
+        abs(error(predict(row).allocated_bytes, row["peak_allocated_gib"])) for row in ROWS if row["grade"] == "A"
+    ]
+    assert sum(errors) / len(errors) <= 0.005
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row["id"])
+def test_resting_within_one_per_cent(row):
+    assert abs(error(predict(row).resting_bytes, row["resting_allocated_gib"])) <= 0.01
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row["id"])
+def test_what_the_driver_showed_lies_in_the_band(row):
+    low, high = predict(row).device_bytes
+    assert low <= int(row["device_mib"]) * 2**20 <= high
