@@ -86,7 +86,8 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     phase       name: str                        what the job is doing now (words: `phases.<name>` in the locale)
     progress    done: number, total: number, unit: str, seconds_left: float | None
     memory      phase: str, and *_bytes: int
-    sample      answer_id: int, text: str (the whole answer so far), done: bool, tokens: int, seconds: float, error: str | None
+    sample      answer_id: int, text: str (the whole answer so far), done: bool, tokens: int, seconds: float,
+                error: str | None
     checkpoint  step: int, epoch: float, path: str, size_bytes: int, digest: str, metrics: {name: number}
     alert       code: str, severity: info|warning|error, values: {}     (words: `alerts.<code>`)
     log         level: str, text: str
@@ -178,7 +179,7 @@ def _read_optional(path: Path, kind: type) -> Any:
 
 
 class EventLog:
-    """The job's end of events.jsonl: numbers the events and appends them, one write a line. Safe to share between threads."""
+    """The job's end of events.jsonl: numbers the events and appends them, one write a line. Threads may share it."""
 
     def __init__(self, folder: Path, now: Callable[[], str] = utc_now) -> None:
         self._descriptor = os.open(folder / EVENTS, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
