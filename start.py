@@ -550,8 +550,10 @@ def registry_has_cpu_build(step: Step, checkout: Checkout, pin: str) -> bool:
     environment = command_environment(checkout)
     streams = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     process = subprocess.Popen([str(word) for word in command], env=environment, **streams)
+    output = ""
     try:
         for line in process.stdout:
+            output += line
             step.tick(say("start.note_work"))
             wheel = re.search(r"torch-[^/\s]+\.whl", unquote(line))
             if wheel:
@@ -559,6 +561,8 @@ def registry_has_cpu_build(step: Step, checkout: Checkout, pin: str) -> bool:
     finally:
         _end(process)
         process.stdout.close()
+    if any(words in output for words in NETWORK_WORDS):
+        raise fault_of(output, step, checkout)
     return False
 
 

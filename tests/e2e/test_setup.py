@@ -66,7 +66,7 @@ def without_network(clone: Path) -> None:
     ran = start(clone, "setup", **UNREACHABLE)
     assert ran.returncode == 1
     assert "could not reach the network" in ran.stderr
-    assert "Traceback" not in ran.stdout + ran.stderr
+    assert ran.stderr.strip().count("\n") == 0, "one sentence"
 
 
 def interrupted(clone: Path) -> None:
@@ -75,13 +75,9 @@ def interrupted(clone: Path) -> None:
     with subprocess.Popen(
         command, cwd=clone, env=environment(clone), stdout=subprocess.PIPE, text=True, start_new_session=True
     ) as process:
-        log = clone / ".venv" / "setup.log"
         deadline = time.monotonic() + 900
-        while "Installing collected packages: xxhash" not in log.read_text("utf-8", "replace"):
-            if process.poll() is not None or time.monotonic() > deadline:
-                break
-            if len(list((clone / ".venv").glob("lib/*/site-packages/*.dist-info"))) > 20:
-                break
+        while len(list((clone / ".venv").glob("lib/*/site-packages/*.dist-info"))) < 20:
+            assert process.poll() is None and time.monotonic() < deadline
             time.sleep(0.2)
         os.killpg(process.pid, signal.SIGKILL)
     assert process.returncode == -signal.SIGKILL, "it ended before it could be killed"
