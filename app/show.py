@@ -40,8 +40,10 @@ def note(key: str, **values: object) -> None:
 
 
 def facts(found: Iterable[Any], *, as_json: bool) -> None:
-    """The doctor's findings: each has `name`, `ok` and a `message`."""
-    listed = [{"name": fact.name, "ok": fact.ok, "message": fact.message()} for fact in found]
+    """The doctor's findings."""
+    listed = [
+        {"code": each.code, "ok": each.is_good, "message": say(f"doctor.{each.code}", **each.values)} for each in found
+    ]
     if as_json:
         return document({"facts": listed}, as_json=True)
     for fact in listed:

@@ -45,6 +45,11 @@ class Machine:
         """The GPU that a run gets: the one with the most free memory."""
         return max(self.gpus, key=lambda gpu: gpu.free_bytes, default=None)
 
+    @property
+    def devices(self) -> tuple[str, ...]:
+        """What jobs lease: each GPU, or the one CPU where there is none."""
+        return tuple(f"cuda:{gpu.index}" for gpu in self.gpus) or ("cpu",)
+
 
 @dataclass(frozen=True)
 class Fact:
