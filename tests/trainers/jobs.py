@@ -61,8 +61,13 @@ def write_spec(job: Path, *, attempt: int = 1, kind: str = "train", **fields: An
     """Lay out `attempts/<n>/spec.json` of a job folder; returns the attempt's folder."""
     folder = job / "attempts" / str(attempt)
     folder.mkdir(parents=True)
-    fields = {"values": {}, "checkpoints_path": str(job / "checkpoints"), "output_path": str(job / "output")} | fields
-    write(folder / SPEC, Spec(job_id=1, attempt=attempt, kind=kind, threads=1, **fields))
+    fields = {
+        "threads": 1,
+        "values": {},
+        "checkpoints_path": str(job / "checkpoints"),
+        "output_path": str(job / "output"),
+    } | fields
+    write(folder / SPEC, Spec(job_id=1, attempt=attempt, kind=kind, **fields))
     return folder
 
 

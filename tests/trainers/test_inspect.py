@@ -1,0 +1,42 @@
+"""Inventory and token lengths, and a hub that cannot be reached, in processes as production starts them."""
+
+from pathlib import Path
+
+from tests.trainers.jobs import model_ref, run, write_dataset, write_spec
+
+
+def test_the_starter_is_counted_and_its_rows_are_shown_as_trained(tmp_path: Path, starter: Path) -> None:
+    rows = [{"prompt": f"Question {i}?", "completion": "Yes. " * i} for i in range(1, 101)]
+    data = write_dataset(tmp_path / "data", rows)
+    folder = write_spec(tmp_path / "job", kind="inspect", dataset=data, model=model_ref(starter))
+    result = run("trainers.inspect", folder)
+    assert result.outcome == "succeeded", result
+    found, tokens = result.figures["inventory"], result.figures["tokens"]
+    assert (found["architecture"], found["parameters"]) == ("LlamaForCausalLM", 134_515_008)
+    assert found["tied_embeddings"] and found["has_chat_template"] and found["num_hidden_layers"] == 30
+    by_name = {each["name"]: each for each in found["modules"]}
+    up = by_name["model.layers.*.mlp.up_proj"]
+    assert (up["kind"], up["shape"], up["count"]) == ("Linear", [1536, 576], 30)
+    assert {each["kind"] for each in found["modules"]} == {"Embedding", "Linear", "Norm"}
+    assert tokens["rows"] == tokens["sampled_rows"] == 100 and not tokens["is_sample"]
+    assert tokens["lengths"]["p50"] < tokens["lengths"]["p90"] < tokens["lengths"]["max"] <= 512
+    assert tokens["share_above"]["512"] == 0
+    first = result.figures["samples"][0]
+    assert [is_trained for _, is_trained in first] == [False, True]
+    assert "Question 1?" in first[0][0] and first[1][0].startswith("Yes.")
+
+
+def test_a_folder_that_is_no_language_model_is_a_sentence(tmp_path: Path, tiny: Path) -> None:
+    import shutil
+
+    folder = shutil.copytree(tiny, tmp_path / "odd")
+    (folder / "config.json").write_text('{"architectures": ["Odd"], "model_type": "odd"}')
+    attempt = write_spec(tmp_path / "job", kind="inspect", model=model_ref(folder))
+    assert run("trainers.inspect", attempt).reason in ("job.model_unreadable", "job.tokenizer_unreadable")
+
+
+def test_no_network_is_a_sentence(tmp_path: Path) -> None:
+    folder = write_spec(tmp_path / "job", kind="fetch", values={"model": "owner/name"})
+    # HF_HUB_OFFLINE is set for all tests; a mirror on a closed port is what a cut line looks like.
+    result = run("trainers.fetch", folder, HF_ENDPOINT="http://127.0.0.1:9", HF_HUB_OFFLINE="0")
+    assert (result.outcome, result.reason) == ("failed", "job.hub_unreachable")

@@ -1,0 +1,182 @@
+"""SFT in processes as production starts them: whole checkpoints, stop, kill and resume, numbers that are none."""
+
+import signal
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from studio.protocol import DatasetRef
+from tests.trainers.jobs import (
+    SFT,
+    ask,
+    events_of,
+    model_ref,
+    read_json,
+    result_of,
+    run,
+    start,
+    wait_until,
+    write_dataset,
+    write_spec,
+)
+from trainers.manifest import damaged_files, digest_of
+
+STEPS, SAVE_STEPS = 18, 6
+COMPARED = {"lora": "adapter_model.safetensors", "qlora": "adapter_model.safetensors", "full": "model.safetensors"}
+
+
+@pytest.fixture(scope="module")
+def rows(tmp_path_factory: pytest.TempPathFactory) -> DatasetRef:
+    pairs = [{"prompt": f"What is {i} plus {i}?", "completion": f"It is {2 * i}."} for i in range(40)]
+    return write_dataset(tmp_path_factory.mktemp("data") / "v1", pairs)
+
+
+def spec_of(job: Path, model: Path, rows: DatasetRef, *, attempt: int = 1, **changes: Any) -> Path:
+    fields = {name: changes.pop(name) for name in ("resume_from", "resume_digest") if name in changes}
+    values = SFT | {"max_steps": STEPS, "save_steps": SAVE_STEPS} | changes
+    return write_spec(job, attempt=attempt, values=values, dataset=rows, model=model_ref(model), **fields)
+
+
+def checkpoint_steps(folder: Path) -> list[int]:
+    return [event.data["step"] for event in events_of(folder, "checkpoint")]
+
+
+@pytest.fixture(scope="module", params=["lora", "full", pytest.param("qlora", marks=pytest.mark.slow)])
+def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, tiny: Path, rows: DatasetRef) -> Any:
+    """One run left alone, and beside it the same run killed after its first checkpoint and resumed."""
+    place, tuning = tmp_path_factory.mktemp("runs"), request.param
+    left_alone = spec_of(place / "1", tiny, rows, tuning=tuning, validation_split=0.1, eval_steps=SAVE_STEPS)
+    killed = spec_of(place / "2", tiny, rows, tuning=tuning, validation_split=0.1, eval_steps=SAVE_STEPS)
+    first, second = start("trainers.sft", left_alone), start("trainers.sft", killed)
+    wait_until(lambda: checkpoint_steps(killed), second)
+    second.send_signal(signal.SIGKILL)
+    second.wait()
+    assert not (killed / "result.json").exists()
+    saved = events_of(killed, "checkpoint")[0].data
+    resumed = spec_of(
+        place / "2",
+        tiny,
+        rows,
+        attempt=2,
+        tuning=tuning,
+        validation_split=0.1,
+        eval_steps=SAVE_STEPS,
+        resume_from=saved["path"],
+        resume_digest=saved["digest"],
+    )
+    run("trainers.sft", resumed)
+    first.wait(240)
+    return tuning, left_alone, resumed
+
+
+def test_a_run_reports_all_it_does(pair: tuple[str, Path, Path]) -> None:
+    tuning, folder, _ = pair
+    result = result_of(folder)
+    assert result.outcome == "succeeded", result
+    assert result.figures["steps"] == STEPS
+    assert result.figures["train_loss"] > 0 < result.figures["eval_loss"]
+    assert result.figures["peak_memory_bytes"] > 100 << 20
+    metrics = events_of(folder, "metric")
+    losses = {event.data["step"]: event.data["values"]["loss"] for event in metrics if "loss" in event.data["values"]}
+    assert list(losses) == list(range(1, STEPS + 1))
+    assert losses[STEPS] < losses[1]
+    assert {"learning_rate", "grad_norm", "mean_token_accuracy"} <= metrics[0].data["values"].keys()
+    assert [e.data["step"] for e in metrics if "eval_loss" in e.data["values"]] == [6, 12, 18]
+    assert events_of(folder, "progress")[-1].data["done"] == STEPS
+    assert checkpoint_steps(folder) == [6, 12, 18]
+    assert not events_of(folder, "alert")
+
+
+def test_checkpoints_are_whole_and_hold_no_pickled_settings(pair: tuple[str, Path, Path]) -> None:
+    tuning, folder, _ = pair
+    for event in events_of(folder, "checkpoint"):
+        path = Path(event.data["path"])
+        assert damaged_files(path) == []
+        assert digest_of(path) == event.data["digest"]
+        names = {each.name for each in path.iterdir()}
+        assert {COMPARED[tuning], "tokenizer.json", "optimizer.pt", "trainer_state.json", "manifest.json"} <= names
+        assert "training_args.bin" not in names
+    checkpoints = folder.parent.parent / "checkpoints"
+    assert sorted(each.name for each in checkpoints.iterdir()) == ["step-12", "step-18", "step-6"]
+
+
+def test_a_killed_run_goes_on_as_if_nothing_had_happened(pair: tuple[str, Path, Path]) -> None:
+    tuning, left_alone, resumed = pair
+    assert result_of(resumed).outcome == "succeeded", result_of(resumed)
+    assert checkpoint_steps(resumed) == [12, 18]
+    ends = [folder.parent.parent / "checkpoints" / "step-18" / COMPARED[tuning] for folder in (left_alone, resumed)]
+    assert ends[0].read_bytes() == ends[1].read_bytes()
+    losses = [
+        {e.data["step"]: e.data["values"]["loss"] for e in events_of(f, "metric") if "loss" in e.data["values"]}
+        for f in (left_alone, resumed)
+    ]
+    assert losses[1] == {step: loss for step, loss in losses[0].items() if step > SAVE_STEPS}
+
+
+def begin(job: Path, tiny: Path, rows: DatasetRef) -> tuple[Path, subprocess.Popen]:
+    """A run that would take long, at a moment when it trains."""
+    folder = spec_of(job, tiny, rows, max_steps=100_000, save_steps=100_000)
+    process = start("trainers.sft", folder)
+    wait_until(lambda: len(events_of(folder, "metric")) > 2, process)
+    return folder, process
+
+
+def test_save_now_then_stop_and_save(tmp_path: Path, tiny: Path, rows: DatasetRef) -> None:
+    folder, process = begin(tmp_path / "job", tiny, rows)
+    ask(folder, "save", 1)
+    wait_until(lambda: checkpoint_steps(folder), process)
+    ask(folder, "stop", 2)
+    process.wait(60)
+    result = result_of(folder)
+    assert (result.outcome, result.reason) == ("stopped", "job.stopped")
+    assert checkpoint_steps(folder)[-1] == result.figures["steps"]
+    last = Path(events_of(folder, "checkpoint")[-1].data["path"])
+    assert damaged_files(last) == []
+    assert read_json(last / "trainer_state.json")["global_step"] == result.figures["steps"]
+
+
+def test_stop_now_leaves_at_once(tmp_path: Path, tiny: Path, rows: DatasetRef) -> None:
+    folder = spec_of(tmp_path / "job", tiny, rows)
+    process = start("trainers.sft", folder)
+    wait_until(lambda: events_of(folder, "phase"), process)
+    ask(folder, "stop_now")
+    process.wait(10)
+    assert (result_of(folder).outcome, result_of(folder).reason) == ("stopped", "job.stopped_now")
+
+
+def test_a_gradient_that_is_no_number_ends_the_run_and_keeps_what_was_saved(
+    tmp_path: Path, tiny: Path, rows: DatasetRef
+) -> None:
+    # With such a rate the weights leave the range of numbers after a finite step or two.
+    settings = {"tuning": "full", "optim": "sgd", "max_grad_norm": 0.0, "save_steps": 1}
+    folder = spec_of(tmp_path / "job", tiny, rows, **settings, learning_rate=1e25, lr_scheduler_type="constant")
+    result = run("trainers.sft", folder)
+    assert (result.outcome, result.exit_code) == ("failed", 1)
+    assert result.reason in ("job.non_finite", "job.non_finite_weights")
+    assert result.values["step"] >= 1
+    checkpoints = folder.parent.parent / "checkpoints"
+    assert all(damaged_files(each) == [] for each in checkpoints.iterdir())
+
+
+def test_a_changed_checkpoint_is_not_opened(tmp_path: Path, tiny: Path, rows: DatasetRef) -> None:
+    from studio.errors import JobFailed
+    from studio.protocol import read_spec
+    from trainers.manifest import whole_folder
+    from trainers.saving import checked_resume
+
+    target = tmp_path / "step-1"
+    with whole_folder(target, step=1) as folder:
+        (folder / "optimizer.pt").write_bytes(b"as saved")
+    digest = digest_of(target)
+    spec = read_spec(spec_of(tmp_path / "job", tiny, rows, resume_from=str(target), resume_digest=digest))
+    assert checked_resume(spec) == str(target)
+    (target / "optimizer.pt").write_bytes(b"tampered")
+    with pytest.raises(JobFailed, match="optimizer.pt"):
+        checked_resume(spec)
+    with whole_folder(target, step=1) as folder:
+        (folder / "optimizer.pt").write_bytes(b"another whole one")
+    with pytest.raises(JobFailed) as caught:
+        checked_resume(spec)
+    assert caught.value.reason == "checkpoint_changed"
