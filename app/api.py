@@ -6,7 +6,8 @@
     GET  /static/...              our style sheet and scripts, and uPlot's from the installed package
 
 `/api/do` takes a JSON object of the verb's arguments and answers {"result": ...}, or status 422 (refused) or 500
-(failed) with {"error": {"kind", "code", "values", "faults"}}, from which the caller rebuilds the error in its own language.
+(failed) with {"error": {"kind", "code", "values", "faults"}}, from which the caller rebuilds
+the error in its own language.
 """
 
 import hmac
@@ -45,7 +46,6 @@ VERBS = frozenset(
         "chat",
         "vote",
         "keep_preference",
-        "stay",
         "stay",
     }
 )
@@ -94,6 +94,10 @@ def router(studio: Studio) -> APIRouter:
         if path is None:
             return Response(status_code=404)
         return FileResponse(path, headers={"Cache-Control": "public, max-age=31536000, immutable"})
+
+    @routes.get("/favicon.ico")
+    def icon() -> Response:
+        return FileResponse(STATIC / "icon.svg")
 
     return routes
 

@@ -2,7 +2,8 @@
 
 A page on another site can make a browser send requests to 127.0.0.1, and DNS rebinding can make them look local. So a
 request must name a host we answer for (else 421), one that changes something must come from our own pages (else 403),
-and where the studio listens beyond this machine each request needs the cookie that the one-time address gives (else 401).
+and where the studio listens beyond this machine each request needs the cookie that the one-time address gives (else
+401).
 """
 
 import hmac

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from importlib import import_module
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from app.guard import Guard, is_loopback, loopback_hosts
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 DEFAULT_PORT = 7860
 _PORTS_TRIED = 20
 _SLEEP_WHEN_FREE = 0.05
-"""Seconds between two looks of Gradio's idle queue; its own 0.001 burns 4.5 % of a core, and our handlers do not queue."""
+"""Seconds between two looks of Gradio's idle queue; its own 0.001 burns 4.5 % of a core. Our handlers do not queue."""
 _log = logging.getLogger(__name__)
 
 
@@ -82,6 +83,7 @@ def serve(
         app,
         log_level="warning",
         access_log=False,
+        server_header=False,
         lifespan="on",
         timeout_graceful_shutdown=1,
         ws="none",
@@ -94,7 +96,7 @@ def serve(
 
 
 def prepare_environment(workspace: Workspace) -> None:
-    """What Gradio reads from the environment when it is imported: no calls home, its temporary files in the workspace."""
+    """What Gradio reads when it is imported: no calls home, its temporary files in the workspace."""
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
     os.environ["GRADIO_TEMP_DIR"] = str(workspace.cache / "gradio")
@@ -240,7 +242,7 @@ def mount_language(language: str, studio: "Studio") -> "FastAPI":
 
 
 def build_pages(language: str, studio: "Studio") -> "gr.Blocks":
-    """All pages of one language, each at its own address; no handler queues, none is callable from outside the pages."""
+    """All pages of one language, each at its own address; no handler queues, none is a public endpoint."""
     import gradio as gr
 
     from app.context import Context
@@ -251,7 +253,8 @@ def build_pages(language: str, studio: "Studio") -> "gr.Blocks":
     for page in PAGES:
         with blocks if page == "home" else blocks.route(context.say(f"common.page.{page}"), page):
             top_bar(context, page)
-            import_module(f"app.pages.{page}").build(context)
+            if find_spec(f"app.pages.{page}"):
+                import_module(f"app.pages.{page}").build(context)
     for function in blocks.fns.values():
         # A queued call holds a connection open; ours are short. Generators alone need the queue.
         function.queue = bool(function.types_generator)

@@ -47,7 +47,8 @@ def table(headings: Iterable[str], rows: Iterable[Iterable[str]], *, caption: st
     head = "".join(f'<th scope="col">{escape(heading)}</th>' for heading in headings)
     body = "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in rows)
     title = f"<caption>{escape(caption)}</caption>" if caption else ""
-    return f'<div class="lu-scroll"><table class="lu-table">{title}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+    inner = f"{title}<thead><tr>{head}</tr></thead><tbody>{body}</tbody>"
+    return f'<div class="lu-scroll"><table class="lu-table">{inner}</table></div>'
 
 
 def facts(pairs: Iterable[tuple[str, str]]) -> str:

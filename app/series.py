@@ -179,7 +179,10 @@ class SeriesCache:
             cursor = f"{cursor}:{ends}"
             if query.cursor.partition(":")[2] == ends and query.cursor:
                 return {"cursor": cursor, "same": True}
-            panels = {name: _panel({run: line for (run, of), line in lines.items() if of == name}, query) for name in query.metrics}
+            panels = {
+                name: _panel({run: line for (run, of), line in lines.items() if of == name}, query)
+                for name in query.metrics
+            }
             self._forget()
         titles = {job.id: {"title": job.title, "state": job.state} for job in known}
         return {"cursor": cursor, "runs": titles, "panels": panels}
@@ -233,7 +236,7 @@ def _window(steps: np.ndarray, values: np.ndarray, query: SeriesQuery) -> tuple[
 
 
 def reduce_lines(lines: list[tuple[np.ndarray, np.ndarray]], points: int) -> tuple[list[float], list[list]]:
-    """Bring lines to shared x positions, at most about `points`: as they are, or each bucket's lowest and highest value.
+    """Bring lines to shared x positions, at most about `points`: as they are, or each bucket's two extremes.
 
     Returns:
         x positions, and per line its values at them: a number, None (nothing here) or False (not a finite number).

@@ -38,7 +38,10 @@ def build(context: Context) -> None:
             pick_group = gr.CheckboxGroup([], label=say("checkpoints.pick"), info=say("checkpoints.pick_help"))
             pick_group.elem_id = "checkpoints-pick"
             prompts_box = gr.Textbox(
-                label=say("checkpoints.prompts"), info=say("checkpoints.prompts_help"), lines=4, elem_id="checkpoints-prompts"
+                label=say("checkpoints.prompts"),
+                info=say("checkpoints.prompts_help"),
+                lines=4,
+                elem_id="checkpoints-prompts",
             )
             compare_button = gr.Button(say("checkpoints.compare"), variant="primary", elem_id="checkpoints-compare")
         with gr.Accordion(say("checkpoints.chat"), open=False, elem_id="checkpoints-chat-fold"):
@@ -66,7 +69,9 @@ def build(context: Context) -> None:
     chat_button.click(bind(start_chat, context), [chat_choice, first_box, *settings], [target]).success(
         None, [target], js=go
     )
-    gr.on([say_button.click, message_box.submit], bind(talk, context), [message_box], [message_box, answers_html, timer])
+    gr.on(
+        [say_button.click, message_box.submit], bind(talk, context), [message_box], [message_box, answers_html, timer]
+    )
     answers_html.select(bind(vote, context), None, [answers_html], show_progress="hidden")
 
 
@@ -181,7 +186,9 @@ def saved_html(context: Context, made: list[ComparisonView]) -> str:
         first = each.prompts[0] if each.prompts else "–"
         rows.append(
             [
-                link(page_path(language, "checkpoints", **where), say(f"checkpoints.{each.kind}_title", number=each.id)),
+                link(
+                    page_path(language, "checkpoints", **where), say(f"checkpoints.{each.kind}_title", number=each.id)
+                ),
                 escape(" · ".join(column["title"] for column in each.columns)),
                 escape(first if len(first) < 80 else first[:80] + "…"),
                 escape(when_text(each.created_at, language)),

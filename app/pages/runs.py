@@ -35,7 +35,7 @@ def build(context: Context) -> None:
         list_html = gr.HTML(elem_id="runs-list")
     with gr.Column(visible=False, elem_id="runs-detail-view") as detail_column:
         head_html = gr.HTML(elem_id="runs-head")
-        with gr.Row():
+        with gr.Row(elem_classes="lu-actions"):
             buttons = [_button(context, action) for action in ACTIONS]
         with gr.Row(visible=False) as confirm_row:
             name_box = gr.Textbox(label=say("runs.remove_confirm"), elem_id="runs-remove-name", scale=3)
@@ -61,7 +61,9 @@ def build(context: Context) -> None:
 
 
 def _button(context: Context, action: str) -> gr.Button:
-    return gr.Button(context.say(f"runs.action.{action}"), visible=False, size="sm", elem_id=f"runs-{action}")
+    return gr.Button(
+        context.say(f"runs.action.{action}"), visible=False, min_width=96, scale=0, elem_id=f"runs-{action}"
+    )
 
 
 def draw(context: Context, query: dict[str, str], text: str | None = "") -> list[Any]:

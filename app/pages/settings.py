@@ -31,7 +31,10 @@ def draw(context: Context, query: dict[str, str]) -> str:
         "workspace": facts(
             [
                 (say("settings.folder"), f"<code>{escape(str(root))}</code>"),
-                (say("settings.free"), say("settings.free_of", free=bytes_text(disk.free), total=bytes_text(disk.total))),
+                (
+                    say("settings.free"),
+                    say("settings.free_of", free=bytes_text(disk.free), total=bytes_text(disk.total)),
+                ),
             ]
         ),
         "language": " · ".join(
@@ -47,5 +50,10 @@ def examine(context: Context) -> str:
     """What works on this machine, what does not, what to do."""
     from studio.hardware import doctor
 
-    found = doctor(context.desk.workspace)
-    return facts([(str(name), escape(str(value))) for name, value in found.items()])
+    found = doctor(context.desk.workspace.root)
+    lines = [(fact, context.say(f"doctor.{fact.code}", **fact.values)) for fact in found]
+    items = "".join(
+        f'<li class="{"" if fact.is_good else "lu-warn"}">{"✓" if fact.is_good else "!"} {escape(line)}</li>'
+        for fact, line in lines
+    )
+    return f'<ul class="lu-checks">{items}</ul>'

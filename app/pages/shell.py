@@ -43,9 +43,7 @@ def bind(handler: Callable[..., Any], context: Context) -> Callable[..., Any]:
 
     parameters = list(inspect.signature(handler).parameters.values())
     bound.__signature__ = inspect.Signature(parameters[1:])  # type: ignore[attr-defined]
-    bound.__annotations__ = {
-        name: hint for name, hint in handler.__annotations__.items() if name != parameters[0].name
-    }
+    bound.__annotations__ = {name: hint for name, hint in handler.__annotations__.items() if name != parameters[0].name}
     del bound.__wrapped__
     return bound
 
@@ -78,9 +76,11 @@ def bar_html(context: Context, query: dict[str, str], *, page: str) -> str:
         f"{escape(context.say('common.other_language'))}</a>"
     )
     right = f'<span class="lu-machine">{escape(machine_line(context))}</span>{_pill(context, running, waiting)}{switch}'
+    home = page_path(context.language, "home")
     return (
-        f'<header class="lu-bar"><a class="lu-name" href="{page_path(context.language, "home")}">Luthier</a>'
-        f'<nav aria-label="{escape(context.say("common.pages"))}">{tabs}</nav><div class="lu-right">{right}</div></header>'
+        f'<header class="lu-bar"><a class="lu-name" href="{home}">Luthier</a>'
+        f'<nav aria-label="{escape(context.say("common.pages"))}">{tabs}</nav>'
+        f'<div class="lu-right">{right}</div></header>'
     )
 
 

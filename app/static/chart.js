@@ -177,7 +177,7 @@
       canvas.setAttribute("aria-label", sentence);
       if (details.open) fillTable(state, details, drawn);
       details.ontoggle = () => details.open && fillTable(state, details, drawn);
-      if (!panel.hovered) showLegend(legend, drawn.series, null, panel.plot);
+      if (!panel.hovered) showLegend(state.words, legend, drawn.series, null, panel.plot);
     };
     return panel;
   }
@@ -235,7 +235,7 @@
             setZoom(state, zoom);
           },
         ],
-        setCursor: [(plot) => showLegend(legend, plot.luSeries || drawn.series, plot.cursor.idx, plot)],
+        setCursor: [(plot) => showLegend(state.words, legend, plot.luSeries || drawn.series, plot.cursor.idx, plot)],
         ready: [(plot) => plot.over.addEventListener("dblclick", () => setZoom(state, null))],
       },
     };
@@ -248,7 +248,7 @@
     return { stroke: colour, width: 2, points: { show: false } };
   }
 
-  function showLegend(legend, series, index, plot) {
+  function showLegend(words, legend, series, index, plot) {
     const palette = dark() ? DARK : LIGHT;
     const step = index === null || index === undefined || !plot ? null : plot.data[0][index];
     const shown = series.filter((each) => each.kind !== "dropped" && (each.kind === "smooth" || each.alone || !series.some((other) => other.kind === "smooth" && other.run === each.run && other.metric === each.metric)));
@@ -260,7 +260,7 @@
         const item = make("span");
         const mark = make("i");
         mark.style.background = palette[each.place % palette.length];
-        item.append(mark, `${each.title}${each.metric === "eval_loss" ? " · " + each.metric : ""} ${number(value)}`);
+        item.append(mark, `${each.title}${each.metric === "eval_loss" ? " · " + (words.metrics.eval_loss || "") : ""} ${number(value)}`);
         return item;
       }),
       ...(step === null ? [] : [make("span", "", `· ${number(Math.round(step))}`)]),
