@@ -45,15 +45,15 @@ def build(context: Context) -> None:
     """Lay the page out and wire it."""
     gr.HTML(heading(context.say("data.title"), context.say("data.lead")), padding=False)
     with gr.Row(equal_height=False):
-        with gr.Column(scale=1, min_width=260):
-            listed = gr.Radio([], label=context.say("data.datasets"), elem_id="data-datasets", visible=False)
-            add_button = gr.Button(context.say("data.add"), elem_id="data-add", visible=False)
+        with gr.Column(scale=1, min_width=260, visible=False) as left:
+            listed = gr.Radio([], label=context.say("data.datasets"), elem_id="data-datasets")
+            add_button = gr.Button(context.say("data.add"), elem_id="data-add")
         with gr.Column(scale=3, min_width=320):
             following = _following_parts(context)
             importing = _import_parts(context)
             shown = _dataset_parts(context)
     name = gr.Textbox(visible=False, elem_id="data-name-open")
-    everything = [listed, add_button, importing["panel"], shown["panel"], name, *_drawn(shown)]
+    everything = [left, listed, importing["panel"], shown["panel"], name, *_drawn(shown)]
     _wire_import(context, importing, following)
     _wire_following(context, following, everything)
     _wire_rows(context, shown, name)
@@ -61,9 +61,10 @@ def build(context: Context) -> None:
     _wire_versions(context, shown, everything, name)
     name.change(None, [name], js=_REMEMBER)
     listed.input(bind(open_dataset, context), [listed], everything, show_progress="hidden")
-    add_button.click(bind(show_import, context), None, [importing["panel"], shown["panel"], listed])
+    opening = [importing[each] for each in ("panel", "file", "sample", "form", "preview")]
+    add_button.click(bind(show_import, context), None, [*opening, shown["panel"], listed])
     gr.on(None, bind(open_page, context), None, [*following.values(), *everything], show_progress="hidden")
-    redraw_on_change(context, relist, inputs=[listed], outputs=[listed])
+    redraw_on_change(context, relist, outputs=[listed])
 
 
 # -- layout --------------------------------------------------------------------------------------------------------
@@ -73,7 +74,7 @@ def _following_parts(context: Context) -> dict[str, Any]:
     return {
         "job": gr.Number(visible=False, elem_id="data-job"),
         "timer": gr.Timer(FOLLOW_SECONDS, active=False),
-        "progress": gr.HTML(elem_id="data-progress", padding=False),
+        "progress": gr.HTML(visible=False, elem_id="data-progress", padding=False),
         "cancel": gr.Button(context.say("data.cancel"), size="sm", visible=False, elem_id="data-cancel"),
     }
 
@@ -83,7 +84,7 @@ def _import_parts(context: Context) -> dict[str, Any]:
     parts: dict[str, Any] = {}
     with gr.Column(visible=False, elem_id="data-import-panel") as parts["panel"]:
         gr.HTML(f'<div class="lu-empty"><p>{say("data.teach")}</p></div>', padding=False)
-        parts["sample"] = gr.Button(say("data.try_sample"), elem_id="data-sample")
+        parts["sample"] = gr.Button(say("data.try_sample"), variant="primary", elem_id="data-sample")
         parts["file"] = gr.File(label=say("data.file"), file_types=FILE_TYPES, height=150, elem_id="data-file")
         with gr.Column(visible=False) as parts["form"]:
             parts["name"] = gr.Textbox(label=say("data.name"), info=say("data.name_note"), elem_id="data-name")
@@ -135,7 +136,7 @@ def _problem_parts(context: Context, parts: dict[str, Any]) -> None:
         parts["problems_forward"] = gr.Button(
             context.say("data.forward"), size="sm", visible=False, elem_id="data-problems-forward"
         )
-    with gr.Column(visible=False) as parts["mend"]:
+    with gr.Column(visible=False, elem_id="data-mend") as parts["mend"]:
         parts["row"] = gr.Dropdown([], label=context.say("data.mend_row"), elem_id="data-row")
         parts["raw"] = gr.Textbox(
             label=context.say("data.mend_raw"), info=context.say("data.mend_note"), lines=4, elem_id="data-raw"
@@ -162,8 +163,8 @@ def _drawn(parts: dict[str, Any]) -> list[Any]:
 def _wire_import(context: Context, parts: dict[str, Any], following: dict[str, Any]) -> None:
     columns = [parts[field] for field in PART_OF_FIELD]
     previewed = [parts["form"], parts["shape"], *columns, parts["import"], parts["preview"]]
-    parts["file"].upload(bind(look, context), [parts["file"]], [parts["name"], *previewed])
-    parts["file"].clear(bind(forget_file, context), None, [parts["form"], parts["preview"]])
+    parts["file"].upload(bind(look, context), [parts["file"]], [parts["sample"], parts["name"], *previewed])
+    parts["file"].clear(bind(forget_file, context), None, [parts["sample"], parts["form"], parts["preview"]])
     parts["shape"].input(bind(look_as, context), [parts["file"], parts["shape"]], previewed)
     for column in columns:
         column.input(bind(look_with, context), [parts["file"], parts["shape"], *columns], previewed)
@@ -219,13 +220,13 @@ def open_dataset(context: Context, name: str | None) -> list[Any]:
         known = datasets.list_datasets(session)
     if not known:
         shut, opened = gr.update(visible=False), gr.update(visible=True)
-        return [shut, shut, opened, shut, "", *[gr.skip()] * len(_DRAWN)]
+        return [shut, gr.skip(), opened, shut, "", *[gr.skip()] * len(_DRAWN)]
     chosen = next((each for each in known if each.name == name), None)
     missing = notice(_unknown(context, name, known), "warn") if name and not chosen else ""
     chosen = chosen or known[0]
     head = [
-        gr.update(choices=_choices(context, known), value=chosen.name, visible=True),
         gr.update(visible=True),
+        gr.update(choices=_choices(context, known), value=chosen.name),
         gr.update(visible=False),
         gr.update(visible=True),
         chosen.name,
@@ -233,15 +234,17 @@ def open_dataset(context: Context, name: str | None) -> list[Any]:
     return head + _draw(context, chosen, note=missing)
 
 
-def relist(context: Context, chosen: str | None) -> Any:
+def relist(context: Context, query: dict[str, str]) -> Any:
     """The list on the left after something changed in the registry."""
     with context.registry.session() as session:
         known = datasets.list_datasets(session)
-    return gr.update(choices=_choices(context, known), visible=bool(known))
+    return gr.update(choices=_choices(context, known))
 
 
 def show_import(context: Context) -> list[Any]:
-    return [gr.update(visible=True), gr.update(visible=False), gr.update(value=None)]
+    """An empty import form in the place of the data set."""
+    panel = gr.update(visible=True)
+    return [panel, gr.update(value=None), *forget_file(context), gr.update(visible=False), gr.update(value=None)]
 
 
 def _choices(context: Context, known: list[DatasetSummary]) -> list[tuple[str, str]]:
@@ -303,7 +306,7 @@ def _dataset(context: Context, name: str) -> DatasetSummary:
 
 def look(context: Context, path: str) -> list[Any]:
     """A file has been dropped: its name, its shape, its first rows."""
-    return [view.suggested_name(path), *_looked(context, path)]
+    return [gr.update(visible=False), view.suggested_name(path), *_looked(context, path)]
 
 
 def look_as(context: Context, path: str, shape: str) -> list[Any]:
@@ -318,7 +321,7 @@ def look_with(context: Context, path: str, shape: str | None, *columns: str | No
 
 
 def forget_file(context: Context) -> list[Any]:
-    return [gr.update(visible=False), ""]
+    return [gr.update(visible=True), gr.update(visible=False), ""]
 
 
 def start_import(context: Context, path: str | None, name: str, shape: str | None, *columns: str | None) -> list[Any]:
@@ -402,16 +405,14 @@ def _follow_values(context: Context, job_id: int) -> list[Any]:
     with context.registry.session() as session:
         job = jobs.job(session, job_id)
     is_live = job.state in LIVE | WAITING
-    return [
-        job_id if is_live else None,
-        gr.Timer(active=is_live),
-        view.job_html(context, job),
-        gr.update(visible=is_live),
-    ]
+    html = view.job_html(context, job)
+    progress = gr.update(value=html, visible=bool(html))
+    return [job_id if is_live else None, gr.Timer(active=is_live), progress, gr.update(visible=is_live)]
 
 
 def _idle() -> list[Any]:
-    return [None, gr.Timer(active=False), "", gr.update(visible=False)]
+    shut = gr.update(visible=False)
+    return [None, gr.Timer(active=False), shut, shut]
 
 
 # -- rows ----------------------------------------------------------------------------------------------------------

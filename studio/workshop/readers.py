@@ -124,7 +124,8 @@ def _refuse_foreign_bytes(head: bytes, name: str, suffix: str) -> None:
     for magic, kind in _ARCHIVES:
         if head.startswith(magic):
             raise RefusedInput("data.unsupported_format", file=name, suffix=suffix or kind)
-    if b"\0" in head[:4096] and suffix not in (".csv", ".tsv"):
+    start = head[:4096]
+    if start.count(0) * 20 > len(start):  # a stray NUL is a fault of its row, many are no text
         raise RefusedInput("data.not_text", file=name)
 
 
@@ -139,12 +140,12 @@ def _delimiter(head: bytes, suffix: str) -> str:
 def _json_source(path: Path, name: str, size: int, head: bytes) -> Source:
     suffix = Path(name).suffix.lower()
     first_line, _, rest = head.partition(b"\n")
-    _, fault = parse_row(first_line)
+    first, fault = parse_row(first_line)
     lines = Source(path, name, "jsonl", size)
-    if fault is None and (rest.strip() or (head.startswith(b"{") and suffix in (".jsonl", ".ndjson"))):
-        return lines  # a whole value on the first line, and more below or nothing else expected
-    if head.startswith(b"["):
+    if head.startswith(b"[") and (fault or not rest.strip() or any(isinstance(item, dict) for item in first)):
         return Source(path, name, "json", size, options={"layout": "array"})
+    if fault is None and (rest.strip() or suffix in (".jsonl", ".ndjson")):
+        return lines  # a whole value on the first line, and more below or nothing else expected
     if head.startswith(b"{") and (layout := _object_layout(head, first_line)):
         return Source(path, name, "json", size, options={"layout": layout})
     faults = [parse_row(line)[1] for line in _whole_lines(head, size)]
@@ -470,7 +471,7 @@ def _why_not_json(text: bytes | str, detail: str) -> RowFault:
 
 def _broken_at(words: str, position: int) -> RowFault:
     if position >= len(words.rstrip()) or words.count('"', 0, len(words)) % 2 and not words.rstrip().endswith("}"):
-        return RowFault("json_cut_off", "", {"near": shorten(words[-40:])})
+        return RowFault("json_cut_off", "", {"near": "…" * (len(words) > 40) + shorten(words[-40:])})
     return RowFault("not_json", "", {"position": position + 1, "near": shorten(words[max(0, position - 12) :][:40])})
 
 
