@@ -1,0 +1,171 @@
+"""The whole path in a real browser, with the starter model: file, bad row, Train, curve, reload, SIGKILL, compare.
+
+The browser finds no host but 127.0.0.1, and server and jobs run behind the socket guard of `tests/conftest.py`.
+"""
+
+import json
+import re
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from studio.db import comparisons, jobs, metrics
+from studio.db.engine import Reader
+from studio.paths import Workspace
+from tests.e2e import style
+from tests.e2e.server import Server, wait_until
+
+pytestmark = pytest.mark.browser
+
+NUM_ROWS = 120
+NUM_STEPS = 20
+BROKEN_LINE = 5
+STEP_BUDGET_SECONDS = 400
+
+
+@pytest.fixture
+def server(workspace_with_starter: Workspace):
+    made = Server(workspace_with_starter).start()
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def page(browser: Any):
+    context = browser.new_context(viewport={"width": 1280, "height": 900}, locale="en-US")
+    context.set_default_timeout(30_000)
+    opened = context.new_page()
+    opened.faults = []
+    opened.on("pageerror", lambda error: opened.faults.append(str(error)))
+    yield opened
+    context.close()
+
+
+def style_file(folder: Path, trivia: Path) -> tuple[Path, list[str]]:
+    """A JSONL file in the style with one broken line, and held-out questions."""
+    rows, held_out = style.split(trivia)
+    lines = [json.dumps(row) for row in rows[:NUM_ROWS]]
+    lines.insert(BROKEN_LINE - 1, '{"prompt": "What is broken here?", "completion": "Answer for you')
+    path = folder / "house style.jsonl"
+    path.write_text("\n".join(lines) + "\n", "utf-8")
+    return path, held_out
+
+
+def the_run(workspace: Workspace) -> Any:
+    with Reader(workspace.registry).session() as session:
+        return next(iter(jobs.list_jobs(session, kinds=("train",), limit=1)), None)
+
+
+def series(server: Server, run: int) -> list[int]:
+    """Steps of the loss curve."""
+    with Reader(server.workspace.registry).session() as session:
+        return metrics.points(session, run, "loss").steps.tolist()
+
+
+@pytest.mark.timeout(900)
+def test_the_main_job_in_the_browser(server: Server, page: Any, tmp_path: Path):
+    workspace = server.workspace
+    file, held_out = style_file(tmp_path, workspace.starter_data / "trivia.jsonl")
+
+    bring_in_and_mend(page, server, file)
+    run = train(page, server)
+    watch(page, server, run)
+    survive_a_kill(page, server, run)
+
+    finished = wait_until(
+        lambda: (job := the_run(workspace)).state not in ("starting", "running") and job,
+        seconds=STEP_BUDGET_SECONDS,
+        what=server.log,
+    )
+    assert (finished.state, finished.last_metrics["step"]) == ("succeeded", NUM_STEPS)
+    steps = series(server, run)
+    assert steps == sorted(set(steps))
+    assert steps[-1] == NUM_STEPS
+
+    compare(page, server, held_out[:3])
+    assert page.faults == []
+
+
+def bring_in_and_mend(page: Any, server: Server, file: Path) -> None:
+    """Upload, see the bad row by its number, exclude it."""
+    page.goto(f"{server.url}/en/data")
+    page.locator("#data-file input[type=file]").set_input_files(str(file))
+    page.locator("#data-import").click()
+    problems = page.get_by_role("tab", name=re.compile("Problems"))
+    problems.click()
+    page.locator("#data-problems").get_by_text(re.compile(rf"\b{BROKEN_LINE}\b")).first.wait_for()
+    page.locator("#data-exclude").click()
+    page.locator("#data-title").get_by_text(re.compile(r"v?\b2\b")).first.wait_for()
+
+
+def train(page: Any, server: Server) -> int:
+    """Press Train with the prefilled form; returns the run's number."""
+    page.goto(f"{server.url}/en/train?dataset=house%20style")
+    page.locator("#train-start button, button#train-start").first.wait_for()
+    start = page.locator("button#train-start")
+    wait_until(start.is_enabled, seconds=90, what=server.log)
+    steps = page.locator("#train-max_steps input").first
+    if not steps.is_visible():
+        page.locator("#train-advanced button").first.click()
+    steps.fill(str(NUM_STEPS))
+    steps.blur()
+    wait_until(start.is_enabled, seconds=30, what="the form did not settle")
+    start.click()
+    page.wait_for_url(re.compile(r"/en/runs\?run=\d+"), timeout=60_000)
+    return int(page.url.rpartition("=")[2])
+
+
+def watch(page: Any, server: Server, run: int) -> None:
+    """The curve moves, and is still there after a reload."""
+    page.locator("#runs-chart canvas").first.wait_for(timeout=120_000)
+    wait_until(lambda: len(series(server, run)) >= 2, seconds=120, what=server.log)
+    seen = len(series(server, run))
+    wait_until(lambda: len(series(server, run)) > seen, seconds=120, what=server.log)
+    page.reload()
+    page.locator("#runs-chart canvas").first.wait_for()
+    assert page.locator("#runs-head").inner_text()
+
+
+def survive_a_kill(page: Any, server: Server, run: int) -> None:
+    """SIGKILL the server; the run goes on and is shown as running within 10 s of the restart, its curve whole."""
+    before = series(server, run)
+    server.kill()
+    time.sleep(1)
+    server.start()
+    began = time.monotonic()
+    page.goto(f"{server.url}/en/runs?run={run}")
+    page.locator("#runs-head").get_by_text(re.compile("Running")).first.wait_for(timeout=10_000)
+    assert time.monotonic() - began < 10
+    after = wait_until(lambda: series(server, run), seconds=10)
+    assert after[: len(before)] == before
+    page.locator("#runs-chart canvas").first.wait_for()
+
+
+def compare(page: Any, server: Server, questions: list[str]) -> None:
+    """Base and two checkpoints answer side by side; the trained one has moved to the style."""
+    page.goto(f"{server.url}/en/checkpoints")
+    boxes = page.locator("#checkpoints-pick input[type=checkbox]")
+    boxes.first.wait_for()
+    for place in range(boxes.count()):
+        boxes.nth(place).check()
+    assert boxes.count() >= 3
+    page.locator("#checkpoints-prompts textarea").fill("\n".join(questions))
+    page.locator("#checkpoints-compare").click()
+    page.wait_for_url(re.compile(r"compare=\d+"), timeout=30_000)
+    number = int(re.search(r"compare=(\d+)", page.url)[1])
+    view = wait_until(lambda: answered(server.workspace, number), seconds=240, what=server.log)
+    assert {answer.state for answer in view.answers} == {"done"}
+    last = len(view.columns) - 1
+    base = [answer.text for answer in view.answers if answer.column == 0]
+    tuned = [answer.text for answer in view.answers if answer.column == last]
+    page.locator("#checkpoints-answers").get_by_text(tuned[0][:20]).first.wait_for()
+    assert not any(style.PHRASE in text for text in base)
+    assert sum("answer" in text.lower() and "{" in text for text in tuned) >= 2, tuned
+
+
+def answered(workspace: Workspace, number: int) -> Any:
+    with Reader(workspace.registry).session() as session:
+        view = comparisons.comparison(session, number)
+    return None if view.is_open else view
