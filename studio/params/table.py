@@ -96,10 +96,13 @@ def groups() -> Mapping[str, Mapping[str, str]]:
     return MappingProxyType(_read("groups.yaml"))
 
 
-def check(values: Mapping[str, Any]) -> dict[str, Any]:
+def check(values: Mapping[str, Any], *, is_draft: bool = False) -> dict[str, Any]:
     """`values` typed and completed with the table's defaults; values that have no effect are left out.
 
     {"model_name_or_path": "starter", "dataset": "d", "seed": "7"} -> {..., "seed": 7, "tuning": "lora", ...}
+
+    Args:
+        is_draft: the rest will be filled in by the advisor, so defaults that clash with a given value do not count yet.
 
     Raises:
         SpecRefused: with every fault: unknown names, wrong types, values out of bounds, values that clash.
@@ -112,7 +115,7 @@ def check(values: Mapping[str, Any]) -> dict[str, Any]:
         fault = _take(parameter, given, typed)
         if fault:
             faults.append(fault)
-    faults += _without_effect(table, given, typed) + _clashes(typed)
+    faults += _without_effect(table, given, typed) + ([] if is_draft else _clashes(typed))
     if faults:
         raise SpecRefused(faults)
     return {name: value for name, value in typed.items() if table[name].applies_to(typed)}

@@ -1,0 +1,90 @@
+"""From a spec that names little to one that is complete: what the desk does before it queues a run."""
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from studio.advisor.facts import Facts, facts_from
+from studio.advisor.forecast import forecast
+from studio.advisor.prefill import Filled, prefill
+from studio.advisor.preflight import Finding, preflight
+from studio.db.datasets import DatasetSummary
+from studio.db.models import ModelSummary
+from studio.errors import Fault, SpecRefused
+from studio.hardware import Machine
+from studio.params.table import check
+
+NAMED = ("model_name_or_path", "dataset", "run_name", "method", "tuning", "intention")
+"""What a spec is about; these never count as changed."""
+
+
+@dataclass(frozen=True)
+class Completed:
+    values: dict[str, Any]
+    """Every parameter of the method that applies."""
+    chosen: list[str]
+    """Names whose value differs from what would have been filled in."""
+    reasons: dict[str, Filled]
+    """Why each filled-in value has its value."""
+    disk_bytes: int
+    """What the checkpoints will take, about."""
+
+
+def complete(spec: Mapping[str, Any], facts: Facts) -> tuple[dict[str, Any], dict[str, Filled]]:
+    """Checked, complete values, and why the filled-in ones have theirs.
+
+    Raises:
+        SpecRefused: with every fault of the spec.
+    """
+    typed = check(spec, is_draft=True)
+    chosen = {name: typed[name] for name in spec if spec[name] is not None}
+    reasons = prefill(facts, chosen)
+    return check({**{name: filled.value for name, filled in reasons.items()}, **chosen}), reasons
+
+
+def complete_spec(
+    spec: Mapping[str, Any],
+    *,
+    base: ModelSummary,
+    dataset: DatasetSummary,
+    inspection: Mapping[str, Any],
+    machine: Machine,
+) -> Completed:
+    """A spec with everything filled in, and refused where a preflight rule calls it an error.
+
+    Raises:
+        SpecRefused: with every fault of the spec, or every error of the preflight.
+    """
+    facts = facts_from(
+        inspection,
+        machine=machine,
+        rows=dataset.rows,
+        open_problems=dataset.problems,
+        disk_free_bytes=shutil.disk_usage(base.path).free,
+    )
+    values, reasons = complete(spec, facts)
+    plan = forecast(facts, values)
+    faults = [_fault(finding) for finding in preflight(facts, values, plan) if finding.severity == "error"]
+    if faults:
+        raise SpecRefused(faults)
+    return Completed(values, changed_names(spec, values, facts), reasons, plan.disk_bytes or 0)
+
+
+def changed_names(spec: Mapping[str, Any], values: Mapping[str, Any], facts: Facts) -> list[str]:
+    """Names of a spec whose value is another than would be filled in beside the rest of it."""
+    given = {name: values[name] for name in spec if name in values}
+    changed = []
+    for name in given:
+        if name in NAMED:
+            continue
+        rest = {other: value for other, value in given.items() if other != name}
+        recommended = prefill(facts, rest).get(name)
+        if recommended is None or recommended.value != values[name]:
+            changed.append(name)
+    return changed
+
+
+def _fault(finding: Finding) -> Fault:
+    field = finding.mend[0] if finding.mend else "dataset"
+    return Fault(field, f"preflight.{finding.code}", dict(finding.values))

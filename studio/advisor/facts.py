@@ -1,0 +1,74 @@
+"""What the advisor knows before a run: the model, the data's lengths, the machine."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from studio.hardware import Machine
+from studio.memory.estimate import Shapes
+from studio.memory.inventory import Inventory, from_figures
+
+
+@dataclass(frozen=True)
+class Lengths:
+    """Tokens of the data set's rows under the model's tokenizer."""
+
+    mean: float
+    p95: int
+    p99: int
+    longest: int
+
+    def share_cut(self, max_length: int) -> float:
+        """About how many of the rows are longer than this, as a share: read between the known percentiles."""
+        if max_length >= self.longest:
+            return 0.0
+        if max_length >= self.p99:
+            return 0.01
+        return 0.05 if max_length >= self.p95 else 0.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    machine: Machine
+    inventory: Inventory | None = None
+    """None until the model was looked at."""
+    max_positions: int | None = None
+    """Longest text that the model was made for."""
+    has_chat_template: bool = True
+    rows: int | None = None
+    """Rows that can be used; None while no data set is chosen."""
+    open_problems: int = 0
+    """Rows left out because of a problem that nobody has settled."""
+    lengths: Lengths | None = None
+    disk_free_bytes: int | None = None
+    seconds_per_token: float | None = None
+    """Measured on this machine with this model and tuning; None where no run has finished."""
+
+    @property
+    def shapes(self) -> Shapes | None:
+        return Shapes(self.lengths.longest) if self.lengths else None
+
+
+def facts_from(
+    inspection: Mapping[str, Any] | None, *, machine: Machine, rows: int | None, open_problems: int = 0, **known: Any
+) -> Facts:
+    """The facts from an inspect job's figures (None while there are none) and what the registry knows."""
+    figures = inspection or {}
+    inventory = figures.get("inventory")
+    return Facts(
+        machine=machine,
+        inventory=from_figures(inventory) if inventory else None,
+        max_positions=inventory.get("max_positions") if inventory else None,
+        has_chat_template=inventory.get("has_chat_template", True) if inventory else True,
+        rows=rows,
+        open_problems=open_problems,
+        lengths=_lengths(figures.get("tokens")),
+        **known,
+    )
+
+
+def _lengths(tokens: Mapping[str, Any] | None) -> Lengths | None:
+    if not tokens:
+        return None
+    known = tokens["lengths"]
+    return Lengths(mean=known["mean"], p95=known["p95"], p99=known["p99"], longest=known["max"])

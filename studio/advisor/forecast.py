@@ -1,0 +1,72 @@
+"""What a run will take: steps, time and disk. Estimates all; they wear "about" on the page."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from studio.advisor.facts import Facts
+from studio.advisor.prefill import recipes, steps_of, validation_rows
+from studio.memory.estimate import DTYPE_BYTES, Estimate, estimate
+from studio.memory.inventory import Inventory
+from studio.memory.stack import coefficients, installed_stack
+
+
+@dataclass(frozen=True)
+class Forecast:
+    steps: int | None
+    seconds: float | None
+    disk_bytes: int | None
+    num_checkpoints: int | None
+    memory: Estimate | None
+    """Each None while the model or the data is not known."""
+
+
+def forecast(facts: Facts, values: Mapping[str, Any]) -> Forecast:
+    steps = steps_of(values, facts.rows) if facts.rows else None
+    if facts.inventory is None or facts.shapes is None or steps is None:
+        return Forecast(steps, None, None, None, None)
+    count = -(-steps // values["save_steps"])
+    return Forecast(
+        steps=steps,
+        seconds=_seconds(facts, values, steps),
+        disk_bytes=count * checkpoint_bytes(facts.inventory, values),
+        num_checkpoints=count,
+        memory=estimate(facts.inventory, values, shapes=facts.shapes, machine=facts.machine),
+    )
+
+
+def checkpoint_bytes(inventory: Inventory, values: Mapping[str, Any]) -> int:
+    """One checkpoint: trained weights, optimizer states, and about 5 MB of tokenizer and state."""
+    if values["tuning"] == "full":
+        trained, size = inventory.parameters, DTYPE_BYTES[values["dtype"]]
+    else:
+        trained = inventory.adapter_parameters(values["lora_target_modules"], values["lora_r"])
+        size = DTYPE_BYTES[installed_stack().adapter_dtype(values["tuning"])]
+    rules = coefficients()["optimizers"][values["optim"]]
+    state = rules.get("state_bytes", rules.get("state_copies", 0) * size)
+    return int(trained * (size + state)) + 5_000_000
+
+
+def _seconds(facts: Facts, values: Mapping[str, Any], steps: int) -> float:
+    mean = min(facts.lengths.mean, values["max_length"])
+    rows = steps * values["per_device_train_batch_size"] * values["gradient_accumulation_steps"]
+    tokens = rows * mean
+    validations = steps // values["eval_steps"] if validation_rows(values, facts.rows) else 0
+    held_out = validations * validation_rows(values, facts.rows) * mean
+    if facts.seconds_per_token is not None:
+        return tokens * facts.seconds_per_token + held_out * facts.seconds_per_token / 3
+    work = facts.inventory.parameters * 2 * (tokens * _passes(values) + held_out)
+    return work / _operations_per_second(facts)
+
+
+def _passes(values: Mapping[str, Any]) -> int:
+    """How often each weight is used for a token: forward, backward to the inputs, to the weights, and once again."""
+    return 2 + (values["tuning"] == "full") + bool(values["gradient_checkpointing"])
+
+
+def _operations_per_second(facts: Facts) -> float:
+    speed, gpu = recipes()["speed"], facts.machine.gpu
+    if gpu is None:
+        return speed["cpu_core"] * min(facts.machine.cpu_count, 16)
+    generation = str(gpu.capability[0]) if gpu.capability else "8"
+    return speed["gpu"].get(generation, speed["gpu"]["8"])

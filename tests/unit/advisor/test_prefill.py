@@ -1,0 +1,172 @@
+"""The form is filled in as the documents and measurements say, fits the machine, and leaves chosen values alone."""
+
+import pytest
+
+from studio.advisor.complete import complete
+from studio.advisor.forecast import forecast
+from studio.advisor.prefill import prefill, recipes, steps_of, training_rows, validation_rows
+from studio.messages import LANGUAGES, has, say
+from studio.params.table import check, effective_batch_size, parameters
+
+NAMED = {"model_name_or_path": "m", "dataset": "d"}
+
+
+def values_of(facts, **chosen):
+    return complete({**NAMED, **chosen}, facts)[0]
+
+
+@pytest.mark.parametrize(
+    ("rows", "epochs", "batch", "decay"),
+    [
+        (100, 2.5, 8, 0.01),
+        (499, 2.5, 8, 0.01),
+        (500, 4, 16, 0.03),
+        (1500, 5, 16, 0.03),
+        (5000, 6.5, 16, 0.03),
+        (20000, 6.5, 32, 0.03),
+    ],
+)
+def test_the_row_rules_of_document_a(facts, rows, epochs, batch, decay):
+    values = values_of(facts(rows=rows))
+    assert (values["num_train_epochs"], effective_batch_size(values), values["weight_decay"]) == (epochs, batch, decay)
+
+
+@pytest.mark.parametrize(
+    ("size", "rows", "rate", "warmup", "schedule"),
+    [
+        ("7B", 300, 2e-5, 0.1, "cosine"),
+        ("7B", 1500, 3.5e-5, 0.1, "cosine"),
+        ("7B", 5000, 5e-5, 0.1, "cosine"),
+        ("13B", 5000, 3e-5, 0.05, "linear"),
+        ("70B", 300, 5e-6, 0.01, "constant_with_warmup"),
+    ],
+)
+def test_the_size_bands_of_document_b(facts, size, rows, rate, warmup, schedule):
+    values = values_of(facts(size=size, rows=rows, gpu=80))
+    assert values["learning_rate"] == pytest.approx(rate)
+    assert (values["warmup_ratio"], values["lr_scheduler_type"]) == (warmup, schedule)
+
+
+def test_the_measured_rate_comes_first_for_its_size_and_tuning(facts):
+    assert values_of(facts())["learning_rate"] == recipes()["measured"][0]["learning_rate"]
+    assert values_of(facts(rows=300), tuning="full")["learning_rate"] == 1e-5
+    assert values_of(facts(rows=1500), tuning="full")["learning_rate"] == pytest.approx(3e-5)
+
+
+def test_lora_as_document_b_says_where_nothing_was_measured(facts):
+    values = values_of(facts(size="7B", gpu=80))
+    assert (values["lora_r"], values["lora_alpha"], values["lora_dropout"]) == (8, 16, 0.05)
+    assert values["lora_target_modules"] == ["q_proj", "v_proj"]
+
+
+def test_alpha_follows_a_chosen_rank(facts):
+    assert values_of(facts(), lora_r=32)["lora_alpha"] == 64
+
+
+@pytest.mark.parametrize(
+    ("gpu", "capability", "tuning", "dtype", "mixed"),
+    [
+        (None, None, "lora", "float32", "no"),
+        (24, (8, 9), "lora", "bfloat16", "bf16"),
+        (16, (7, 5), "lora", "float16", "fp16"),
+        (24, (8, 9), "full", "float32", "bf16"),
+        (16, (7, 5), "full", "float32", "fp16"),
+    ],
+)
+def test_precision_follows_the_machine(facts, gpu, capability, tuning, dtype, mixed):
+    values = values_of(facts(gpu=gpu, capability=capability), tuning=tuning)
+    assert (values["dtype"], values["mixed_precision"]) == (dtype, mixed)
+
+
+def test_a_card_too_small_for_lora_gets_qlora(facts):
+    assert values_of(facts(size="7B", gpu=24))["tuning"] == "lora"
+    assert values_of(facts(size="7B", gpu=12))["tuning"] == "qlora"
+
+
+@pytest.mark.parametrize(
+    ("size", "gpu"), [("135M", None), ("135M", 8), ("3B", 12), ("7B", 12), ("7B", 24), ("13B", 24)]
+)
+def test_what_is_filled_in_fits(facts, size, gpu):
+    known = facts(size=size, gpu=gpu, longest=1500, rows=1200)
+    assert forecast(known, values_of(known)).memory.verdict == "fits"
+
+
+def test_a_small_batch_is_made_up_for_by_accumulation(facts):
+    values = values_of(facts(size="7B", gpu=24, longest=3000, rows=1200))
+    assert values["per_device_train_batch_size"] < 16 and values["gradient_checkpointing"]
+    assert effective_batch_size(values) == 16
+
+
+def test_a_chosen_device_batch_keeps_the_effective_one(facts):
+    values = values_of(facts(), per_device_train_batch_size=2)
+    assert (values["per_device_train_batch_size"], values["gradient_accumulation_steps"]) == (2, 4)
+
+
+def test_length_comes_from_the_data_and_stays_within_the_model(facts):
+    assert values_of(facts(longest=180))["max_length"] == 192
+    assert values_of(facts(longest=9000))["max_length"] == 4096
+    assert values_of(facts(longest=9000, max_positions=2048))["max_length"] == 2048
+
+
+@pytest.mark.parametrize("rows", [10, 50, 300, 5000])
+@pytest.mark.parametrize("intention", ["quick", "balanced", "careful"])
+def test_a_run_leaves_at_least_two_checkpoints_and_a_curve(facts, rows, intention):
+    values = values_of(facts(rows=rows), intention=intention)
+    steps = steps_of(values, rows)
+    assert steps // values["save_steps"] >= 2 and values["eval_steps"] <= steps
+    assert steps / values["logging_steps"] <= 300
+
+
+def test_intervals_follow_a_chosen_number_of_steps(facts):
+    values = values_of(facts(), max_steps=20)
+    assert (values["save_steps"], values["eval_steps"], values["logging_steps"]) == (5, 5, 1)
+
+
+def test_intentions_move_the_length(facts):
+    steps = [steps_of(values_of(facts(rows=3000), intention=i), 3000) for i in ("quick", "balanced", "careful")]
+    assert steps == sorted(steps) and steps[0] == 60 and steps[1] < steps[2]
+
+
+def test_chosen_values_stand_and_have_no_reason(facts):
+    values, reasons = complete({**NAMED, "learning_rate": "3e-6", "num_train_epochs": 1}, facts())
+    assert (values["learning_rate"], values["num_train_epochs"]) == (3e-6, 1)
+    assert "learning_rate" not in reasons
+
+
+def test_every_value_says_why_in_both_languages(facts):
+    cases = [facts(), facts(size="7B", gpu=12, rows=1500), facts(size="13B", gpu=24, longest=6000, capability=(7, 5))]
+    for known in cases:
+        for tuning in ("lora", "qlora", "full"):
+            for name, filled in prefill(known, {"tuning": tuning}).items():
+                assert has(f"reasons.{filled.reason}"), (name, filled.reason)
+                for language in LANGUAGES:
+                    assert "{" not in say(f"reasons.{filled.reason}", language, **filled.values)
+
+
+def test_without_an_inspection_the_form_is_still_whole(facts):
+    from studio.advisor.facts import facts_from
+
+    known = facts_from(None, machine=facts().machine, rows=None)
+    values, _ = complete(NAMED, known)
+    assert check(values) == values
+    assert set(values) == {parameter.name for parameter in parameters("sft")}
+
+
+def test_held_out_rows_are_counted_as_the_trainer_does():
+    from trainers.data import held_out
+
+    for rows in (2, 9, 10, 11, 105, 1000):
+        for share in (0.0, 0.1, 0.25):
+            train, held = held_out(rows, share, seed=1)
+            values = {"validation_split": share}
+            assert (training_rows(values, rows), validation_rows(values, rows)) == (len(train), len(held))
+
+
+def test_it_answers_while_a_form_is_being_changed(facts):
+    import time
+
+    known = facts(size="7B", gpu=24, longest=3000)
+    prefill(known, {})
+    started = time.perf_counter()
+    prefill(known, {})
+    assert time.perf_counter() - started < 0.2

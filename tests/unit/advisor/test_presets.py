@@ -1,0 +1,53 @@
+"""Presets hold the documents' exact values, within the parameter tables' bounds."""
+
+import pytest
+
+from studio.advisor.presets import presets, presets_for
+from studio.messages import LANGUAGES
+from studio.params.table import METHODS, check, find_fault, parameters
+
+NAMED = {"model_name_or_path": "m", "dataset": "d"}
+OUR_WORDS = {"effective_batch_size", "dropout"}
+
+
+@pytest.mark.parametrize("preset", presets(), ids=lambda preset: preset.name)
+def test_a_preset_is_whole(preset):
+    assert preset.source and preset.methods
+    assert all(preset.title(language) for language in LANGUAGES)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_names_and_both_ends_are_legal(method):
+    table = {parameter.name: parameter for parameter in parameters(method)}
+    for preset in presets_for(method):
+        assert set(preset.values) <= set(table) | OUR_WORDS
+        for name, value in preset.values.items():
+            if name not in OUR_WORDS:
+                ends = value if isinstance(value, list) and isinstance(value[0], float | int) else [value]
+                assert all(find_fault(table[name], end) is None for end in ends)
+
+
+@pytest.mark.parametrize("tuning", ["lora", "qlora", "full"])
+def test_a_preset_makes_a_legal_spec(tuning):
+    for preset in presets_for("sft"):
+        check({**NAMED, "tuning": tuning, **preset.resolved(tuning=tuning, per_device_train_batch_size=4)})
+
+
+def test_the_exact_values_of_document_a():
+    small = next(preset for preset in presets() if preset.name == "small-sft")
+    assert dict(small.values) == {
+        "num_train_epochs": [2, 3],
+        "learning_rate": 1e-5,
+        "effective_batch_size": 8,
+        "weight_decay": 0.01,
+        "dropout": 0.2,
+    }
+    assert small.resolved(tuning="lora", per_device_train_batch_size=4) == {
+        "num_train_epochs": 2.5,
+        "learning_rate": 1e-5,
+        "weight_decay": 0.01,
+        "per_device_train_batch_size": 4,
+        "gradient_accumulation_steps": 2,
+        "lora_dropout": 0.2,
+    }
+    assert "lora_dropout" not in small.resolved(tuning="full", per_device_train_batch_size=8)
