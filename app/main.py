@@ -8,7 +8,6 @@ opens. Starting the supervisor, holding the workspace's lock and writing server.
 
 import asyncio
 import contextlib
-import logging
 import os
 import signal
 import socket
@@ -18,8 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from importlib import import_module
-from importlib.util import find_spec
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from app.guard import Guard, is_loopback, loopback_hosts
 from app.i18n import COOKIE, PAGES, choose_language, page_path
@@ -38,7 +36,7 @@ DEFAULT_PORT = 7860
 _PORTS_TRIED = 20
 _SLEEP_WHEN_FREE = 0.05
 """Seconds between two looks of Gradio's idle queue; its own 0.001 burns 4.5 % of a core. Our handlers do not queue."""
-_log = logging.getLogger(__name__)
+Built = TypeVar("Built")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -194,7 +192,7 @@ class Languages:
         return self._apps[language]
 
     async def _build(self, language: str) -> "FastAPI":
-        app = await asyncio.to_thread(mount_language, language, self._studio)
+        app = await asyncio.to_thread(in_a_loop, mount_language, language, self._studio)
         ready = asyncio.Event()
         self._tasks.append(asyncio.create_task(self._keep(app, ready)))
         await ready.wait()
@@ -210,6 +208,15 @@ class Languages:
                 await self._stopping.wait()
         finally:
             ready.set()
+
+
+def in_a_loop(build: Callable[..., Built], *arguments: object) -> Built:
+    """Call `build` with an event loop running: where Gradio finds none it makes one, and never closes it."""
+
+    async def building() -> Built:
+        return build(*arguments)
+
+    return asyncio.run(building())
 
 
 def mount_language(language: str, studio: "Studio") -> "FastAPI":
@@ -253,8 +260,7 @@ def build_pages(language: str, studio: "Studio") -> "gr.Blocks":
     for page in PAGES:
         with blocks if page == "home" else blocks.route(context.say(f"common.page.{page}"), page):
             top_bar(context, page)
-            if find_spec(f"app.pages.{page}"):
-                import_module(f"app.pages.{page}").build(context)
+            import_module(f"app.pages.{page}").build(context)
     for function in blocks.fns.values():
         # A queued call holds a connection open; ours are short. Generators alone need the queue.
         function.queue = bool(function.types_generator)

@@ -1,0 +1,186 @@
+"""The handlers behind the pages, called as functions."""
+
+import gradio as gr
+import pytest
+
+from app.pages import checkpoints, home, models, runs, settings, shell
+from studio.db import comparisons, jobs
+from studio.errors import RefusedInput
+from studio.messages import LANGUAGES
+
+
+@pytest.fixture(params=LANGUAGES)
+def context(request, filled):
+    return filled.context(request.param)
+
+
+def test_the_bar_shows_the_running_job_as_a_link(context, filled):
+    bar = shell.bar_html(context, {}, page="runs")
+    assert f'href="/{context.language}/runs?run={filled.ids["running"]}"' in bar and "23/60" in bar
+    assert bar.count("aria-current") == 1
+
+
+def test_home_greets_first_and_shows_runs_later(context, empty, filled):
+    assert context.say("home.attention", run=2, title="too high a rate") in home.draw(context, {})
+    assert context.say("home.lead") in home.first_visit(context)
+
+
+def test_home_of_an_empty_studio_offers_both_ways(empty):
+    body = home.draw(empty.context(), {})
+    assert "/en/data?sample=1" in body and 'href="/en/data"' in body
+
+
+def test_the_list_of_runs_names_all_and_escapes(context):
+    listed = runs.list_html(context)
+    assert "&lt;i&gt;second&lt;/i&gt; try" in listed and "<i>second" not in listed
+    for state in ("queued", "running", "failed", "succeeded"):
+        assert context.say(f"common.state.{state}") in listed
+
+
+def test_runs_are_searched(context):
+    assert "first try" in runs.list_html(context, "FIRST") and "too high" not in runs.list_html(context, "FIRST")
+    assert "100%" in runs.list_html(context, "100%")
+
+
+def test_a_runs_detail_tells_state_log_and_settings(context, filled):
+    drawn = runs.draw(context, {"run": str(filled.ids["running"])})
+    text = " ".join(value for value in drawn if isinstance(value, str))
+    assert 'aria-valuenow="38"' in text
+    assert "step 2 &lt;b&gt;bold&lt;/b&gt;" in text
+    assert text.index("max_steps") < text.index("learning_rate"), "what a person set comes first"
+    assert drawn[0]["visible"] is False and drawn[2]["visible"] is True
+
+
+def test_an_unknown_run_is_one_sentence(context):
+    text = runs.draw(context, {"run": "999"})[3]
+    assert "999" in text and "Traceback" not in text
+
+
+@pytest.mark.parametrize("query", [{}, {"run": ""}, {"run": "abc"}, {"run": "9" * 40}, {"run": "-1"}, {"run": "²"}])
+def test_an_address_without_a_run_shows_the_list(context, query):
+    assert runs.draw(context, query)[0]["visible"] is True
+
+
+@pytest.mark.parametrize(
+    ("state", "allowed"),
+    [
+        ("running", {"stop", "stop_now", "pause", "save"}),
+        ("queued", {"stop"}),
+        ("paused", {"stop", "resume"}),
+        ("succeeded", {"remove"}),
+        ("failed", {"resume", "remove"}),
+        ("lost", {"resume", "remove"}),
+        ("cancelled", {"remove"}),
+    ],
+)
+def test_buttons_are_live_where_the_life_cycle_allows(filled, state, allowed):
+    from tests.app.seeding import add_run
+
+    with filled.writer.begin() as session:
+        made = add_run(session, title="x", state=state)
+        job = jobs.job(session, made)
+    assert {action for action in runs.ACTIONS if runs.refusal(job, action, None) is None} == allowed
+    why = runs.why_html(filled.context(), job, None)
+    for action in set(runs.ACTIONS) - allowed:
+        assert filled.context().say(f"runs.action.{action}") in why
+
+
+def test_a_button_asks_the_desk(context, filled):
+    run = filled.ids["running"]
+    runs.act(context, run, "stop")
+    with filled.studio.registry.session() as session:
+        assert jobs.job(session, run).wish == "stop"
+    assert context.say("runs.wish.stop") in runs.draw(context, {"run": str(run)})[3]
+
+
+def test_moving_up_takes_one_place(context, filled):
+    from tests.app.seeding import add_run
+
+    with filled.writer.begin() as session:
+        last = add_run(session, title="last", state="queued")
+    runs.act(context, last, "sooner")
+    with filled.studio.registry.session() as session:
+        assert [job.id for job in jobs.queue(session)][0] == last
+
+
+def test_checkpoints_are_listed_and_picked_from_the_address(context, filled):
+    drawn = checkpoints.draw(context, {"pick": "1,3"}, [], None, False)
+    assert drawn[2]["value"] == ["model:starter", "checkpoint:1", "checkpoint:3"]
+    assert drawn[1].count("<tr>") == 4
+    kept = checkpoints.draw(context, {"pick": "1,3"}, ["checkpoint:2"], None, True)
+    assert kept[2]["value"] == ["checkpoint:2"], "a person's ticks are not undone"
+
+
+def test_a_comparison_is_drawn_with_what_it_waits_for(context, filled):
+    drawn = checkpoints.draw(context, {"compare": str(filled.ids["comparison"])}, [], None, True)
+    grid = drawn[6]
+    assert "What is a &lt;luthier&gt;?" in grid and "Hello &lt;b&gt;there" in grid
+    assert grid.count("lu-growing") == 1
+    assert context.say("checkpoints.loading") in grid
+    assert drawn[-1]["value"] == checkpoints.FAST_SECONDS
+
+
+def test_answers_that_wait_for_a_run_name_it(context, filled):
+    from studio.db.tables import Lease
+
+    with filled.writer.begin() as session:
+        session.add(Lease(device="cpu", job_id=filled.ids["running"]))
+    sentence = context.say("checkpoints.waits_for_run", run=filled.ids["running"], title="<i>second</i> try")
+    assert checkpoints.waiting_sentence(context) == sentence
+
+
+def test_comparing_asks_every_model_every_question(context, filled):
+    address = checkpoints.compare(
+        context, ["model:starter", "checkpoint:2"], "one\n\ntwo\n", 7, 0.5, 0.9, 32, "Be brief."
+    )
+    made = int(address.rpartition("=")[2])
+    with filled.studio.registry.session() as session:
+        found = comparisons.comparison(session, made)
+    assert found.prompts == ["one", "two"] and len(found.answers) == 4
+    assert found.settings == {"seed": 7, "temperature": 0.5, "top_p": 0.9, "max_new_tokens": 32, "system": "Be brief."}
+    assert [column["checkpoint"] for column in found.columns] == [None, 2]
+
+
+def test_nothing_ticked_or_asked_is_refused(context):
+    with pytest.raises(RefusedInput):
+        checkpoints.compare(context, [], "hello", 42, 0, 1, 16, "")
+    with pytest.raises(RefusedInput):
+        checkpoints.compare(context, ["model:starter"], " \n", 42, 0, 1, 16, "")
+
+
+def test_a_chat_opens_at_its_own_address(context, filled):
+    address = checkpoints.start_chat(context, "checkpoint:1", "Hi <b>", 42, 0.0, 1.0, 16, "")
+    assert address.startswith(f"/{context.language}/checkpoints?talk=")
+    drawn = checkpoints.draw(context, {"talk": address.rpartition("=")[2]}, [], None, True)
+    assert "Hi &lt;b&gt;" in drawn[6] and drawn[7]["visible"] is True
+
+
+def test_models_and_settings_tell_their_facts(context, filled):
+    assert "apache-2.0" in models.draw(context, {}) and "0.3 GiB" in models.draw(context, {})
+    assert str(filled.workspace.root) in settings.draw(context, {})
+
+
+def test_a_folder_that_is_no_model_is_refused_in_words(context, filled, tmp_path):
+    with pytest.raises(RefusedInput) as refused:
+        models.add(context, str(tmp_path / "nowhere"), "")
+    assert "nowhere" in refused.value.message(context.language)
+
+
+def test_bound_handlers_turn_refusals_into_escaped_notices(context):
+    def refuse(context, request: gr.Request, name: str) -> None:
+        raise RefusedInput("name.unusable", name=name)
+
+    bound = shell.bind(refuse, context)
+    assert bound.__annotations__ == {"request": gr.Request, "name": str, "return": None}
+    with pytest.raises(gr.Error) as shown:
+        bound(None, "<img>")
+    assert "&lt;img&gt;" in shown.value.message
+
+
+def test_bound_handlers_hide_tracebacks_but_log_them(context, caplog):
+    def break_down(context) -> None:
+        raise ZeroDivisionError("secret detail")
+
+    with pytest.raises(gr.Error) as shown:
+        shell.bind(break_down, context)()
+    assert "secret" not in shown.value.message and "ZeroDivisionError" in caplog.text
