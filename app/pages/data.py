@@ -55,12 +55,13 @@ def build(context: Context) -> None:
     name = gr.Textbox(visible=False, elem_id="data-name-open")
     everything = [left, listed, importing["panel"], shown["panel"], name, *_drawn(shown)]
     _wire_import(context, importing, following)
-    _wire_following(context, following, everything)
+    _wire_following(context, following, everything, name)
     _wire_rows(context, shown, name)
     _wire_problems(context, shown, following, name)
     _wire_versions(context, shown, everything, name)
-    name.change(None, [name], js=_REMEMBER)
-    listed.input(bind(open_dataset, context), [listed], everything, show_progress="hidden")
+    chosen = listed.input(bind(open_dataset, context), [listed], everything, show_progress="hidden")
+    # Chained, for a change event of the field hands its script the value before the change.
+    chosen.then(None, [name], js=_REMEMBER)
     opening = [importing[each] for each in ("panel", "file", "sample", "form", "preview")]
     add_button.click(bind(show_import, context), None, [*opening, shown["panel"], listed])
     gr.on(None, bind(open_page, context), None, [*following.values(), *everything], show_progress="hidden")
@@ -173,9 +174,10 @@ def _wire_import(context: Context, parts: dict[str, Any], following: dict[str, A
     parts["sample"].click(bind(import_sample, context), None, list(following.values()))
 
 
-def _wire_following(context: Context, parts: dict[str, Any], everything: list[Any]) -> None:
+def _wire_following(context: Context, parts: dict[str, Any], everything: list[Any], name: gr.Textbox) -> None:
     outputs = [*parts.values(), *everything]
-    parts["timer"].tick(bind(follow, context), [parts["job"]], outputs, queue=False, show_progress="hidden")
+    look = parts["timer"].tick(bind(follow, context), [parts["job"]], outputs, queue=False, show_progress="hidden")
+    look.then(None, [name], js=_REMEMBER)
     parts["cancel"].click(bind(cancel, context), [parts["job"]], None)
 
 
