@@ -15,7 +15,7 @@ from studio.errors import Fault, SpecRefused
 from studio.hardware import Machine
 from studio.params.table import check
 
-NAMED = ("model_name_or_path", "dataset", "run_name", "method", "tuning", "intention")
+NAMED = ("model_name_or_path", "dataset", "run_name", "method", "intention")
 """What a spec is about; these never count as changed."""
 
 

@@ -7,6 +7,15 @@ from studio.hardware import Gpu, Machine
 from studio.memory.inventory import from_config
 
 GIB = 2**30
+NAMES = (
+    "hidden_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "num_key_value_heads",
+    "intermediate_size",
+    "vocab_size",
+    "tie_word_embeddings",
+)
 DIMENSIONS = {
     "135M": (576, 30, 9, 3, 1536, 49152, True),
     "3B": (2560, 36, 32, 8, 9728, 151936, True),
@@ -17,16 +26,7 @@ DIMENSIONS = {
 
 
 def model(size):
-    names = [
-        "hidden_size",
-        "num_hidden_layers",
-        "num_attention_heads",
-        "num_key_value_heads",
-        "intermediate_size",
-        "vocab_size",
-    ]
-    config = dict(zip([*names, "tie_word_embeddings"], DIMENSIONS[size], strict=True))
-    return from_config({"model_type": "llama", **config})
+    return from_config({"model_type": "llama", **dict(zip(NAMES, DIMENSIONS[size], strict=True))})
 
 
 def machine(gpu_gib=None, capability=(8, 9)):

@@ -115,6 +115,14 @@ def test_a_whole_form_counts_only_changed_fields_as_chosen(facts, tmp_path):
     assert complete_spec({**whole, "learning_rate": 1e-5}, **surroundings).chosen == ["learning_rate"]
 
 
+def test_another_tuning_than_the_recommended_one_is_a_change(facts, tmp_path):
+    named = Named(tmp_path, 300)
+    done = complete_spec(
+        {**NAMED, "tuning": "full"}, base=named, dataset=named, inspection=inspection(), machine=facts().machine
+    )
+    assert done.chosen == ["tuning"]
+
+
 def test_errors_of_the_preflight_refuse_the_spec(facts, tmp_path):
     named = Named(tmp_path, 4)
     with pytest.raises(SpecRefused) as refused:

@@ -1,4 +1,4 @@
-"""What the arithmetic promises beyond the measured rows: verdicts, levers, a CPU, odd configs, an inspect job's figures."""
+"""What the arithmetic promises beyond the measured rows: verdicts, levers, a CPU, odd configs, inspected models."""
 
 import pytest
 
