@@ -11,6 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from studio.db import checkpoints, comparisons, datasets, jobs, models
 from studio.db.datasets import DatasetSummary
 from studio.db.engine import Writer
@@ -114,7 +116,7 @@ class Desk:
         with self._writer.begin() as session:
             if any(known.name == chosen and known.path != str(folder) for known in models.list_models(session)):
                 raise Conflict("model.name_taken", name=chosen)
-            models.add_model(session, name=chosen, source=source, path=str(folder), facts=facts.as_dict())
+            models.add_model(session, name=chosen, source=source, path=str(folder), facts=msgspec.to_builtins(facts))
         return chosen
 
     def register_starter(self) -> None:
