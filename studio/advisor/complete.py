@@ -1,6 +1,5 @@
 """From a spec that names little to one that is complete: what the desk does before it queues a run."""
 
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -56,13 +55,8 @@ def complete_spec(
     Raises:
         SpecRefused: with every fault of the spec, or every error of the preflight.
     """
-    facts = facts_from(
-        inspection,
-        machine=machine,
-        rows=dataset.rows,
-        open_problems=dataset.problems,
-        disk_free_bytes=shutil.disk_usage(base.path).free,
-    )
+    # Room on the disk is the desk's to check: it knows where the run's folder will lie.
+    facts = facts_from(inspection, machine=machine, rows=dataset.rows, open_problems=dataset.problems)
     values, reasons = complete(spec, facts)
     plan = forecast(facts, values)
     faults = [_fault(finding) for finding in preflight(facts, values, plan) if finding.severity == "error"]

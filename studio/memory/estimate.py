@@ -22,6 +22,8 @@ from studio.memory.stack import Stack, coefficients, installed_stack
 DTYPE_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 GPU_SHARE = 0.95
 """Of a GPU's memory; the rest is the display's and the driver's."""
+RAM_SHARE = 0.85
+"""Of the main memory, if nothing but the system ran beside."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,8 @@ class Estimate:
     """What stays between two steps."""
     available_bytes: int | None
     """What the run may take on this machine; None where no machine was given."""
+    limit_bytes: int | None = None
+    """What it could take if nothing else ran; None is the same as available."""
 
     @property
     def peak_phase(self) -> str:
@@ -80,7 +84,7 @@ class Estimate:
         if self._scaled(self._band("device").get("middle", 1.15)) + self._context <= self.available_bytes:
             return "fits"
         # Cached blocks are given back before the allocator gives up, so fragmentation of a few per cent is what stays.
-        if self._scaled(1.04) + self._context <= self.available_bytes:
+        if self._scaled(1.04) + self._context <= max(self.available_bytes, self.limit_bytes or 0):
             return "tight"
         return "too_large"
 
@@ -130,6 +134,8 @@ def estimate(
         phases={name: {part: int(size) for part, size in parts.items() if size >= 1} for name, parts in phases.items()},
         resting_bytes=int(sum(resting.values())),
         available_bytes=_available(machine),
+        # Memory that a running job of the studio's holds now is free again when a waiting one starts.
+        limit_bytes=int(machine.ram_bytes * RAM_SHARE) if device == "cpu" else None,
     )
 
 

@@ -103,6 +103,13 @@ def test_on_a_cpu_the_process_itself_counts():
     assert low < found.allocated_bytes < high
 
 
+def test_memory_that_another_run_holds_now_makes_a_run_tight_and_not_impossible():
+    busy = Machine(cpu_count=2, ram_bytes=16 * GIB, ram_free_bytes=GIB)
+    assert predict(SMOL, machine=busy, dtype="float32", mixed_precision="no").verdict == "tight"
+    small = Machine(cpu_count=2, ram_bytes=GIB, ram_free_bytes=GIB)
+    assert predict(SMOL, machine=small, dtype="float32", mixed_precision="no").verdict == "too_large"
+
+
 def test_the_batch_is_halved_until_it_fits():
     batch, found = batch_that_fits(
         from_config(LLAMA_8B), settings(max_length=4096), shapes=Shapes(4096), machine=card(24), largest=16
