@@ -162,7 +162,7 @@ class Desk:
         self._register_named_folder(spec.get("model_name_or_path"))
         base, version = self._named(spec)
         inventory = self._inspection(base, version)
-        completed = complete_spec(spec, base=base, dataset=version, inspection=inventory, machine=self._read_machine())
+        completed = complete_spec(spec, dataset=version, inspection=inventory, machine=self._read_machine())
         self._require_space(completed.disk_bytes)
         title = str(spec.get("run_name") or f"{version.name} · {completed.values['tuning']}")
         with self._writer.begin() as session:

@@ -9,7 +9,6 @@ from studio.advisor.forecast import forecast
 from studio.advisor.prefill import Filled, prefill
 from studio.advisor.preflight import Finding, preflight
 from studio.db.datasets import DatasetSummary
-from studio.db.models import ModelSummary
 from studio.errors import Fault, SpecRefused
 from studio.hardware import Machine
 from studio.params.table import check
@@ -45,7 +44,6 @@ def complete(spec: Mapping[str, Any], facts: Facts) -> tuple[dict[str, Any], dic
 def complete_spec(
     spec: Mapping[str, Any],
     *,
-    base: ModelSummary,
     dataset: DatasetSummary,
     inspection: Mapping[str, Any],
     machine: Machine,

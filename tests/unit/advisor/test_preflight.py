@@ -72,10 +72,10 @@ def test_all_rules_have_words_in_both_languages():
 
 
 class Named:
-    """The parts of a model's and a data set's summary that completing reads."""
+    """The parts of a data set's summary that completing reads."""
 
-    def __init__(self, tmp_path, rows):
-        self.path, self.rows, self.problems = str(tmp_path), rows, 0
+    def __init__(self, rows):
+        self.rows, self.problems = rows, 0
 
 
 def inspection(longest=90):
@@ -100,31 +100,29 @@ def inspection(longest=90):
     }
 
 
-def test_the_desk_gets_a_complete_spec_and_what_was_changed(facts, tmp_path):
+def test_the_desk_gets_a_complete_spec_and_what_was_changed(facts):
     spec = {**NAMED, "max_steps": 20, "run_name": "first"}
-    named = Named(tmp_path, 300)
-    done = complete_spec(spec, base=named, dataset=named, inspection=inspection(), machine=facts().machine)
+    named = Named(300)
+    done = complete_spec(spec, dataset=named, inspection=inspection(), machine=facts().machine)
     assert done.chosen == ["max_steps"] and done.values["save_steps"] == 5 and done.disk_bytes > 0
 
 
-def test_a_whole_form_counts_only_changed_fields_as_chosen(facts, tmp_path):
-    named = Named(tmp_path, 300)
-    surroundings = {"base": named, "dataset": named, "inspection": inspection(), "machine": facts().machine}
+def test_a_whole_form_counts_only_changed_fields_as_chosen(facts):
+    named = Named(300)
+    surroundings = {"dataset": named, "inspection": inspection(), "machine": facts().machine}
     whole = complete_spec(NAMED, **surroundings).values
     assert complete_spec(whole, **surroundings).chosen == []
     assert complete_spec({**whole, "learning_rate": 1e-5}, **surroundings).chosen == ["learning_rate"]
 
 
-def test_another_tuning_than_the_recommended_one_is_a_change(facts, tmp_path):
-    named = Named(tmp_path, 300)
-    done = complete_spec(
-        {**NAMED, "tuning": "full"}, base=named, dataset=named, inspection=inspection(), machine=facts().machine
-    )
+def test_another_tuning_than_the_recommended_one_is_a_change(facts):
+    named = Named(300)
+    done = complete_spec({**NAMED, "tuning": "full"}, dataset=named, inspection=inspection(), machine=facts().machine)
     assert done.chosen == ["tuning"]
 
 
-def test_errors_of_the_preflight_refuse_the_spec(facts, tmp_path):
-    named = Named(tmp_path, 4)
+def test_errors_of_the_preflight_refuse_the_spec(facts):
+    named = Named(4)
     with pytest.raises(SpecRefused) as refused:
-        complete_spec(NAMED, base=named, dataset=named, inspection=inspection(), machine=facts().machine)
+        complete_spec(NAMED, dataset=named, inspection=inspection(), machine=facts().machine)
     assert "at least 10" in refused.value.message()
