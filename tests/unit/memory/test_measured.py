@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from studio.hardware import Machine
 from studio.memory.estimate import Shapes, estimate
 from studio.memory.inventory import from_config
 from studio.memory.stack import Stack
@@ -76,3 +77,18 @@ def test_resting_within_one_per_cent(row):
 def test_what_the_driver_showed_lies_in_the_band(row):
     low, high = predict(row).device_bytes
     assert low <= int(row["device_mib"]) * 2**20 <= high
+
+
+CPU_ROWS = list(csv.DictReader((HERE / "measured_cpu.csv").read_text().splitlines()))
+
+
+@pytest.mark.parametrize("row", CPU_ROWS, ids=lambda row: row["id"])
+def test_a_process_on_a_cpu_took_what_the_band_says(row):
+    given = {"dtype": "float32", "mixed_precision": "no", "gradient_checkpointing": False}
+    given |= {name: row["per_device_batch"] for name in ("per_device_train_batch_size", "per_device_eval_batch_size")}
+    values = check({"model_name_or_path": "m", "dataset": "d", "tuning": row["tuning"], **given})
+    machine = Machine(cpu_count=2, ram_bytes=24 * GIB, ram_free_bytes=16 * GIB)
+    shapes = Shapes(int(row["longest_row"]))
+    found = estimate(from_config(CONFIGS["SmolLM2-135M"]), values, shapes=shapes, machine=machine)
+    low, high = found.device_bytes
+    assert low <= int(row["host_peak_bytes"]) <= high
