@@ -8,6 +8,7 @@ from studio.advisor.facts import Facts, facts_from
 from studio.advisor.forecast import forecast
 from studio.advisor.prefill import Filled, prefill
 from studio.advisor.preflight import Finding, preflight
+from studio.advisor.presets import presets_for
 from studio.db.datasets import DatasetSummary
 from studio.errors import Fault, SpecRefused
 from studio.hardware import Machine
@@ -55,12 +56,34 @@ def complete_spec(
     """
     # Room on the disk is the desk's to check: it knows where the run's folder will lie.
     facts = facts_from(inspection, machine=machine, rows=dataset.rows, open_problems=dataset.problems)
+    spec = with_preset(spec, facts)
     values, reasons = complete(spec, facts)
     plan = forecast(facts, values)
     faults = [_fault(finding) for finding in preflight(facts, values, plan) if finding.severity == "error"]
     if faults:
         raise SpecRefused(faults)
     return Completed(values, changed_names(spec, values, facts), reasons, plan.disk_bytes or 0)
+
+
+def with_preset(spec: Mapping[str, Any], facts: Facts) -> dict[str, Any]:
+    """A spec with the values of its `preset` in the preset's place; what the spec says itself goes before.
+
+    {"preset": "small-sft", "weight_decay": 0} -> {"weight_decay": 0, "learning_rate": 1e-05, "lora_dropout": 0.2, ...}
+
+    Raises:
+        SpecRefused: no preset of this name for the method.
+    """
+    given = {name: value for name, value in spec.items() if name != "preset" and value is not None}
+    if not spec.get("preset"):
+        return given
+    known = {preset.name: preset for preset in presets_for(str(given.get("method", "sft")))}
+    if spec["preset"] not in known:
+        raise SpecRefused([Fault("preset", "spec.not_choice", {"value": spec["preset"], "choices": ", ".join(known)})])
+    values, _ = complete(given, facts)
+    resolved = known[spec["preset"]].resolved(
+        tuning=values["tuning"], per_device_train_batch_size=values["per_device_train_batch_size"]
+    )
+    return resolved | given
 
 
 def changed_names(spec: Mapping[str, Any], values: Mapping[str, Any], facts: Facts) -> list[str]:

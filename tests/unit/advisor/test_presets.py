@@ -2,9 +2,11 @@
 
 import pytest
 
+from studio.advisor.complete import complete, with_preset
 from studio.advisor.presets import presets, presets_for
+from studio.errors import SpecRefused
 from studio.messages import LANGUAGES
-from studio.params.table import METHODS, check, find_fault, parameters
+from studio.params.table import METHODS, check, effective_batch_size, find_fault, parameters
 
 NAMED = {"model_name_or_path": "m", "dataset": "d"}
 OUR_WORDS = {"effective_batch_size", "dropout"}
@@ -51,3 +53,22 @@ def test_the_exact_values_of_document_a():
         "lora_dropout": 0.2,
     }
     assert "lora_dropout" not in small.resolved(tuning="full", per_device_train_batch_size=8)
+
+
+def test_a_spec_may_name_a_preset(facts):
+    known = facts(rows=900)
+    values, _ = complete(with_preset({**NAMED, "preset": "medium-sft", "weight_decay": 0}, known), known)
+    assert (values["num_train_epochs"], values["learning_rate"], values["lora_dropout"]) == (4, 3e-5, 0.15)
+    assert effective_batch_size(values) == 16
+    assert values["weight_decay"] == 0, "what the spec says itself goes before"
+
+
+def test_a_preset_of_lora_says_nothing_of_full_training(facts):
+    spec = with_preset({**NAMED, "tuning": "full", "preset": "lora-standard"}, facts())
+    assert spec == {**NAMED, "tuning": "full"}
+
+
+def test_an_unknown_preset_is_refused_with_those_there_are(facts):
+    with pytest.raises(SpecRefused) as refused:
+        with_preset({**NAMED, "preset": "smal-sft"}, facts())
+    assert "small-sft" in refused.value.message() and "preference" not in refused.value.message()
