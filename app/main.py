@@ -257,8 +257,12 @@ def build_pages(language: str, studio: "Studio") -> "gr.Blocks":
 
     context = Context(language, studio.desk, studio.registry)
     blocks = gr.Blocks(title="Luthier", analytics_enabled=False, fill_width=True)
-    for page in PAGES:
-        with blocks if page == "home" else blocks.route(context.say(f"common.page.{page}"), page):
+    for page in PAGES[1:]:
+        blocks.route(context.say(f"common.page.{page}"), page)
+    # One `with` for all pages: each time one ends, Gradio makes its whole app anew, 0.2 s a page.
+    with blocks:
+        for page in PAGES:
+            blocks.current_page = "" if page == "home" else page
             top_bar(context, page)
             import_module(f"app.pages.{page}").build(context)
     for function in blocks.fns.values():
