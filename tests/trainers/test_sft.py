@@ -2,12 +2,14 @@
 
 import signal
 import subprocess
+import warnings
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from studio.protocol import DatasetRef
+from studio.errors import JobFailed
+from studio.protocol import DatasetRef, Result, read_spec
 from tests.trainers.jobs import (
     SFT,
     ask,
@@ -15,13 +17,14 @@ from tests.trainers.jobs import (
     model_ref,
     read_json,
     result_of,
-    run,
     start,
     wait_until,
     write_dataset,
     write_spec,
 )
-from trainers.manifest import damaged_files, digest_of
+from trainers import sft
+from trainers.attempt import Attempt
+from trainers.manifest import damaged_files, digest_of, whole_folder
 
 STEPS, SAVE_STEPS = 18, 6
 COMPARED = {"lora": "adapter_model.safetensors", "qlora": "adapter_model.safetensors", "full": "model.safetensors"}
@@ -43,16 +46,30 @@ def checkpoint_steps(folder: Path) -> list[int]:
     return [event.data["step"] for event in events_of(folder, "checkpoint")]
 
 
+def run_here(folder: Path) -> Result:
+    """The attempt in this process, which saves the seconds that the libraries take to load."""
+    attempt = Attempt(folder, read_spec(folder))
+    with warnings.catch_warnings():
+        # trl uses names that this transformers announces to rename.
+        warnings.simplefilter("ignore", FutureWarning)
+        try:
+            result = attempt.finished(sft.main(attempt))
+        except JobFailed as error:
+            result = attempt.failed(error)
+    attempt.end(result)
+    return result
+
+
 @pytest.fixture(scope="module", params=["lora", "full", pytest.param("qlora", marks=pytest.mark.slow)])
 def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, tiny: Path, rows: DatasetRef) -> Any:
     """One run left alone, and beside it the same run killed after its first checkpoint and resumed."""
     place, tuning = tmp_path_factory.mktemp("runs"), request.param
     left_alone = spec_of(place / "1", tiny, rows, tuning=tuning, validation_split=0.1, eval_steps=SAVE_STEPS)
     killed = spec_of(place / "2", tiny, rows, tuning=tuning, validation_split=0.1, eval_steps=SAVE_STEPS)
-    first, second = start("trainers.sft", left_alone), start("trainers.sft", killed)
-    wait_until(lambda: checkpoint_steps(killed), second)
-    second.send_signal(signal.SIGKILL)
-    second.wait()
+    process = start("trainers.sft", killed)
+    wait_until(lambda: checkpoint_steps(killed), process)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
     assert not (killed / "result.json").exists()
     saved = events_of(killed, "checkpoint")[0].data
     resumed = spec_of(
@@ -66,8 +83,9 @@ def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         resume_from=saved["path"],
         resume_digest=saved["digest"],
     )
-    run("trainers.sft", resumed)
-    first.wait(240)
+    process = start("trainers.sft", resumed)
+    run_here(left_alone)
+    process.wait(240)
     return tuning, left_alone, resumed
 
 
@@ -152,7 +170,7 @@ def test_a_gradient_that_is_no_number_ends_the_run_and_keeps_what_was_saved(
     # With such a rate the weights leave the range of numbers after a finite step or two.
     settings = {"tuning": "full", "optim": "sgd", "max_grad_norm": 0.0, "save_steps": 1}
     folder = spec_of(tmp_path / "job", tiny, rows, **settings, learning_rate=1e25, lr_scheduler_type="constant")
-    result = run("trainers.sft", folder)
+    result = run_here(folder)
     assert (result.outcome, result.exit_code) == ("failed", 1)
     assert result.reason in ("job.non_finite", "job.non_finite_weights")
     assert result.values["step"] >= 1
@@ -161,9 +179,6 @@ def test_a_gradient_that_is_no_number_ends_the_run_and_keeps_what_was_saved(
 
 
 def test_a_changed_checkpoint_is_not_opened(tmp_path: Path, tiny: Path, rows: DatasetRef) -> None:
-    from studio.errors import JobFailed
-    from studio.protocol import read_spec
-    from trainers.manifest import whole_folder
     from trainers.saving import checked_resume
 
     target = tmp_path / "step-1"
