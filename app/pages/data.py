@@ -15,6 +15,7 @@ from app.markup import heading, notice
 from app.pages.shell import bind, redraw_on_change
 from studio.db import datasets, jobs
 from studio.db.datasets import DatasetSummary
+from studio.db.jobs import JobView
 from studio.errors import Conflict, RefusedInput, StudioError, UnknownName
 from studio.jobs.lifecycle import LIVE, WAITING
 from studio.paths import SAMPLES
@@ -390,9 +391,8 @@ def follow(context: Context, job_id: float | None) -> list[Any]:
     rest = 5 + len(_DRAWN)
     if not job_id:
         return [*_idle(), *[gr.skip()] * rest]
-    with context.registry.session() as session:
-        job = jobs.job(session, int(job_id))
-    values = _follow_values(context, job.id)
+    job = _job(context, int(job_id))
+    values = _progress(context, job)
     if job.state != "succeeded":
         return [*values, *[gr.skip()] * rest]
     return [*values, *open_dataset(context, job.values["name"])]
@@ -403,13 +403,23 @@ def cancel(context: Context, job_id: float | None) -> None:
         context.desk.stop(int(job_id), now=True)
 
 
-def _follow_values(context: Context, job_id: int) -> list[Any]:
+def _job(context: Context, job_id: int) -> JobView:
     with context.registry.session() as session:
-        job = jobs.job(session, job_id)
+        return jobs.job(session, job_id)
+
+
+def _follow_values(context: Context, job_id: int) -> list[Any]:
+    """What follows a job just queued: the timer runs, and its looks find out how it ends."""
+    started = _progress(context, _job(context, job_id))
+    return [job_id, gr.Timer(active=True), *started[2:]]
+
+
+def _progress(context: Context, job: JobView) -> list[Any]:
+    """The following parts for one snapshot of the job."""
     is_live = job.state in LIVE | WAITING
     html = view.job_html(context, job)
     progress = gr.update(value=html, visible=bool(html))
-    return [job_id if is_live else None, gr.Timer(active=is_live), progress, gr.update(visible=is_live)]
+    return [job.id if is_live else None, gr.Timer(active=is_live), progress, gr.update(visible=is_live)]
 
 
 def _idle() -> list[Any]:
