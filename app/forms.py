@@ -15,7 +15,6 @@ from typing import Any
 import gradio as gr
 
 from app.context import Context
-from app.i18n import number_text
 from studio.errors import Fault
 from studio.params.table import Parameter, convert, find_fault, groups, parameters
 
@@ -56,7 +55,7 @@ def make_field(parameter: Parameter, context: Context, *, page: str, elem_id: st
     """The parameter's component with its label and help, and the line below it."""
     name = elem_id or f"{page}-{parameter.name}"
     with gr.Column(elem_classes="lu-field", elem_id=f"{name}-field") as column:
-        component = _component(parameter, context.language, name)
+        component = _component(parameter, context, name)
         reason = gr.HTML(elem_id=f"{name}-reason", js_on_load=_BACK_SCRIPT, padding=False)
     return Field(parameter, column, component, reason)
 
@@ -114,9 +113,16 @@ def value_text(parameter: Parameter, value: Any, context: Context) -> str:
     if isinstance(value, bool):
         return context.say("train.yes" if value else "train.no")
     if isinstance(value, int | float):
-        shown = number_text(value)
+        shown = f"{value:,}" if isinstance(value, int) else f"{value:g}"
         return f"{shown} {unit_text(parameter, context)}".strip()
     return str(to_component(parameter, value))
+
+
+def label_text(parameter: Parameter, context: Context) -> str:
+    """The label, with the unit where the words do not name it already."""
+    label, unit = parameter.label(context.language), unit_text(parameter, context)
+    is_named = not unit or unit.rstrip("s").removeprefix("个").casefold() in label.casefold()
+    return label if is_named else context.say("train.with_unit", label=label, unit=unit)
 
 
 def unit_text(parameter: Parameter, context: Context) -> str:
@@ -145,8 +151,9 @@ def _changed(parameter: Parameter, line: Line, context: Context) -> str:
     return f'<p class="lu-why lu-mine"><b>● {escape(say("train.changed"))}</b> {escape(recommended + why)} {back}</p>'
 
 
-def _component(parameter: Parameter, language: str, elem_id: str) -> gr.components.Component:
-    label, info = parameter.label(language), parameter.help(language)
+def _component(parameter: Parameter, context: Context, elem_id: str) -> gr.components.Component:
+    language = context.language
+    label, info = label_text(parameter, context), parameter.help(language)
     if parameter.choices:
         choices = [(each.label(language), each.value) for each in parameter.choices]
         kind = gr.Radio if parameter.level == "basic" else gr.Dropdown

@@ -6,6 +6,7 @@ first time is a job; this page starts it and follows it. Entries that are not th
 browser, so a reload loses none.
 """
 
+import hashlib
 import json
 import secrets
 from collections.abc import Iterable, Mapping
@@ -142,8 +143,12 @@ def _wire(context: Context, parts: dict[str, Any], fields: list[Field]) -> None:
         drawn += [each.column, each.component, each.reason]
     quiet = {"show_progress": "hidden"}
     redraw_on_change(context, refresh, inputs=given, outputs=drawn, timer=parts["timer"])
-    edited = [each.component.input for each in fields]
-    gr.on(edited, bind(change, context), given, drawn, trigger_mode="always_last", **quiet)
+    typed = [each.component.input for each in fields if isinstance(each.component, gr.Number | gr.Textbox)]
+    picked = [each.component.input for each in fields if not isinstance(each.component, gr.Number | gr.Textbox)]
+    left = [each.component.blur for each in fields if isinstance(each.component, gr.Number)]
+    gr.on(typed, bind(change, context), given, drawn, trigger_mode="always_last", **quiet)
+    gr.on(picked, bind(pick, context), given, drawn, trigger_mode="always_last", **quiet)
+    gr.on(left, bind(leave, context), given, drawn, trigger_mode="always_last", **quiet)
     parts["preset"].input(bind(use_preset, context), given, drawn, **quiet)
     gr.on([each.reason.select for each in fields], bind(back, context), given, drawn, **quiet)
     parts["plan"].select(bind(press, context), given, drawn, **quiet)
@@ -161,13 +166,28 @@ def refresh(
 ) -> list[Any]:
     """The page as it opens, and again whenever the registry has changed."""
     form = read_form(shown, preset, entered) if shown else first_form(context, query, draft)
-    return draw(context, *look(context, form), shown=shown, entered=entered)
+    return draw(context, *look(context, form), Before(shown, entered))
 
 
 def change(context: Context, shown: str | None, draft: Any, preset: str | None, *entered: Any) -> list[Any]:
-    """A field was changed: the plan and the other recommended values follow."""
+    """Something is being typed: the plan and the other recommended values follow."""
     form = read_form(shown, preset, entered)
-    return draw(context, *look(context, form), shown=shown, entered=entered, is_edit=True)
+    return draw(context, *look(context, form), Before(shown, entered, is_edit=True))
+
+
+def pick(context: Context, shown: str | None, draft: Any, preset: str | None, *entered: Any) -> list[Any]:
+    """Something was chosen: as `change`, and nobody is typing into a field that is empty."""
+    form = read_form(shown, preset, entered)
+    return draw(context, *look(context, form), Before(shown, entered, is_edit=True, refills=True))
+
+
+def leave(context: Context, shown: str | None, draft: Any, preset: str | None, *entered: Any) -> list[Any]:
+    """A field was left: one that was emptied gets its recommended value back."""
+    table_fields = zip(table().values(), entered, strict=True)
+    if all(from_component(each, value) is not None for each, value in table_fields if each.type in ("int", "float")):
+        return [gr.skip()] * (len(_DRAWN) + 3 * len(table()))
+    form = read_form(shown, preset, entered)
+    return draw(context, *look(context, form), Before(shown, entered, is_edit=True, refills=True))
 
 
 def use_preset(context: Context, shown: str | None, draft: Any, preset: str | None, *entered: Any) -> list[Any]:
@@ -176,7 +196,7 @@ def use_preset(context: Context, shown: str | None, draft: Any, preset: str | No
     before = json.loads(shown or "{}").get("preset", "")
     chosen = {name: value for name, value in form.chosen.items() if value != preset_values(before, form).get(name)}
     form = replace(form, chosen=chosen | preset_values(form.preset, form))
-    return draw(context, *look(context, form), shown=shown, entered=entered, is_edit=True)
+    return draw(context, *look(context, form), Before(shown, entered, is_edit=True, refills=True))
 
 
 def back(
@@ -193,7 +213,7 @@ def press(
     """A button in the plan: mend a finding, or look once more at model and data."""
     form = read_form(shown, preset, entered)
     if event._data["do"] == "look":
-        return draw(context, *look(context, form, again=True), shown=shown, entered=entered, is_edit=True)
+        return draw(context, *look(context, form, again=True), Before(shown, entered, is_edit=True, refills=True))
     _, seen = look(context, form)
     findings = seen.completed.findings if seen.completed else ()
     mended = [name for each in findings if each.code == event._data["code"] for name in each.mend]
@@ -202,48 +222,63 @@ def press(
 
 def _without(context: Context, form: Form, names: list[str], shown: str | None, entered: Iterable[Any]) -> list[Any]:
     form = replace(form, chosen={name: value for name, value in form.chosen.items() if name not in names})
-    return draw(context, *look(context, form), shown=shown, entered=entered, is_edit=True)
+    return draw(context, *look(context, form), Before(shown, entered, is_edit=True, refills=True))
 
 
 def start(
     context: Context, request_id: str, shown: str | None, draft: Any, preset: str | None, *entered: Any
 ) -> list[Any]:
-    """Queue the run; returns its address first. Asked twice with one request id, it is one run."""
+    """Queue the run; returns its address first. Asked twice from one page with the same settings, it is one run."""
     form, seen = look(context, read_form(shown, preset, entered))
     if missing(context, form, seen):
-        return ["", *draw(context, form, seen, shown=shown, entered=entered)]
+        return ["", *draw(context, form, seen, Before(shown, entered))]
     try:
-        job_id = context.desk.train(form.spec(), request_id=request_id or None)
+        job_id = context.desk.train(form.spec(), request_id=request_of(request_id, form))
     except SpecRefused as error:
-        return ["", *draw(context, form, replace(seen, faults=tuple(error.faults)), shown=shown, entered=entered)]
+        return ["", *draw(context, form, replace(seen, faults=tuple(error.faults)), Before(shown, entered))]
     left = {"named": {name: form.named[name] for name in ("dataset", "model_name_or_path")}}
     drawn: list[Any] = [gr.skip()] * (len(_DRAWN) + 3 * len(table()))
     drawn[_DRAWN.index("draft")] = left
     return [page_path(context.language, "runs", run=job_id), *drawn]
 
 
+def request_of(page: str, form: Form) -> str:
+    """What makes a second press of Train the same request: the page that was opened, and what it asks for."""
+    asked = json.dumps(form.spec(), sort_keys=True).encode()
+    return f"{page}-{hashlib.sha256(asked).hexdigest()[:16]}"
+
+
 # -- drawing ---------------------------------------------------------------------------------------------------------
 
 
-def draw(
-    context: Context,
-    form: Form,
-    seen: Seen,
-    *,
-    shown: str | None,
-    entered: Iterable[Any],
-    is_edit: bool = False,
-) -> list[Any]:
+@dataclass(frozen=True)
+class Before:
+    """What stood on the page when it asked."""
+
+    shown: str | None
+    """The hidden `train-shown`; empty for a page just opened."""
+    entered: Iterable[Any]
+    is_edit: bool = False
+    """A person changed something, so the draft follows."""
+    refills: bool = False
+    """Emptied fields get their recommended value back; not while a person may be about to type into one."""
+
+    @property
+    def is_first(self) -> bool:
+        return not self.shown
+
+
+def draw(context: Context, form: Form, seen: Seen, before: Before) -> list[Any]:
     """A value for every output: `_DRAWN`, then column, component and reason of each field."""
-    last = json.loads(shown or "{}")
+    last = json.loads(before.shown or "{}")
     now = _shown(context, form, seen, last)
     tokens = (seen.inspection or {}).get("tokens")
     samples = (seen.inspection or {}).get("samples") or []
     lack = missing(context, form, seen)
     drawn = {
         "shown": json.dumps(now),
-        "request": secrets.token_hex(8) if is_edit or not shown else gr.skip(),
-        "draft": draft_of(form) if is_edit or not shown else gr.skip(),
+        "request": secrets.token_hex(8) if before.is_first else gr.skip(),
+        "draft": draft_of(form) if before.is_edit or before.is_first else gr.skip(),
         "notice": _notices(context, seen),
         "data_note": plan_view.data_note(context, seen.version, tokens),
         "samples_fold": gr.update(visible=bool(samples)),
@@ -255,8 +290,8 @@ def draw(
         "timer": gr.update(value=FAST_SECONDS if is_looking(seen) else POLL_SECONDS),
     }
     values = [drawn[name] for name in _DRAWN]
-    page = _Drawing(context, form, seen, last, now)
-    for parameter, raw in zip(table().values(), entered, strict=True):
+    page = _Drawing(context, form, seen, last, now, before.refills or before.is_first)
+    for parameter, raw in zip(table().values(), before.entered, strict=True):
         values += page.field(parameter, raw)
     return values
 
@@ -309,6 +344,7 @@ class _Drawing:
     last: Mapping[str, Any]
     """What the page showed before."""
     now: Mapping[str, Any]
+    refills: bool
 
     def field(self, parameter: Parameter, raw: Any) -> list[Any]:
         """Column, component and reason of one field; what stands right already is left alone."""
@@ -322,8 +358,8 @@ class _Drawing:
         choices = self.now["choices"].get(name)
         if choices != self.last.get("choices", {}).get(name):
             return gr.update(choices=[tuple(each) for each in choices], value=wanted)
-        # An emptied field is left empty: a person may be about to type. The line below says what counts.
-        was_emptied = stands is None and bool(self.last) and name not in NAMED
+        # An emptied field is left empty while a person may be about to type; the line below says what counts.
+        was_emptied = stands is None and not self.refills and name not in NAMED
         return gr.skip() if was_emptied or stands == wanted else gr.update(value=to_component(parameter, wanted))
 
     def _wanted(self, parameter: Parameter) -> Any:
