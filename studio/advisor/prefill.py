@@ -192,6 +192,9 @@ def _fill_rate(draft: _Draft) -> None:
         draft.fill("learning_rate", rate, measured["reason"], source=measured["source"], size=_size(draft))
     elif band:
         _fill_band(draft, band, rows)
+    elif draft["tuning"] in (default := recipes()["unnamed_sizes"])["tuning"]:
+        rate = default["learning_rate"]
+        draft.fill("learning_rate", rate, default["reason"], source=default["source"], size=_size(draft))
     else:
         low, high = recipes()["sft_rate"]
         rate = _end(low, high, rows["rate_end"])
@@ -284,5 +287,7 @@ def _rows(draft: _Draft) -> str:
 
 
 def _size(draft: _Draft) -> str:
+    if draft.facts.inventory is None:
+        return "–"
     size = draft.facts.inventory.parameters
     return f"{size / 1e9:.1f}B" if size >= 1e9 else f"{size / 1e6:.0f}M"

@@ -53,6 +53,12 @@ def test_the_measured_rate_comes_first_for_its_size_and_tuning(facts):
     assert values_of(facts(rows=1500), tuning="full")["learning_rate"] == pytest.approx(3e-5)
 
 
+def test_sizes_that_no_rule_names(facts):
+    for tuning in ("lora", "qlora"):
+        assert values_of(facts(size="3B", gpu=24), tuning=tuning)["learning_rate"] == 2e-4
+    assert values_of(facts(size="3B", gpu=80, rows=300), tuning="full")["learning_rate"] == 1e-5
+
+
 def test_lora_as_document_b_says_where_nothing_was_measured(facts):
     values = values_of(facts(size="7B", gpu=80))
     assert (values["lora_r"], values["lora_alpha"], values["lora_dropout"]) == (8, 16, 0.05)
