@@ -47,6 +47,7 @@ VERBS = frozenset(
         "vote",
         "keep_preference",
         "stay",
+        "predict",
     }
 )
 STATIC = Path(__file__).parent / "static"

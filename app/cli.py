@@ -243,6 +243,26 @@ def train(spec: Path, wait: Wait = False, as_json: AsJson = False) -> None:
     _show_job(place, job_id, wait=wait, as_json=as_json)
 
 
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def memory(
+    context: typer.Context,
+    spec: Annotated[Path | None, typer.Argument(help="A spec, as for train.")] = None,
+    config: Annotated[Path | None, typer.Option(help="A model's config.json; settings follow as options.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Predict a run's memory: `memory SPEC.yaml`, or `memory --config config.json --tuning qlora --max-length 2048`."""
+    from app import memory_command
+
+    if config is not None:
+        arguments = [*([str(spec)] if spec else []), *context.args]
+        found = memory_command.predict_config(config, arguments)
+    elif spec is not None:
+        found = client.call(workspace(), "predict", spec=_read_spec(spec))
+    else:
+        raise RefusedInput("cli.memory_of_what")
+    show.lines(found, memory_command.lines(found), as_json=as_json)
+
+
 @jobs_app.callback()
 def jobs_without_command(context: typer.Context, as_json: AsJson = False) -> None:
     """What runs, waits and ran."""

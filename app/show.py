@@ -34,6 +34,13 @@ def document(value: Any, *, as_json: bool, line: str | None = None) -> None:
             sys.stdout.write(f"{name}: {shown}\n")
 
 
+def lines(value: Any, shown: Iterable[str], *, as_json: bool) -> None:
+    """One JSON document, or lines made of it."""
+    if as_json:
+        return document(value, as_json=True)
+    sys.stdout.write("\n".join(shown) + "\n")
+
+
 def note(key: str, **values: object) -> None:
     """A sentence on stderr, beside whatever stdout holds."""
     sys.stderr.write(say(key, **values) + "\n")

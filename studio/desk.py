@@ -184,6 +184,18 @@ class Desk:
         self._wake()
         return job_id
 
+    def predict(self, spec: dict[str, Any]) -> dict[str, Any]:
+        """The memory that a run of this spec would take, on this machine."""
+        from studio.advisor.complete import complete
+        from studio.advisor.facts import facts_from
+        from studio.memory.estimate import as_document, estimate
+
+        base, version = self._named(spec)
+        machine = self._read_machine()
+        facts = facts_from(self._inspection(base, version), machine=machine, rows=version.rows)
+        values, _ = complete(spec, facts)
+        return as_document(estimate(facts.inventory, values, shapes=facts.shapes, machine=machine))
+
     def _register_named_folder(self, model: object) -> None:
         """A spec may name a model's folder that was never added; adding it is what the person meant."""
         if not isinstance(model, str) or not model or not Path(model).expanduser().is_dir():

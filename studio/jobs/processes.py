@@ -8,12 +8,14 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 import psutil
 
+_EXIT_SECONDS = 2.0
 _START_TOLERANCE_SECONDS = 5.0
 """psutil derives a start time from the wall clock, which may be set meanwhile."""
 
@@ -94,14 +96,21 @@ def find(marker: str) -> Process | None:
 
 
 def reap(pid: int) -> int | None:
-    """The exit code of an ended child of this process (negative: the signal), None if it runs or is not ours."""
+    """The exit code of an ended child of this process (negative: the signal), None if it runs or is not ours.
+
+    A process that gives its memory back has no command line any more but is no zombie yet: it gets a moment.
+    """
     if os.name == "nt":
         return None
+    deadline = time.monotonic() + _EXIT_SECONDS
     try:
-        ended, status = os.waitpid(pid, os.WNOHANG)
+        while True:
+            ended, status = os.waitpid(pid, os.WNOHANG)
+            if ended or time.monotonic() > deadline:
+                return os.waitstatus_to_exitcode(status) if ended else None
+            time.sleep(0.01)
     except ChildProcessError:
         return None
-    return os.waitstatus_to_exitcode(status) if ended else None
 
 
 def end_group(process: Process, marker: str, *, force: bool) -> None:

@@ -139,6 +139,20 @@ def estimate(
     )
 
 
+def as_document(found: Estimate) -> dict[str, Any]:
+    """The prediction as the command line's JSON has it."""
+    return {
+        "allocated_bytes": found.allocated_bytes,
+        "resting_bytes": found.resting_bytes,
+        "reserved_bytes": list(found.reserved_bytes),
+        "device_bytes": list(found.device_bytes),
+        "phases": {name: sum(parts.values()) for name, parts in found.phases.items()},
+        "peak_phase": found.peak_phase,
+        "terms": dict(found.terms),
+        "verdict": found.verdict,
+    }
+
+
 def batch_that_fits(
     inventory: Inventory, values: Mapping[str, Any], *, shapes: Shapes, machine: Machine, largest: int
 ) -> tuple[int, Estimate]:
