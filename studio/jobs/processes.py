@@ -75,13 +75,17 @@ def start(command: list[str], *, folder: Path, log: Path, environment: dict[str,
 def is_alive(process: Process, marker: str) -> bool:
     """Whether this very process runs: the pid exists, is no zombie, and its command line names `marker`.
 
-    The start time counts only besides, within 5 s, so that a reused pid is never taken for it.
+    The start time counts only besides, within 5 s, so that a reused pid is never taken for it. In the instants of its
+    first and last breath a process has no command line at all: then the start time alone tells.
     """
     try:
         found = psutil.Process(process.pid)
-        if found.status() == psutil.STATUS_ZOMBIE or marker not in found.cmdline():
+        words = found.cmdline()
+        if found.status() == psutil.STATUS_ZOMBIE or (words and marker not in words):
             return False
-        return not process.started_at or abs(found.create_time() - process.started_at) < _START_TOLERANCE_SECONDS
+        if not process.started_at:
+            return bool(words)
+        return abs(found.create_time() - process.started_at) < _START_TOLERANCE_SECONDS
     except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
         return False
 
