@@ -147,7 +147,7 @@ def _fill_length(draft: _Draft) -> None:
 
 
 def _fill_tuning(draft: _Draft) -> None:
-    """LoRA; with a GPU too small for it, QLoRA. (In 4 bits a CPU computes many times slower.)"""
+    """LoRA; with a GPU too small for it, QLoRA. (Compressed weights are less exact, so LoRA goes first.)"""
     smallest = {"per_device_train_batch_size": 1, "per_device_eval_batch_size": 1, "gradient_checkpointing": True}
     draft.fill("tuning", "lora", "tuning_lora", source="B, C, E")
     if not draft.fits(**smallest) and draft.fits(**smallest, tuning="qlora"):
