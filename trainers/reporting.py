@@ -1,6 +1,6 @@
 """From a transformers Trainer to events, and from requests to its flow: stop, save now."""
 
-import resource
+import os
 import statistics
 import sys
 import time
@@ -145,5 +145,11 @@ def peak_memory_bytes() -> int:
 
 
 def _host_peak_bytes() -> int:
+    if os.name == "nt":
+        import psutil
+
+        return psutil.Process().memory_info().peak_wset
+    import resource
+
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024

@@ -103,12 +103,11 @@ def bring_in_and_mend(page: Any, server: Server, file: Path) -> None:
 def train(page: Any, server: Server) -> int:
     """Press Train with the prefilled form; returns the run's number."""
     page.goto(f"{server.url}/en/train?dataset=house%20style")
-    page.locator("#train-start button, button#train-start").first.wait_for()
     start = page.locator("button#train-start")
     wait_until(start.is_enabled, seconds=90, what=server.log)
     steps = page.locator("#train-max_steps input").first
     if not steps.is_visible():
-        page.locator("#train-advanced button").first.click()
+        page.locator("#train-group-length button").first.click()
     steps.fill(str(NUM_STEPS))
     steps.blur()
     wait_until(start.is_enabled, seconds=30, what="the form did not settle")
