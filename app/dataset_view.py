@@ -31,7 +31,8 @@ def title_html(context: Context, shown: DatasetSummary) -> str:
         chips.append(chip(context.say("data.excluded_chip", count=shown.excluded)))
     becomes = context.say(f"data.becomes.{shown.format}", shape=context.say(f"data.shape.{shown.shape}"))
     return (
-        f'<h2 class="lu-part">{escape(shown.name)}</h2><div class="lu-data-chips">{"".join(chips)}</div>'
+        f'<h2 class="lu-part" data-dataset="{escape(shown.name)}">{escape(shown.name)}</h2>'
+        f'<div class="lu-data-chips">{"".join(chips)}</div>'
         f'<p class="lu-note">{escape(becomes)}</p>'
     )
 

@@ -38,14 +38,24 @@ PART_OF_FIELD = {
 }
 """The form's column fields, and the parts of the shapes that each may name."""
 
-_REMEMBER = "(name) => { if (name) { const a = new URL(location); a.searchParams.set('dataset', name);"
-_REMEMBER += " history.replaceState(null, '', a); } }"
+_REMEMBER = """() => {
+    let last = null;
+    new MutationObserver(() => {
+        const shown = document.querySelector('#data-title [data-dataset]')?.dataset.dataset;
+        if (!shown || shown === last) return;
+        last = shown;
+        const address = new URL(location);
+        address.searchParams.set('dataset', shown);
+        history.replaceState(null, '', address);
+    }).observe(document.body, {childList: true, subtree: true, attributeFilter: ['data-dataset']});
+}"""
+"""Keeps the address at what is open. It watches the page, for a script chained to a handler runs before its answer."""
 
 
 def build(context: Context) -> None:
     """Lay the page out and wire it."""
     gr.HTML(heading(context.say("data.title"), context.say("data.lead")), padding=False)
-    with gr.Row(equal_height=False):
+    with gr.Row(equal_height=False, elem_id="data-columns"):
         with gr.Column(scale=1, min_width=260, visible=False) as left:
             listed = gr.Radio([], label=context.say("data.datasets"), elem_id="data-datasets")
             add_button = gr.Button(context.say("data.add"), elem_id="data-add")
@@ -56,16 +66,15 @@ def build(context: Context) -> None:
     name = gr.Textbox(visible=False, elem_id="data-name-open")
     everything = [left, listed, importing["panel"], shown["panel"], name, *_drawn(shown)]
     _wire_import(context, importing, following)
-    _wire_following(context, following, everything, name)
+    _wire_following(context, following, everything)
     _wire_rows(context, shown, name)
     _wire_problems(context, shown, following, name)
     _wire_versions(context, shown, everything, name)
-    chosen = listed.input(bind(open_dataset, context), [listed], everything, show_progress="hidden")
-    # Chained, for a change event of the field hands its script the value before the change.
-    chosen.then(None, [name], js=_REMEMBER)
-    opening = [importing[each] for each in ("panel", "file", "sample", "form", "preview")]
-    add_button.click(bind(show_import, context), None, [*opening, shown["panel"], listed])
+    listed.input(bind(open_dataset, context), [listed], everything, show_progress="hidden")
+    emptied = [importing[each] for each in ("panel", "file", "sample", "form", "preview")]
+    add_button.click(bind(show_import, context), None, [*emptied, shown["panel"], listed])
     gr.on(None, bind(open_page, context), None, [*following.values(), *everything], show_progress="hidden")
+    gr.on(None, None, js=_REMEMBER)
     redraw_on_change(context, relist, outputs=[listed])
 
 
@@ -175,10 +184,9 @@ def _wire_import(context: Context, parts: dict[str, Any], following: dict[str, A
     parts["sample"].click(bind(import_sample, context), None, list(following.values()))
 
 
-def _wire_following(context: Context, parts: dict[str, Any], everything: list[Any], name: gr.Textbox) -> None:
+def _wire_following(context: Context, parts: dict[str, Any], everything: list[Any]) -> None:
     outputs = [*parts.values(), *everything]
-    look = parts["timer"].tick(bind(follow, context), [parts["job"]], outputs, queue=False, show_progress="hidden")
-    look.then(None, [name], js=_REMEMBER)
+    parts["timer"].tick(bind(follow, context), [parts["job"]], outputs, queue=False, show_progress="hidden")
     parts["cancel"].click(bind(cancel, context), [parts["job"]], None)
 
 
