@@ -211,6 +211,8 @@ def refusal(job: JobView, action: str, place: int | None) -> str | None:
     if action in ("stop", "stop_now"):
         if job.state in ("queued", "paused"):
             return None if action == "stop" else "not_running"
+        if action == "stop_now" and job.wish in ("stop", "pause"):
+            return None  # saving may take long; a person may lose patience
         return _live_refusal(job)
     if action in ("pause", "save"):
         return _live_refusal(job)

@@ -124,7 +124,9 @@ def redraw_on_change(
 
     handler, given, shown = bind(look, context), [seen, *inputs], [seen, *outputs]
     root = gr.context.Context.root_block
-    gr.on([root.load, (timer or gr.Timer(POLL_SECONDS)).tick], handler, given, shown, show_progress="hidden")
+    gr.on(
+        [root.load, (timer or gr.Timer(POLL_SECONDS)).tick], handler, given, shown, queue=False, show_progress="hidden"
+    )
 
 
 def query_of(request: gr.Request | None) -> dict[str, str]:

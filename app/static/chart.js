@@ -163,6 +163,13 @@
     panel.draw = (answer) => {
       const drawn = join(state, spec, answer);
       root.hidden = !drawn.data[0].length && spec.key !== "loss";
+      canvas.hidden = details.hidden = !drawn.data[0].length;
+      if (canvas.hidden) {
+        panel.destroy();
+        legend.replaceChildren();
+        summary.textContent = state.words.nothing;
+        return;
+      }
       if (panel.shape !== drawn.shape) {
         panel.destroy();
         panel.shape = drawn.shape;

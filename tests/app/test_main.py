@@ -26,10 +26,12 @@ def test_every_page_is_built_in_both_languages(blocks):
         assert [block for block in blocks.blocks.values() if block.page == page[0]], page
 
 
-def test_no_page_holds_a_connection_or_queues(blocks):
+def test_no_page_holds_a_connection(blocks):
     assert blocks.get_config_file()["connect_heartbeat"] is False
     for function in blocks.fns.values():
-        assert not function.queue and function.api_visibility == "private", function.name
+        assert function.api_visibility == "private" and not function.types_generator, function.name
+        if {event for _, event in function.targets} & {"tick", "load"}:
+            assert not function.queue, function.name
 
 
 def test_ids_are_unique_on_a_page_and_named_after_it(blocks):

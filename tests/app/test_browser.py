@@ -1,0 +1,112 @@
+"""The pages in Chromium, on a seeded studio. The browser can reach this machine alone."""
+
+import pytest
+
+from app.i18n import PAGES
+from studio.db import jobs, metrics
+from studio.db.engine import next_change
+from studio.messages import LANGUAGES
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture
+def page(browser):
+    opened = browser.new_page(viewport={"width": 1280, "height": 900})
+    opened.failed_requests = []
+    opened.on("requestfailed", lambda request: opened.failed_requests.append((request.url, request.failure)))
+    opened.on("pageerror", lambda error: opened.failed_requests.append(("script", str(error))))
+    yield opened
+    assert not [each for each in opened.failed_requests if "ERR_ABORTED" not in str(each[1])]
+    opened.close()
+
+
+def test_every_page_opens_in_both_languages_and_asks_nobody_else(served, page):
+    _, url = served
+    asked = []
+    page.on("request", lambda request: asked.append(request.url))
+    for language in LANGUAGES:
+        for name in PAGES:
+            page.goto(f"{url}/{language}/{'' if name == 'home' else name}")
+            page.wait_for_selector(f"#{name}-top-bar nav a[aria-current]")
+            assert page.evaluate("document.documentElement.lang").startswith(language)
+    assert {address.split("?")[0][: len(url)] for address in asked if not address.startswith("data:")} == {url}
+
+
+def test_eight_pages_at_once_all_work(served, browser):
+    filled, url = served
+    with filled.studio.registry.session() as session:
+        title = jobs.job(session, filled.ids["ended"]).title
+    context = browser.new_context()
+    pages = [context.new_page() for _ in range(8)]
+    for each in pages:
+        each.goto(f"{url}/en/runs?run={filled.ids['ended']}")
+    for each in pages:
+        each.wait_for_selector(f"#runs-head h1:has-text('{title}')")
+        each.wait_for_selector(".lu-chart[data-painted]")
+    last = pages[-1]
+    last.click("#runs-remove")
+    last.locator("#runs-remove-name").locator("textarea, input").fill("7")
+    last.click("#runs-remove-confirm")
+    last.wait_for_selector(f"text=Type {filled.ids['ended']} to delete")
+    context.close()
+
+
+def test_a_curve_grows_and_keeps_its_zoom(served, page):
+    filled, url = served
+    run = filled.ids["running"]
+    page.goto(f"{url}/en/runs?run={run}")
+    page.wait_for_selector(".lu-chart[data-painted]")
+    box = page.locator(".lu-panel .u-over").first.bounding_box()
+    page.mouse.move(box["x"] + 60, box["y"] + 40)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 160, box["y"] + 40)
+    page.mouse.up()
+    page.wait_for_selector(".lu-zoom-out:visible")
+    before = int(page.locator(".lu-chart").get_attribute("data-painted"))
+    with filled.writer.begin() as session:
+        metrics.append(session, run, 1, {"loss": [(121, 0.0625)]})
+        next_change(session)
+    page.wait_for_function(f"Number(document.querySelector('.lu-chart').dataset.painted) > {before}")
+    page.wait_for_selector(".lu-summary:has-text('0.0625')")
+    assert page.locator(".lu-zoom-out").is_visible()
+
+
+def test_the_running_job_and_a_stop_reach_a_page_that_is_open(served, page):
+    filled, url = served
+    run = filled.ids["running"]
+    page.goto(f"{url}/zh/runs?run={run}")
+    page.wait_for_selector("#runs-stop:enabled")
+    page.click("#runs-stop")
+    page.wait_for_selector(f"text={filled.context('zh').say('runs.wish.stop')}")
+    with filled.studio.registry.session() as session:
+        assert jobs.job(session, run).wish == "stop"
+    with filled.writer.begin() as session:
+        assert jobs.move(session, run, "stopped", reason="job.cancelled")
+    page.wait_for_selector(f"#runs-head :text('{filled.context('zh').say('common.state.stopped')}')")
+    page.wait_for_selector("#runs-resume:enabled")
+
+
+def test_models_are_compared_from_the_page(served, page):
+    filled, url = served
+    page.goto(f"{url}/en/checkpoints?pick={filled.ids['checkpoint']}")
+    page.wait_for_selector("#checkpoints-pick input:checked")
+    assert page.locator("#checkpoints-pick input:checked").count() == 2
+    page.fill("#checkpoints-prompts textarea", "What is spruce?\nWhat is maple?")
+    page.click("#checkpoints-compare")
+    page.wait_for_url("**/checkpoints?compare=*")
+    page.wait_for_selector(".lu-grid td:has-text('What is maple?')")
+    assert page.locator(".lu-grid tbody tr").count() == 2
+
+
+@pytest.mark.parametrize(
+    "path", ["/en/", "/en/runs", "/en/runs?run=1", "/en/checkpoints?compare=1", "/zh/train", "/zh/data"]
+)
+def test_no_page_is_wider_than_a_phone(served, browser, path):
+    _, url = served
+    page = browser.new_page(viewport={"width": 400, "height": 800})
+    page.goto(url + path)
+    page.wait_for_selector(".lu-bar")
+    page.wait_for_timeout(1000)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 400
+    page.close()
