@@ -185,6 +185,6 @@ def _step(parameter: Parameter) -> float:
 def _short(parameter: Parameter, language: str) -> str:
     """The label without what it explains in brackets."""
     label = parameter.label(language)
-    for bracket in ("(", "("):
+    for bracket in ("(", "\uff08"):  # and the full-width one
         label = label.partition(bracket)[0]
     return f"“{label.strip()}”"

@@ -51,14 +51,14 @@ def memory_html(context: Context, estimate: "Estimate") -> str:
         f'<i class="lu-part-{colour[name]}" style="width:{100 * size / whole:.2f}%"></i>' for name, size in parts
     )
     legend = "".join(
-        f'<li><i class="lu-part-{colour[name]}"></i><span>{escape(context.say(f"train.part.{name}"))}</span>'
+        f'<li><i class="lu-part-{colour[name]}"></i><span>{escape(context.say(f"memory.terms.{name}"))}</span>'
         f'<span class="lu-num">{bytes_text(size)}</span></li>'
         for name, size in parts
     )
     sentence = memory_sentence(context, estimate)
     # What goes beyond the machine's memory lies right of this mark.
     limit = f'<b style="left:{100 * budget / whole:.2f}%"></b>' if budget else ""
-    when = context.say("train.plan.peak", phase=context.say(f"train.phase.{estimate.peak_phase}"))
+    when = context.say("train.plan.peak", phase=context.say(f"memory.phases.{estimate.peak_phase}"))
     return (
         f'<p>{_verdict(context, estimate.verdict)} <span class="lu-num">{escape(sentence)}</span></p>'
         f'<div class="lu-memory" role="img" aria-label="{escape(sentence)}">{pieces}{limit}</div>'

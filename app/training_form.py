@@ -78,6 +78,8 @@ class Seen:
     job: JobView | None = None
     """The job that looks at both, while there is no inspection."""
     unknown: tuple[UnknownName, ...] = ()
+    disk_free_bytes: int | None = None
+    """Where runs lie."""
     completed: Plan | None = None
     recommended: Mapping[str, "Filled | None"] = field(default_factory=dict)
     """For each changed field: what would be filled in."""
@@ -193,6 +195,7 @@ def _find(context: Context, form: Form) -> Seen:
             models=models.list_models(session),
             inspection=_inspection(session, **found) if both else None,
             unknown=tuple(unknown),
+            disk_free_bytes=shutil.disk_usage(context.desk.workspace.root).free,
             **found,
         )
 
@@ -261,7 +264,7 @@ def _ask(form: Form, seen: Seen, *, without: Iterable[str] = ()) -> Plan:
         machine=read_machine(),
         rows=seen.version.rows,
         open_problems=seen.version.problems,
-        disk_free_bytes=shutil.disk_usage(seen.base.path).free,
+        disk_free_bytes=seen.disk_free_bytes,
     )
     values, filled = complete(form.spec(without=without), facts)
     expected = forecast(facts, values)
