@@ -127,15 +127,20 @@ class Line:
         done = len(self._smoothed)
         if done == len(self.values):
             return self._smoothed
-        finite_before = np.flatnonzero(np.isfinite(self._smoothed))
-        seen = len(finite_before)
-        before = self._smoothed[finite_before[-1]] * (1 - weight**seen) if seen else 0.0
+        seen, last = self._averaged(done)
+        before = last * (1 - weight**seen)
         fresh = self.values[done:].copy()
         finite = np.isfinite(fresh)
         fresh[finite] = ema(fresh[finite], weight, before=before, seen=seen)
         fresh[~finite] = np.nan
         self._smoothed = np.concatenate([self._smoothed, fresh])
         return self._smoothed
+
+    def _averaged(self, done: int) -> tuple[int, float]:
+        """How many of the first `done` values went into the average, and the average after the last of them."""
+        finite = np.isfinite(self._smoothed)
+        seen = int(np.count_nonzero(finite))
+        return seen, float(self._smoothed[done - 1 - np.argmax(finite[::-1])]) if seen else 0.0
 
     def summary(self, weight: float) -> dict[str, float | int] | None:
         """What a sentence says about the line; None without a finite point."""
@@ -244,10 +249,12 @@ def reduce_lines(lines: list[tuple[np.ndarray, np.ndarray]], points: int) -> tup
     filled = [steps for steps, _ in lines if len(steps)]
     if not filled:
         return [], [[] for _ in lines]
-    x = np.unique(np.concatenate(filled))
-    if len(x) <= points:
-        return x.tolist(), [_aligned(x, steps, values) for steps, values in lines]
-    low, width = float(x[0]), (float(x[-1]) - float(x[0])) / (points // 2)
+    if max(map(len, filled)) <= points:  # else not worth uniting: that takes longer than all the rest
+        x = np.unique(np.concatenate(filled))
+        if len(x) <= points:
+            return x.tolist(), [_aligned(x, steps, values) for steps, values in lines]
+    low, high = min(float(steps[0]) for steps in filled), max(float(steps[-1]) for steps in filled)
+    width = (high - low) / (points // 2)
     columns = [_bucketed(steps, values, low, width, points // 2) for steps, values in lines]
     used = np.flatnonzero(np.any([held for held, _ in columns], axis=0))
     places = low + width * (used[:, None] + np.array([0.25, 0.75]))
@@ -268,12 +275,13 @@ def _bucketed(
     held, pairs = np.zeros(buckets, bool), np.zeros((buckets, 2))
     if not len(steps):
         return held, pairs
-    bucket = np.minimum(((steps - low) / width).astype(np.int64), buckets - 1)
-    starts = np.flatnonzero(np.diff(bucket, prepend=-1))
+    # Steps are in order, so a bucket's points lie side by side: only the borders are looked up.
+    borders = np.searchsorted(steps, low + width * np.arange(buckets))
+    ends = np.append(borders[1:], len(steps))
+    place = np.flatnonzero(ends > borders)
+    starts = borders[place]
     lowest, highest = np.fmin.reduceat(values, starts), np.fmax.reduceat(values, starts)
-    ends = np.append(starts[1:], len(values)) - 1
-    rises = values[starts] <= values[ends]
-    place = bucket[starts]
+    rises = values[starts] <= values[ends[place] - 1]
     held[place] = True
     pairs[place, 0], pairs[place, 1] = np.where(rises, lowest, highest), np.where(rises, highest, lowest)
     return held, pairs
