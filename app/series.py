@@ -7,7 +7,7 @@ takes a millisecond. So each open series is kept as numpy arrays and only ever e
 import threading
 from collections import OrderedDict
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -36,6 +36,8 @@ class SeriesQuery:
     """The last answer's; what has not moved since is not sent again."""
     smooth: float = DEFAULT_SMOOTHING
     """Weight of the past in the moving average: 0 (none) to 0.99."""
+    plain: tuple[str, ...] = ()
+    """Metrics that are drawn as they are, never smoothed."""
     start: float | None = None
     """First step of the visible range; None for the whole."""
     end: float | None = None
@@ -44,7 +46,7 @@ class SeriesQuery:
 
     @classmethod
     def parse(cls, query: dict[str, str]) -> "SeriesQuery":
-        """From a URL's query: runs, metric, cursor, smooth, from, to, points.
+        """From a URL's query: runs, metric, cursor, smooth, plain, from, to, points.
 
         Raises:
             ValueError: a value is no number, or there is too much of it.
@@ -58,6 +60,7 @@ class SeriesQuery:
             runs=runs,
             metrics=names,
             cursor=query.get("cursor", ""),
+            plain=tuple(query.get("plain", "").split(",")),
             smooth=min(max(float(query.get("smooth") or DEFAULT_SMOOTHING), 0.0), 0.99),
             points=min(max(int(query.get("points") or cls.points), 20), MAX_POINTS),
             **bounds,
@@ -185,7 +188,10 @@ class SeriesCache:
             if query.cursor.partition(":")[2] == ends and query.cursor:
                 return {"cursor": cursor, "same": True}
             panels = {
-                name: _panel({run: line for (run, of), line in lines.items() if of == name}, query)
+                name: _panel(
+                    {run: line for (run, of), line in lines.items() if of == name},
+                    replace(query, smooth=0.0) if name in query.plain else query,
+                )
                 for name in query.metrics
             }
             self._forget()

@@ -114,7 +114,7 @@
 
   async function ask(state, cursor) {
     const metrics = PANELS.flatMap((panel) => panel.metrics).join(",");
-    const wanted = { runs: state.runs.join(","), metric: metrics, cursor, smooth: state.smooth, points: Math.max(200, Math.min(1600, (state.width || 500) * 2)) };
+    const wanted = { runs: state.runs.join(","), metric: metrics, plain: "learning_rate,eval_loss", cursor, smooth: state.smooth, points: Math.max(200, Math.min(1600, (state.width || 500) * 2)) };
     if (state.zoom) Object.assign(wanted, { from: state.zoom[0], to: state.zoom[1] });
     const answer = await fetch("/api/series?" + new URLSearchParams(wanted), { credentials: "same-origin" });
     if (!answer.ok) throw new Error(String(answer.status));
