@@ -62,8 +62,8 @@ def memory_html(context: Context, estimate: "Estimate") -> str:
     return (
         f'<p>{_verdict(context, estimate.verdict)} <span class="lu-num">{escape(sentence)}</span></p>'
         f'<div class="lu-memory" role="img" aria-label="{escape(sentence)}">{pieces}{limit}</div>'
-        f'<details class="lu-memory-parts"><summary>{escape(context.say("train.plan.parts"))}</summary>'
-        f'<p class="lu-note">{escape(when)}</p><ul>{legend}</ul></details>'
+        # Always open: a redrawn fold would shut itself.
+        f'<div class="lu-memory-parts"><p class="lu-note">{escape(when)}</p><ul>{legend}</ul></div>'
     )
 
 
@@ -166,7 +166,7 @@ def _finding(context: Context, finding: "Finding", changed: Collection[str]) -> 
 
 
 def _segment(text: str, is_trained: bool) -> str:
-    return escape(text) if is_trained else f'<span class="lu-untrained">{escape(text)}</span>'
+    return f'<span class="lu-{"trained" if is_trained else "untrained"}">{escape(text)}</span>'
 
 
 def data_note(context: Context, version: Any | None, tokens: Mapping[str, Any] | None) -> str:

@@ -255,7 +255,7 @@ def test_the_plan_tells_memory_steps_time_and_disk(studio: Filled) -> None:
 
 def test_the_first_rows_show_what_is_learned_as_text(studio: Filled) -> None:
     samples = Page(studio).parts["samples"]
-    assert '<span class="lu-untrained">&lt;user&gt;Who?</span>&lt;b&gt;Me.' in samples
+    assert '<span class="lu-untrained">&lt;user&gt;Who?</span><span class="lu-trained">&lt;b&gt;Me.</span>' in samples
 
 
 def test_a_changed_field_is_marked_and_the_others_follow(studio: Filled) -> None:
