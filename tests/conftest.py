@@ -35,6 +35,7 @@ BROWSER_FLAGS = [
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--all", action="store_true", help="run the slow tests too, and the gpu ones where there is a GPU")
+    parser.addoption("--pictures", metavar="FOLDER", help="have the browser test write a picture of every page there")
 
 
 def pytest_configure(config: pytest.Config) -> None:

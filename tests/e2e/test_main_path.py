@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from app.i18n import PAGES
 from studio.db import comparisons, jobs, metrics
 from studio.db.engine import Reader
 from studio.paths import Workspace
@@ -23,6 +24,7 @@ NUM_ROWS = 120
 NUM_STEPS = 20
 BROKEN_LINE = 5
 STEP_BUDGET_SECONDS = 400
+ANSWER_TOKENS = 32
 
 
 @pytest.fixture
@@ -65,7 +67,9 @@ def series(server: Server, run: int) -> list[int]:
 
 
 @pytest.mark.timeout(900)
-def test_the_main_job_in_the_browser(server: Server, page: Any, tmp_path: Path):
+def test_the_main_job_in_the_browser(
+    server: Server, page: Any, browser: Any, tmp_path: Path, request: pytest.FixtureRequest
+):
     workspace = server.workspace
     file, held_out = style_file(tmp_path, workspace.starter_data / "trivia.jsonl")
 
@@ -86,6 +90,8 @@ def test_the_main_job_in_the_browser(server: Server, page: Any, tmp_path: Path):
 
     compare(page, server, held_out[:3])
     assert page.faults == []
+    if pictures := request.config.getoption("--pictures"):
+        take_pictures(browser, server, Path(pictures), run)
 
 
 def bring_in_and_mend(page: Any, server: Server, file: Path) -> None:
@@ -147,9 +153,12 @@ def compare(page: Any, server: Server, questions: list[str]) -> None:
     page.goto(f"{server.url}/en/checkpoints")
     boxes = page.locator("#checkpoints-pick input[type=checkbox]")
     boxes.first.wait_for()
-    for place in range(boxes.count()):
-        boxes.nth(place).check()
     assert boxes.count() >= 3
+    for place in (0, 1, boxes.count() - 1):  # the untouched model, the first checkpoint, the last one
+        boxes.nth(place).check()
+    page.locator("#checkpoints-settings button").first.click()
+    page.locator("#checkpoints-max-new-tokens input").fill(str(ANSWER_TOKENS))
+    page.locator("#checkpoints-max-new-tokens input").blur()
     page.locator("#checkpoints-prompts textarea").fill("\n".join(questions))
     page.locator("#checkpoints-compare").click()
     page.wait_for_url(re.compile(r"compare=\d+"), timeout=30_000)
@@ -168,3 +177,21 @@ def answered(workspace: Workspace, number: int) -> Any:
     with Reader(workspace.registry).session() as session:
         view = comparisons.comparison(session, number)
     return None if view.is_open else view
+
+
+def take_pictures(browser: Any, server: Server, folder: Path, run: int) -> None:
+    """Every page as a person sees it: both languages, light and dark, wide and as narrow as a phone."""
+    folder.mkdir(parents=True, exist_ok=True)
+    queries = {"home": "", "data": "data?dataset=house%20style", "train": "train?dataset=house%20style"}
+    queries |= {"runs": f"runs?run={run}", "checkpoints": "checkpoints?compare=1"}
+    for theme, width, suffix in (("light", 1280, "light"), ("dark", 1280, "dark"), ("light", 400, "phone")):
+        context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=theme)
+        for language in ("en", "zh"):
+            for name in PAGES:
+                opened = context.new_page()
+                opened.goto(f"{server.url}/{language}/{queries.get(name, name)}")
+                opened.wait_for_selector(f"#{name}-top-bar nav a[aria-current]")
+                opened.wait_for_timeout(4000 if name in ("train", "runs") else 2500)
+                opened.screenshot(path=folder / f"{name}-{language}-{suffix}.png", full_page=True)
+                opened.close()
+        context.close()

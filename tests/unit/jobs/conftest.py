@@ -10,8 +10,8 @@ import pytest
 from studio.db import jobs
 from studio.db.engine import Writer
 from studio.db.jobs import JobView, NewJob
-from studio.jobs.supervisor import Supervisor
 from studio.jobs.lifecycle import ENDED
+from studio.jobs.supervisor import Supervisor
 from studio.paths import Workspace
 
 
