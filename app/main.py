@@ -8,6 +8,7 @@ opens. Starting the supervisor, holding the workspace's lock and writing server.
 
 import asyncio
 import contextlib
+import gc
 import os
 import signal
 import socket
@@ -72,6 +73,9 @@ def serve(
         raise RefusedInput("server.not_loopback", host=address.host)
     listener = bind(address.host, address.port)
     prepare_environment(workspace)
+    # Importing Gradio and building pages makes a great many objects that stay; looking through them for garbage again
+    # and again takes a sixth of the start. Once the socket listens the collector works as ever, on what is new.
+    gc.disable()
     import uvicorn
 
     port = listener.getsockname()[1]
@@ -87,10 +91,19 @@ def serve(
         ws="none",
     )
     server = _server_class()(config)
-    server.when_ready = lambda: on_listening(f"http://{shown}:{port}")
+
+    def ready() -> None:
+        gc.freeze()
+        gc.enable()
+        on_listening(f"http://{shown}:{port}")
+
+    server.when_ready = ready
     if should_leave is not None:
         threading.Thread(target=_leave_when, args=(server, should_leave), name="leave", daemon=True).start()
-    server.run(sockets=[listener])
+    try:
+        server.run(sockets=[listener])
+    finally:
+        gc.enable()
 
 
 def prepare_environment(workspace: Workspace) -> None:
@@ -153,10 +166,17 @@ def build_app(workspace: Workspace, studio: "Studio", *, port: int, access_token
             query = scope["query_string"].decode("latin-1")
             await RedirectResponse(f"{page}?{query}" if query else page, 307)(scope, receive, send)
         else:
-            await (await languages.app(language))(scope, receive, send)
+            await (await languages.app(language))(
+                _uncompressed(scope) if access_token is None else scope, receive, send
+            )
 
     hosts = frozenset() if access_token else loopback_hosts(port)
     return Guard(dispatch, hosts, access_token=access_token)
+
+
+def _uncompressed(scope: "Scope") -> "Scope":
+    """The request without its wish for compression: to this machine itself, compressing costs more than it saves."""
+    return scope | {"headers": [(name, value) for name, value in scope["headers"] if name != b"accept-encoding"]}
 
 
 class Languages:
