@@ -77,9 +77,16 @@ class Desk:
     def revise_dataset(
         self, name: str, *, edits: dict[str, str] | None = None, exclude: list[int] | None = None
     ) -> int:
-        """Queue a new version with rows mended (row number -> raw JSON) or excluded; returns the job."""
+        """Queue a new version with rows mended (row number -> raw JSON) or excluded; returns the job.
+
+        Raises:
+            Conflict: it is being changed already; both changes would start from the same version.
+        """
         with self._writer.begin() as session:
             parent = datasets.dataset(session, name)
+            under_way = jobs.list_jobs(session, kinds=("prepare",), states=LIVE | {"queued"})
+            if any(job.values["name"] == parent.name for job in under_way):
+                raise Conflict("data.being_changed", name=parent.name)
         values = {
             "operation": "revise",
             "name": parent.name,

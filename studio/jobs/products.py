@@ -38,9 +38,9 @@ def _take_version(session: Session, workspace: Workspace, job: Job) -> None:
 
 
 def _drop_upload(workspace: Workspace, job: Job) -> None:
-    """Delete the imported file if it was an upload of ours; a file elsewhere is the person's own."""
+    """Delete the imported file if it was an upload to the studio; a file elsewhere is the person's own."""
     source = Path(job.values.get("source", ""))
-    if source.is_relative_to(workspace.uploads):
+    if source.is_relative_to(workspace.uploads) or source.is_relative_to(workspace.cache):
         source.unlink(missing_ok=True)
 
 

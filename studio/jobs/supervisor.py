@@ -335,6 +335,10 @@ def _environment(workspace: Workspace, spec: Spec) -> dict[str, str]:
         environment |= {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}
     if spec.threads:
         environment["OMP_NUM_THREADS"] = str(spec.threads)
+    if spec.device == "cpu":
+        # Threads that wait without spinning: beside a browser or any other busy program a step took 9 s this way and
+        # 23 s with OpenMP's spinning; alone 7 s and 5 s (docs/measurements.md).
+        environment.setdefault("OMP_WAIT_POLICY", "passive")
     if spec.device.startswith("cuda:"):
         environment["CUDA_VISIBLE_DEVICES"] = spec.device.removeprefix("cuda:")
     return environment
