@@ -34,6 +34,7 @@ VERBS = frozenset(
         "revise_dataset",
         "rollback_dataset",
         "add_model",
+        "fetch_model",
         "inspect",
         "train",
         "stop",

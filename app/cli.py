@@ -17,7 +17,7 @@ import typer
 
 from app import client, show
 from studio.db.engine import Reader
-from studio.errors import RefusedInput, StudioError, UnknownName
+from studio.errors import Failure, RefusedInput, StudioError, UnknownName
 from studio.paths import Workspace, workspace
 
 app = typer.Typer(no_args_is_help=False, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
@@ -195,11 +195,15 @@ def models_add(
     name: Annotated[str | None, typer.Option(help="Name in the studio.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Register the folder of a model."""
+    """Register the folder of a model, or fetch one from the hub (owner/name)."""
     place = workspace()
     folder = Path(path_or_id).expanduser()
-    given = str(folder.resolve()) if folder.exists() else path_or_id
-    added = client.call(place, "add_model", path_or_id=given, name=name)
+    if folder.exists():
+        added = client.call(place, "add_model", path_or_id=str(folder.resolve()), name=name)
+    else:
+        job = _followed(place, client.call(place, "fetch_model", model_id=path_or_id, name=name))
+        _raise_if_failed(job)
+        added = str(place.models / f"hub-{job.id}")
     models_show(added, as_json=as_json)
 
 
@@ -435,8 +439,10 @@ def _followed(place: Workspace, job_id: int, *, on_change: Callable[[Any], None]
 
 
 def _raise_if_failed(job: Any) -> None:
+    """A job that ended otherwise is its reason: a refused input where the input was at fault, else a failure."""
     if job.state != "succeeded":
-        raise RefusedInput(job.reason or "job.unexpected", **job.reason_values)
+        is_input = (job.reason or "").startswith(("data.", "model.", "spec."))
+        raise (RefusedInput if is_input else Failure)(job.reason or "job.unexpected", **job.reason_values)
 
 
 def _answered(comparison_id: int):

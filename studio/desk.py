@@ -30,6 +30,7 @@ MAX_COLUMNS = 8
 MAX_PROMPTS = 200
 SETTINGS = {"seed": 42, "temperature": 0.0, "top_p": 1.0, "max_new_tokens": 128, "system": ""}
 """How answers are made unless a person says otherwise: greedy, so that only the models differ."""
+_HUB_ID = re.compile(r"[\w.-]{1,96}/[\w.-]{1,96}")
 _NAME = re.compile(r"[\w][\w .()+-]{0,63}")
 
 
@@ -125,6 +126,19 @@ class Desk:
                 raise Conflict("model.name_taken", name=chosen)
             models.add_model(session, name=chosen, source=source, path=str(folder), facts=msgspec.to_builtins(facts))
         return chosen
+
+    def fetch_model(self, model_id: str, *, name: str | None = None) -> int:
+        """Queue the download of a model from the hub; returns the job, whose success registers the model.
+
+        Raises:
+            RefusedInput: this is no id of a hub.
+        """
+        if not _HUB_ID.fullmatch(model_id):
+            raise RefusedInput("model.no_such_folder", folder=model_id)
+        chosen = name or model_id.rpartition("/")[2]
+        _check_name(chosen)
+        values = {"model": model_id, "name": chosen}
+        return self._queue(NewJob(kind="fetch", title=model_id, values=values, needs_device=False))
 
     def register_starter(self) -> None:
         """Enter the starter model if set-up has laid it out and the registry does not know it."""

@@ -56,6 +56,9 @@ SCRATCH = pytest.StashKey[str]()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    # Playwright's event loop runs in the main thread for as long as the browser lives, so what needs a loop of its own
+    # comes before the first test with a browser.
+    items.sort(key=lambda item: "browser" in getattr(item, "fixturenames", ()))
     if config.option.markexpr:
         return
     left_out = {"network"}

@@ -3,10 +3,12 @@
 import shutil
 from pathlib import Path
 
+import msgspec
 from sqlalchemy.orm import Session
 
 from studio.db import datasets, models
 from studio.db.tables import Job
+from studio.models.folder import read_model_folder
 from studio.paths import Workspace
 from studio.protocol import sync_folder
 
@@ -53,8 +55,20 @@ def _take_inspection(session: Session, workspace: Workspace, job: Job) -> None:
         models.keep_inspection(session, model.content_hash, version.content_hash, job.figures)
 
 
+def _take_model(session: Session, workspace: Workspace, job: Job) -> None:
+    """Move a fetched model among the others and enter it, under a name of its own if the wished one is taken."""
+    taken = {known.name for known in models.list_models(session)}
+    name = job.values["name"] if job.values["name"] not in taken else f"{job.values['name']} ({job.id})"
+    made, place = workspace.job(job.id) / "output" / "model", workspace.models / f"hub-{job.id}"
+    if made.exists():
+        made.rename(place)
+        sync_folder(place.parent)
+    facts = msgspec.to_builtins(read_model_folder(place))
+    models.add_model(session, name=name, source="hub", path=str(place), facts=facts)
+
+
 def _take_nothing(session: Session, workspace: Workspace, job: Job) -> None:
     """Training leaves checkpoints, which were entered as they came; serving leaves answers."""
 
 
-_TAKE = {"prepare": _take_version, "inspect": _take_inspection}
+_TAKE = {"prepare": _take_version, "inspect": _take_inspection, "fetch": _take_model}

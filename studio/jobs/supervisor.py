@@ -19,6 +19,7 @@ from studio.db import datasets, models
 from studio.db.engine import Writer, next_change
 from studio.db.jobs import lease_holders, live, move, newest_attempt, queue, record_event, wish
 from studio.db.tables import Attempt, Checkpoint, Job, Lease
+from studio.errors import StudioError
 from studio.jobs import processes
 from studio.jobs.ingest import ingest
 from studio.jobs.lifecycle import LIVE
@@ -182,6 +183,8 @@ class Supervisor:
         if state == "succeeded":
             try:
                 take_product(session, self._workspace, job)
+            except StudioError as error:  # a fetched folder that holds no usable model
+                state, reason, values = "failed", error.code, error.values
             except OSError as error:
                 _log.exception("Job %s: its product could not be taken over", job.id)
                 state, reason, values = "failed", "job.product_lost", {"detail": error.strerror or str(error)}
@@ -336,8 +339,8 @@ def _environment(workspace: Workspace, spec: Spec) -> dict[str, str]:
     if spec.threads:
         environment["OMP_NUM_THREADS"] = str(spec.threads)
     if spec.device == "cpu":
-        # Threads that wait without spinning: beside a browser or any other busy program a step took 9 s this way and
-        # 23 s with OpenMP's spinning; alone 7 s and 5 s (docs/measurements.md).
+        # Threads that wait without spinning: beside another busy program, a browser say, four steps took 36 s this way
+        # and 91 s with OpenMP's default; alone 27 s and 20 s (docs/measurements.md).
         environment.setdefault("OMP_WAIT_POLICY", "passive")
     if spec.device.startswith("cuda:"):
         environment["CUDA_VISIBLE_DEVICES"] = spec.device.removeprefix("cuda:")

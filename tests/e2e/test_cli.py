@@ -99,6 +99,15 @@ def test_a_refused_input_is_a_sentence_and_exit_code_2(studio, arguments, told):
     assert "Traceback" not in ran.err
 
 
+def test_a_model_is_not_fetched_without_a_network(studio, monkeypatch):
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "0")
+    ran = luthier(studio, "models", "add", "nobody/no-such-model")
+    assert ran.code == 1
+    assert "nobody/no-such-model" in ran.err
+    assert "Traceback" not in ran.err
+
+
 def test_all_faults_of_a_spec_are_told_together(studio, tmp_path):
     spec = tmp_path / "spec.yaml"
     spec.write_text("model_name_or_path: nobody\ndataset: nothing\n")

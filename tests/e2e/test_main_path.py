@@ -4,7 +4,9 @@ The browser finds no host but 127.0.0.1, and server and jobs run behind the sock
 """
 
 import json
+import os
 import re
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -117,9 +119,19 @@ def train(page: Any, server: Server) -> int:
     steps.fill(str(NUM_STEPS))
     steps.blur()
     wait_until(start.is_enabled, seconds=30, what="the form did not settle")
+    pressed = time.monotonic()
     start.click()
     page.wait_for_url(re.compile(r"/en/runs\?run=\d+"), timeout=60_000)
+    page.locator("#runs-chart .lu-summary", has_text="1").first.wait_for(timeout=180_000)
+    report(
+        f"Train pressed to first loss on the chart: {time.monotonic() - pressed:.1f} s, load {os.getloadavg()[0]:.1f}"
+    )
     return int(page.url.rpartition("=")[2])
+
+
+def report(line: str) -> None:
+    """A figure for docs/measurements.md; `pytest -s` shows it."""
+    sys.stderr.write(f"{line}\n")
 
 
 def watch(page: Any, server: Server, run: int) -> None:

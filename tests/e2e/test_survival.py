@@ -49,7 +49,8 @@ def test_killing_the_server_leaves_training_running_and_nothing_is_lost(studio: 
     saved = studio.read(lambda session: checkpoints.list_checkpoints(session, job_id))
     assert [each.step for each in saved] == [len(steps)]
     assert Path(saved[0].path, "adapter_model.safetensors").exists()
-    assert not psutil.pid_exists(pid)
+    # Where the first process of a system reaps nobody (a container's, often), the orphan stays as a zombie.
+    assert not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
 
 
 def test_train_asked_twice_at_once_is_one_run(studio: RunningStudio):

@@ -99,6 +99,14 @@ def test_an_inspection_is_asked_once(counter):
     assert counter.desk.inspect("small", "support") is None
 
 
+def test_a_hub_id_is_fetched_and_a_path_is_not(counter):
+    job = counter.job(counter.desk.fetch_model("owner/small-model"))
+    assert (job.kind, job.values) == ("fetch", {"model": "owner/small-model", "name": "small-model"})
+    for wrong in ("/no/such/folder", "../up", "name", "https://x/y/z"):
+        with pytest.raises(RefusedInput):
+            counter.desk.fetch_model(wrong)
+
+
 def test_stopping_what_waits_cancels_it(counter):
     job_id = counter.desk.inspect("small")
     counter.desk.stop(job_id)
