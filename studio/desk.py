@@ -30,7 +30,7 @@ MAX_COLUMNS = 8
 MAX_PROMPTS = 200
 SETTINGS = {"seed": 42, "temperature": 0.0, "top_p": 1.0, "max_new_tokens": 128, "system": ""}
 """How answers are made unless a person says otherwise: greedy, so that only the models differ."""
-_HUB_ID = re.compile(r"[\w.-]{1,96}/[\w.-]{1,96}")
+_HUB_ID = re.compile(r"\w[\w.-]{0,95}/\w[\w.-]{0,95}")
 _NAME = re.compile(r"[\w][\w .()+-]{0,63}")
 
 
