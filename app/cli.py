@@ -259,7 +259,7 @@ def memory(
 
     if config is not None:
         arguments = [*([str(spec)] if spec else []), *context.args]
-        found = memory_command.predict_config(config, arguments)
+        found = memory_command.predict_config(_read_json(config), arguments)
     elif spec is not None:
         found = client.call(workspace(), "predict", spec=_read_spec(spec))
     else:

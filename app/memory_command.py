@@ -1,36 +1,27 @@
 """`luthier memory`: what a run would take, for a spec of this studio or for a bare config.json."""
 
-import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-from studio.errors import Fault, RefusedInput, SpecRefused
+from studio.errors import Fault, SpecRefused
 from studio.memory.estimate import Shapes, as_document, estimate
 from studio.memory.inventory import from_config
 from studio.params.table import check, parameters
 
 
-def predict_config(config: Path, arguments: list[str]) -> dict[str, Any]:
+def predict_config(config: Mapping[str, Any], arguments: list[str]) -> dict[str, Any]:
     """The prediction for a model that is nowhere but in its config, at the longest rows that `max_length` allows.
 
     Args:
+        config: what config.json holds.
         arguments: what the command line did not know: `--tuning qlora --max-length 4096 --gradient-checkpointing`.
 
     Raises:
-        RefusedInput: no such file, no config of a known family, or settings that cannot be.
+        RefusedInput: no config of a known family, or settings that cannot be.
     """
-    try:
-        described = json.loads(config.read_text("utf-8"))
-    except FileNotFoundError:
-        raise RefusedInput("cli.no_spec", file=str(config)) from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise RefusedInput("cli.bad_json", file=str(config), detail=str(error)) from None
-    if not isinstance(described, dict):
-        raise RefusedInput("cli.edits_shape", file=str(config))
     given = settings_of(arguments)
-    values = check({"model_name_or_path": str(config), "dataset": "-", **given})
-    return as_document(estimate(from_config(described), values, shapes=Shapes(values["max_length"])))
+    values = check({"model_name_or_path": "-", "dataset": "-", **given})
+    return as_document(estimate(from_config(config), values, shapes=Shapes(values["max_length"])))
 
 
 def settings_of(arguments: list[str]) -> dict[str, Any]:
