@@ -3,8 +3,10 @@
     rows     row, messages | prompt and completion | ..., category, split, origin, ...     one line a row
     texts    row, column, turn, role, text                                                 one line a piece of text
 
-    {"row": 7, "messages": [{user, "Hi"}, {assistant, "Hello"}]} -> (7, messages, 0, user, Hi), (7, messages, 1, assistant, Hello)
-    {"row": 7, "prompt": "Hi", "completion": "Hello"}            -> (7, prompt, 0, user, Hi), (7, completion, 0, assistant, Hello)
+    {"row": 7, "messages": [{user, "Hi"}, {assistant, "Hello"}]}  ->  (7, messages, 0, user, Hi)
+                                                                      (7, messages, 1, assistant, Hello)
+    {"row": 7, "prompt": "Hi", "completion": "Hello"}             ->  (7, prompt, 0, user, Hi)
+                                                                      (7, completion, 0, assistant, Hello)
 
 A step looks at `texts`, and hands the pieces it changed to `with_texts`. polars is imported here: the server imports
 this room only where it is used.
