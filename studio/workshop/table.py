@@ -52,6 +52,21 @@ def with_texts(rows: pl.DataFrame, changed: pl.DataFrame) -> pl.DataFrame:
     return rows
 
 
+def fields(pieces: pl.DataFrame, rows: pl.DataFrame) -> pl.Series:
+    """Where each piece of `rows` stands, as findings name it: `messages[2].content`, `completions[1]`, `prompt`."""
+    turns = [name for name, kind in rows.schema.items() if _is_turns(kind)]
+    lists = [name for name, kind in rows.schema.items() if isinstance(kind, pl.List) and name not in turns]
+    place = pl.col("column") + "[" + pl.col("turn").cast(pl.String) + "]"
+    named = (
+        pl.when(pl.col("column").is_in(turns))
+        .then(place + ".content")
+        .when(pl.col("column").is_in(lists))
+        .then(place)
+        .otherwise("column")
+    )
+    return pieces.select(named.alias("field")).to_series()
+
+
 def whole_texts(rows: pl.DataFrame) -> pl.DataFrame:
     """`row` and `text`: all turns' text, joined by line breaks, without any role mark; in the order of `rows`."""
     joined = texts(rows).group_by("row", maintain_order=True).agg(pl.col("text").str.join("\n"))
@@ -94,12 +109,16 @@ def _pieces(rows: pl.DataFrame, column: str) -> pl.DataFrame:
         )
     long = rows.select("row", pl.col(column).alias("piece")).filter(pl.col("piece").list.len() > 0)
     long = long.with_columns(pl.int_ranges(0, pl.col("piece").list.len()).alias("turn")).explode("piece", "turn")
-    is_turn = isinstance(kind, pl.List) and isinstance(kind.inner, pl.Struct)
+    is_turn = _is_turns(kind)
     role = pl.col("piece").struct.field("role") if is_turn else pl.lit(ROLE_OF_COLUMN[column])
     text = pl.col("piece").struct.field("content") if is_turn else pl.col("piece")
     return long.select("row", pl.lit(column).alias("column"), "turn", role.alias("role"), text.alias("text")).filter(
         pl.col("text").is_not_null()
     )
+
+
+def _is_turns(kind: pl.DataType) -> bool:
+    return isinstance(kind, pl.List) and isinstance(kind.inner, pl.Struct)
 
 
 def _with_column(rows: pl.DataFrame, column: str, pieces: pl.DataFrame) -> pl.DataFrame:
@@ -113,7 +132,7 @@ def _with_column(rows: pl.DataFrame, column: str, pieces: pl.DataFrame) -> pl.Da
     )
     long = touched.with_columns(pl.int_ranges(0, pl.col("piece").list.len()).alias("turn")).explode("piece", "turn")
     long = long.join(pieces, on=["row", "turn"], how="left", maintain_order="left")
-    if isinstance(kind.inner, pl.Struct):
+    if _is_turns(kind):
         old = pl.col("piece").struct
         mended = old.with_fields(pl.coalesce("text", old.field("content")).alias("content"))
     else:

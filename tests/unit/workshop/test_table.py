@@ -60,3 +60,13 @@ def test_one_changed_turn_leaves_the_others_alone() -> None:
     assert rows["messages"][1].to_list()[3] == {"role": "assistant", "content": "DD"}
     assert rows["row"].to_list() == [3, 5, 9]
     assert rows.filter(pl.col("row") != 5).equals(CHAT.filter(pl.col("row") != 5))
+
+
+def test_a_piece_is_named_as_findings_name_it() -> None:
+    assert table.fields(table.texts(CHAT), CHAT).to_list()[:3] == [
+        "messages[0].content",
+        "messages[1].content",
+        "messages[0].content",
+    ]
+    assert table.fields(table.texts(PAIRS), PAIRS).to_list() == ["prompt", "completion"] * 2
+    assert table.fields(table.texts(STEPS), STEPS).to_list() == ["prompt", "completions[0]", "completions[1]"]
