@@ -4,6 +4,7 @@ The words themselves come from `studio.messages.say`.
 """
 
 from datetime import UTC, datetime
+from pathlib import Path
 from urllib.parse import urlencode
 
 from studio.messages import LANGUAGES, say
@@ -44,6 +45,14 @@ def bytes_text(size: float | None) -> str:
         if size >= scale:
             return f"{size / scale:.1f} {unit}"
     return f"{int(size)} B"
+
+
+def path_text(path: str | Path) -> str:
+    """A folder as people write it: `~/luthier` for the one in their home."""
+    try:
+        return str(Path("~") / Path(path).relative_to(Path.home()))
+    except ValueError:
+        return str(path)
 
 
 def duration_text(seconds: float | None, language: str) -> str:

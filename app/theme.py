@@ -46,6 +46,16 @@ def _surfaces() -> dict[str, str]:
         "block_info_text_color": "soft",
         "input_background_fill": "card",
         "input_border_color": "line",
+        "button_secondary_background_fill": "card",
+        "button_secondary_background_fill_hover": "page",
+        "button_secondary_border_color": "line",
+        "button_secondary_border_color_hover": "soft",
+        "button_secondary_text_color": "ink",
+        "checkbox_label_background_fill": "page",
+        "checkbox_label_background_fill_hover": "page",
+        "checkbox_label_background_fill_selected": "page",
+        "checkbox_label_border_color": "line",
+        "checkbox_border_color": "soft",
     }
     tokens = {name: LIGHT[token] for name, token in values.items()}
     tokens |= {f"{name}_dark": DARK[token] for name, token in values.items()}
@@ -63,6 +73,11 @@ def _surfaces() -> dict[str, str]:
         "link_text_color_hover_dark": "#EBB37B",
         "link_text_color_visited_dark": "#E0904A",
         "block_border_width": "1px",
+        "input_border_width": "1px",
+        "button_border_width": "1px",
+        "checkbox_label_border_width": "1px",
+        "button_primary_border_color": "transparent",
+        "button_primary_border_color_dark": "transparent",
         "block_shadow": "none",
         "body_text_size": "15px",
     }

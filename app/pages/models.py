@@ -5,7 +5,7 @@ from html import escape
 import gradio as gr
 
 from app.context import Context
-from app.i18n import bytes_text, page_path
+from app.i18n import bytes_text, page_path, path_text
 from app.markup import chip, empty_page, facts, heading, link, notice
 from app.pages.shell import bind, redraw_on_change
 from studio.db import models
@@ -46,7 +46,7 @@ def _card(context: Context, model: ModelSummary) -> str:
         (say("models.fact.size"), bytes_text(model.size_bytes)),
         (say("models.fact.license"), escape(model.license or say("models.unknown"))),
         (say("models.fact.architecture"), escape(model.architecture)),
-        (say("models.fact.folder"), f"<code>{escape(model.path)}</code>"),
+        (say("models.fact.folder"), f"<code>{escape(path_text(model.path))}</code>"),
     ]
     train = link(page_path(context.language, "train", model=model.name), say("models.train"))
     source = chip(say(f"models.source.{model.source}"))

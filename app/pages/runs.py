@@ -11,6 +11,7 @@ import gradio as gr
 
 from app.charts import run_chart
 from app.context import Context
+from app.forms import value_text
 from app.i18n import bytes_text, duration_text, number_text, page_path, seconds_between, when_text
 from app.markup import empty_page, facts, heading, link, notice, state_chip, table
 from app.pages.shell import bind, number_in, query_of, redraw_on_change
@@ -18,8 +19,9 @@ from studio.db import checkpoints, jobs
 from studio.db.checkpoints import CheckpointView
 from studio.db.jobs import JobView
 from studio.errors import UnknownName
-from studio.jobs.lifecycle import LIVE, RESUMABLE
+from studio.jobs.lifecycle import ENDED, LIVE, RESUMABLE
 from studio.jobs.logs import tail
+from studio.params.table import Parameter, parameters
 
 LOG_LINES = 200
 ACTIONS = ("stop", "stop_now", "pause", "resume", "save", "sooner", "remove")
@@ -100,7 +102,10 @@ def draw_detail(context: Context, job_id: int | None) -> list[Any]:
     told = "".join(notice(context.say(f"alerts.{each.data['code']}", **each.data["values"]), "warn") for each in alerts)
     return [
         head_html(context, job, place) + told,
-        *[gr.update(visible=True, interactive=refusal(job, action, place) is None) for action in ACTIONS],
+        *[
+            gr.update(visible=belongs(job, action, place), interactive=refusal(job, action, place) is None)
+            for action in ACTIONS
+        ],
         why_html(context, job, place),
         checkpoints_html(context, saved),
         log_html(context, job),
@@ -206,6 +211,17 @@ def _progress_html(context: Context, job: JobView) -> str:
     )
 
 
+def belongs(job: JobView, action: str, place: int | None) -> bool:
+    """Whether a button is shown: in the states where it can be meant, greyed or not."""
+    if action == "remove":
+        return job.state in ENDED
+    if action == "resume":
+        return job.state in RESUMABLE
+    if action == "sooner":
+        return place is not None and place > 1
+    return job.state in LIVE or (action == "stop" and job.state in ("queued", "paused"))
+
+
 def refusal(job: JobView, action: str, place: int | None) -> str | None:
     """Why an action is not possible now: a key below `runs.why.`; None if it is possible."""
     if action in ("stop", "stop_now"):
@@ -233,7 +249,7 @@ def why_html(context: Context, job: JobView, place: int | None) -> str:
     """Below the buttons: why each greyed one is grey."""
     by_reason: dict[str, list[str]] = {}
     for action in ACTIONS:
-        reason = refusal(job, action, place)
+        reason = refusal(job, action, place) if belongs(job, action, place) else None
         if reason:
             by_reason.setdefault(reason, []).append(context.say(f"runs.action.{action}"))
     lines = [
@@ -273,16 +289,21 @@ def log_html(context: Context, job: JobView) -> str:
 
 def settings_html(context: Context, job: JobView) -> str:
     """What the run was given: what a person chose first, marked; the rest below."""
+    known = {parameter.name: parameter for parameter in parameters(job.method)} if job.method else {}
     names = sorted(job.values, key=lambda name: (name not in job.chosen, name))
-    chosen = [(name, _value(job.values[name])) for name in names if name in job.chosen]
-    rest = [(name, _value(job.values[name])) for name in names if name not in job.chosen]
+    lines = {name: _setting(context, known.get(name), name, job.values[name]) for name in names}
+    chosen = [lines[name] for name in names if name in job.chosen]
+    rest = [lines[name] for name in names if name not in job.chosen]
     mine = f'<h2 class="lu-part">{escape(context.say("runs.chosen"))}</h2><div class="lu-changed">{facts(chosen)}</div>'
     filled = f'<h2 class="lu-part">{escape(context.say("runs.filled"))}</h2>{facts(rest)}'
     return (mine if chosen else "") + filled
 
 
-def _value(value: object) -> str:
-    return escape("–" if value is None else str(value))
+def _setting(context: Context, parameter: Parameter | None, name: str, value: object) -> tuple[str, str]:
+    """Label and value in words; the name itself where the run's method has no such parameter any more."""
+    if parameter is None:
+        return name, escape("–" if value is None else str(value))
+    return parameter.label(context.language), escape(value_text(parameter, value, context))
 
 
 def _act(context: Context, request: gr.Request, action: str) -> list[Any]:

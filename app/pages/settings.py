@@ -6,7 +6,7 @@ from html import escape
 import gradio as gr
 
 from app.context import Context
-from app.i18n import bytes_text, page_path
+from app.i18n import bytes_text, page_path, path_text
 from app.markup import facts, heading, link
 from app.pages.shell import bind, machine_line, redraw_on_change
 from studio.messages import LANGUAGES
@@ -16,7 +16,8 @@ def build(context: Context) -> None:
     say = context.say
     gr.HTML(heading(say("settings.title")))
     body_html = gr.HTML(elem_id="settings-body")
-    doctor_button = gr.Button(say("settings.doctor"), elem_id="settings-doctor", size="sm")
+    with gr.Row(elem_classes="lu-actions"):
+        doctor_button = gr.Button(say("settings.doctor"), elem_id="settings-doctor", scale=0)
     doctor_html = gr.HTML(elem_id="settings-doctor-result")
     redraw_on_change(context, draw, outputs=[body_html])
     doctor_button.click(bind(examine, context), None, [doctor_html])
@@ -30,7 +31,7 @@ def draw(context: Context, query: dict[str, str]) -> str:
         "machine": facts([(say("settings.device"), escape(machine_line(context)))]),
         "workspace": facts(
             [
-                (say("settings.folder"), f"<code>{escape(str(root))}</code>"),
+                (say("settings.folder"), f"<code>{escape(path_text(root))}</code>"),
                 (
                     say("settings.free"),
                     say("settings.free_of", free=bytes_text(disk.free), total=bytes_text(disk.total)),

@@ -330,6 +330,7 @@ def _environment(workspace: Workspace, spec: Spec) -> dict[str, str]:
     environment = dict(os.environ)
     environment |= {
         "PYTHONUNBUFFERED": "1",
+        "PYTHONWARNINGS": "ignore::FutureWarning,ignore::DeprecationWarning",  # nothing a person could act on
         "TOKENIZERS_PARALLELISM": "false",
         "TRITON_CACHE_DIR": str(workspace.cache / "triton"),
         "HF_DATASETS_CACHE": str(workspace.cache / "datasets"),

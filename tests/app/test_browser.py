@@ -3,7 +3,7 @@
 import pytest
 
 from app.i18n import PAGES
-from studio.db import jobs, metrics
+from studio.db import comparisons, jobs, metrics
 from studio.db.engine import next_change
 from studio.messages import LANGUAGES
 
@@ -110,3 +110,18 @@ def test_no_page_is_wider_than_a_phone(served, browser, path):
     page.wait_for_timeout(1000)
     assert page.evaluate("document.documentElement.scrollWidth") <= 400
     page.close()
+
+
+def test_a_setting_typed_in_the_fold_is_the_one_used(served, page):
+    filled, url = served
+    page.goto(f"{url}/en/checkpoints")
+    page.locator("#checkpoints-pick input[type=checkbox]").first.check()
+    page.locator("#checkpoints-settings button").first.click()
+    page.locator("#checkpoints-max-new-tokens input").fill("32")
+    page.locator("#checkpoints-max-new-tokens input").blur()
+    page.locator("#checkpoints-prompts textarea").fill("What is up?")
+    page.locator("#checkpoints-compare").click()
+    page.wait_for_url("**compare=*", timeout=30_000)
+    number = int(page.url.rpartition("=")[2])
+    with filled.studio.registry.session() as session:
+        assert comparisons.comparison(session, number).settings["max_new_tokens"] == 32

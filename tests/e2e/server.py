@@ -30,7 +30,7 @@ class Server:
         self._process = subprocess.Popen(
             [sys.executable, "-m", "app.cli", "ui", "--no-browser", "--port", str(self._port)],
             cwd=PROJECT_ROOT,
-            env=os.environ | {"LUTHIER_HOME": str(self.workspace.root)},
+            env=os.environ | {"LUTHIER_HOME": str(self.workspace.root), "HOME": str(self.workspace.root.parent)},
             stdout=log,
             stderr=subprocess.STDOUT,
         )

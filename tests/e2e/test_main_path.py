@@ -177,6 +177,7 @@ def compare(page: Any, server: Server, questions: list[str]) -> None:
     number = int(re.search(r"compare=(\d+)", page.url)[1])
     view = wait_until(lambda: answered(server.workspace, number), seconds=240, what=server.log)
     assert {answer.state for answer in view.answers} == {"done"}
+    assert view.settings["max_new_tokens"] == ANSWER_TOKENS
     last = len(view.columns) - 1
     base = [answer.text for answer in view.answers if answer.column == 0]
     tuned = [answer.text for answer in view.answers if answer.column == last]
