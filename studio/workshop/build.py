@@ -9,7 +9,7 @@ from itertools import groupby
 from pathlib import Path
 
 from studio.errors import RefusedInput
-from studio.workshop.convert import Converter, TrainingRow, convert_text, converter
+from studio.workshop.convert import Converter, convert_text, converter
 from studio.workshop.detect import read_sample, required_choice
 from studio.workshop.problems import EXCLUDED, Problem
 from studio.workshop.readers import Source, open_source
@@ -128,6 +128,7 @@ def revise(
         parent=known.content_hash,
         steps=[*known.steps, *revision.steps(known.rows)],
         blank_lines=known.blank_lines,
+        speakers=known.speakers,
     )
 
 
@@ -148,10 +149,9 @@ class _Revision:
         if number in self._exclude:
             self._leave_out(row, problems)
         elif number in self._edits:
-            self._mend(number, self._edits[number])
+            self._mend(number, self._edits[number], row)
         elif row:
-            made = TrainingRow(messages=row.messages, prompt=row.prompt, completion=row.completion)
-            self.writer.add(number, row.raw, made)
+            self.writer.add(number, row.raw, row, split=row.split, origin=row.origin)
         else:
             self._keep_out(problems)
 
@@ -162,10 +162,11 @@ class _Revision:
             problem.state = EXCLUDED
         self._keep_out(problems)
 
-    def _mend(self, number: int, text: str) -> None:
+    def _mend(self, number: int, text: str, row: Row | None) -> None:
+        """The edited row in place of the old one; it stays on the side of a split where it was."""
         made, faults = convert_text(text, self._convert)
         if made:
-            self.writer.add(number, text, made)
+            self.writer.add(number, text, made, split=row and row.split, origin=row and row.origin)
         self._keep_out([fault.at(number, text) for fault in faults])
 
     def _keep_out(self, problems: list[Problem]) -> None:

@@ -7,25 +7,16 @@ Numbers stay numbers, so a number where text belongs is a fault and not a string
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from studio.workshop.layout import TrainingRow
 from studio.workshop.problems import RowFault, closest, kind_of, shorten
 from studio.workshop.readers import parse_row
 from studio.workshop.shapes import ALPACA, CHAT, ROLES, SHAREGPT, TURN_KEYS, Mapping, column_of
 
 MAX_FAULTS = 10
 """Faults reported for one row; a person mends it and sees the rest."""
-
-
-@dataclass(frozen=True, slots=True)
-class TrainingRow:
-    """What training gets: `messages`, or `prompt` and `completion`."""
-
-    messages: list[dict[str, str]] | None = None
-    prompt: str | None = None
-    completion: str | None = None
 
 
 Converted = tuple[TrainingRow | None, list[RowFault]]

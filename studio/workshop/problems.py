@@ -30,7 +30,9 @@ class Problem(msgspec.Struct, kw_only=True):
     raw: str = ""
     """The source row as JSON text, or the broken text itself."""
     state: str = OPEN
-    """open, or excluded by hand."""
+    """open, or excluded: by hand, or by a cleaning step, whose finding `code` then is."""
+    offset: int | None = None
+    """Byte of the file at which the row begins; None where a file has no such place."""
 
     def message(self, language: str = "en") -> str:
         """The fault in plain words."""
@@ -45,8 +47,8 @@ class RowFault(msgspec.Struct, frozen=True):
     field: str = ""
     values: dict[str, Any] = {}
 
-    def at(self, row: int, raw: str) -> Problem:
-        return Problem(row=row, code=self.code, field=self.field, values=self.values, raw=raw)
+    def at(self, row: int, raw: str, offset: int | None = None) -> Problem:
+        return Problem(row=row, code=self.code, field=self.field, values=self.values, raw=raw, offset=offset)
 
 
 def shorten(value: object) -> str:

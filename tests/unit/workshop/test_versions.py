@@ -7,7 +7,7 @@ import pytest
 
 from studio.errors import RefusedInput
 from studio.paths import SAMPLES
-from studio.workshop import versions
+from studio.workshop import writer
 from studio.workshop.build import import_file, revise
 from studio.workshop.versions import (
     MANIFEST,
@@ -84,7 +84,7 @@ def test_the_hash_follows_what_training_gets(tmp_path: Path):
 
 
 def test_pages_and_search_across_row_groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(versions, "GROUP_ROWS", 10)
+    monkeypatch.setattr(writer, "GROUP_ROWS", 10)
     rows = [
         {"messages": [{"role": "user", "content": f"frage {n}"}, {"role": "assistant", "content": "x"}]}
         for n in range(35)

@@ -1,0 +1,219 @@
+"""Writes a data set version in one streaming pass and bounded memory.
+
+    rows.parquet       row, the trained columns, extra, category, split, origin, raw     rows that training gets
+    problems.parquet   row, code, field, values, raw, state, offset                      one line a fault, in row order
+    manifest.json      written last: its existence means the version is whole
+
+`raw` is null where the source row can be told from the other columns (`plain.py`).
+"""
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from studio.protocol import utc_now, write_struct
+from studio.workshop.content_hash import ContentHash
+from studio.workshop.layout import MESSAGES, TRAINED_COLUMNS, TrainingRow, columns_for, schema
+from studio.workshop.manifest import LAYOUT, MANIFEST, PROBLEMS, ROWS, Manifest
+from studio.workshop.problems import EXCLUDED, OPEN, Problem
+
+GROUP_ROWS, GROUP_CHARACTERS = 2000, 4 << 20
+"""A row group is the least that reading one page costs, and the most that writing holds in memory."""
+COMPRESSION, COMPRESSION_LEVEL = "zstd", 1
+MAX_SPEAKERS = 1000
+"""So many different speakers are counted; a file with more has something else in that place."""
+
+_encode = msgspec.json.Encoder().encode
+
+
+class VersionWriter:
+    """Writes a version folder row by row, or batch by batch; `finish` makes it whole."""
+
+    def __init__(self, folder: Path, *, format: str) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder = folder
+        self.format = format
+        self.problems = self.excluded = 0
+        self.speakers: Counter[str] = Counter()
+        self._trained = TRAINED_COLUMNS[format]
+        self._rows = _RowsFile(folder / ROWS, format)
+        self._problems = _ProblemsFile(folder / PROBLEMS)
+        self._codes: Counter[str] = Counter()
+        self._last_problem: int | None = None
+
+    @property
+    def rows(self) -> int:
+        return self._rows.count
+
+    def add(
+        self, row: int, raw: str | None, made: TrainingRow, *, split: str | None = None, origin: str | None = None
+    ) -> None:
+        """One usable row; `raw` is None where `plain.py` can tell it from the rest."""
+        columns = self._rows.columns
+        for name in self._trained:
+            columns[name].add(getattr(made, name))
+        self._end_row(row, (made.extra, made.category, split, origin, raw), len(raw) if raw else _size(made))
+
+    def add_plain(self, row: int, roles: tuple[str, ...], contents: list[str], extra: Any, size: int) -> None:
+        """A conversation of nothing but speakers and texts, whose source row `plain.py` can tell."""
+        columns = self._rows.columns
+        columns["messages"].add_plain(roles, contents)
+        columns["tools"].add(None)
+        self._end_row(row, (extra, None, None, None, None), size)
+
+    def _end_row(self, row: int, kept: tuple, size: int) -> None:
+        columns = self._rows.columns
+        columns["row"].add(row)
+        for name, value in zip(("extra", "category", "split", "origin", "raw"), kept, strict=True):
+            columns[name].add(value)
+        self._rows.end_row(size)
+
+    def add_batch(self, batch: Any) -> None:
+        """Rows that are laid out already: a record batch of `layout.schema`."""
+        self._rows.write(batch)
+
+    def add_problem(self, problem: Problem) -> None:
+        """Faults of one row follow one another; the row is counted once."""
+        if problem.row != self._last_problem:
+            self._last_problem = problem.row
+            self.problems += problem.state == OPEN
+            self.excluded += problem.state == EXCLUDED
+        if problem.state == OPEN:
+            self._codes[problem.code] += 1
+        self._problems.add(problem)
+
+    def finish(self, **known: Any) -> Manifest:
+        """Close both tables, then write the manifest with the `known` rest of its fields."""
+        self.close()
+        manifest = Manifest(
+            format=self.format,
+            source_rows=self.rows + self.problems + self.excluded,
+            rows=self.rows,
+            problems=self.problems,
+            excluded=self.excluded,
+            problem_codes=dict(self._codes.most_common()),
+            content_hash=self._rows.hash.hexdigest(),
+            created_at=utc_now(),
+            splits=dict(self._rows.splits),
+            categories=len(self._rows.categories),
+            layout=LAYOUT,
+            **{"speakers": dict(self.speakers.most_common(MAX_SPEAKERS))} | known,
+        )
+        write_struct(self.folder / MANIFEST, manifest)
+        return manifest
+
+    def close(self) -> None:
+        self._rows.close()
+        self._problems.close()
+
+
+class _RowsFile:
+    """rows.parquet: rows collected column by column, written as row groups of bounded size."""
+
+    def __init__(self, path: Path, format: str) -> None:
+        import pyarrow.parquet
+
+        self.count = 0
+        self.hash = ContentHash(format)
+        self.splits: Counter[str] = Counter()
+        self.categories: set[str] = set()
+        self._format = format
+        self._schema = schema(format)
+        self._writer = pyarrow.parquet.ParquetWriter(path, self._schema, **_options(format))
+        self._begin()
+
+    def _begin(self) -> None:
+        self.columns = columns_for(self._format, self._schema)
+        self._waiting = self._size = 0
+
+    def end_row(self, size: int) -> None:
+        self._waiting += 1
+        self._size += size
+        if self._waiting >= GROUP_ROWS or self._size >= GROUP_CHARACTERS:
+            self._flush()
+
+    def write(self, batch: Any) -> None:
+        self._flush()
+        self._write(batch)
+
+    def close(self) -> None:
+        self._flush()
+        self._writer.close()
+
+    def _flush(self) -> None:
+        import pyarrow
+
+        if self._waiting:
+            arrays = [self.columns[field.name].array() for field in self._schema]
+            self._begin()
+            self._write(pyarrow.record_batch(arrays, schema=self._schema))
+
+    def _write(self, batch: Any) -> None:
+        self.hash.update(batch)
+        self.count += batch.num_rows
+        self._count(batch)
+        self._writer.write_batch(batch)
+
+    def _count(self, batch: Any) -> None:
+        split, category = batch.column("split"), batch.column("category")
+        if split.null_count < len(split):
+            self.splits.update({pair["values"].as_py(): pair["counts"].as_py() for pair in split.value_counts()})
+            self.splits.pop(None, None)
+        if category.null_count < len(category):
+            self.categories.update(category.drop_null().unique().to_pylist())
+
+
+def _options(format: str) -> dict[str, Any]:
+    """Speakers repeat and texts do not: looking for repeated texts costs as much as compressing them."""
+    repeated = ["category", "split", "origin"]
+    if format == MESSAGES:
+        repeated.append("messages.list.element.role")
+    return {
+        "compression": COMPRESSION,
+        "compression_level": COMPRESSION_LEVEL,
+        "use_dictionary": repeated,
+        "write_statistics": ["row"],
+    }
+
+
+class _ProblemsFile:
+    """problems.parquet: one line a fault."""
+
+    def __init__(self, path: Path) -> None:
+        import pyarrow
+        import pyarrow.parquet
+
+        names = ("code", "field", "values", "raw", "state")
+        text = ((name, pyarrow.string()) for name in names)
+        self._schema = pyarrow.schema([("row", pyarrow.int64()), *text, ("offset", pyarrow.int64())])
+        self._writer = pyarrow.parquet.ParquetWriter(path, self._schema, compression=COMPRESSION)
+        self._lines: list[tuple] = []
+        self._size = 0
+
+    def add(self, problem: Problem) -> None:
+        values = _encode(problem.values).decode()
+        line = (problem.row, problem.code, problem.field, values, problem.raw, problem.state, problem.offset)
+        self._lines.append(line)
+        self._size += len(problem.raw) + len(values)
+        if len(self._lines) >= GROUP_ROWS or self._size >= GROUP_CHARACTERS:
+            self._flush()
+
+    def close(self) -> None:
+        self._flush()
+        self._writer.close()
+
+    def _flush(self) -> None:
+        import pyarrow
+
+        if self._lines:
+            columns = zip(*self._lines, strict=True)
+            arrays = [pyarrow.array(values, field.type) for values, field in zip(columns, self._schema, strict=True)]
+            self._writer.write_batch(pyarrow.record_batch(arrays, schema=self._schema))
+            self._lines, self._size = [], 0
+
+
+def _size(made: TrainingRow) -> int:
+    """About how much memory a row takes that brings no source text."""
+    return len(_encode(made))
