@@ -34,6 +34,11 @@ _HUB_ID = re.compile(r"\w[\w.-]{0,95}/\w[\w.-]{0,95}")
 _NAME = re.compile(r"[\w][\w .()+-]{0,63}")
 
 
+def is_hub_id(text: str) -> bool:
+    """Whether this is how a model is named on a hub: `owner/name`."""
+    return bool(_HUB_ID.fullmatch(text))
+
+
 class Desk:
     """The studio's counter. One per server; its methods may be called from any thread."""
 
@@ -133,7 +138,7 @@ class Desk:
         Raises:
             RefusedInput: this is no id of a hub.
         """
-        if not _HUB_ID.fullmatch(model_id):
+        if not is_hub_id(model_id):
             raise RefusedInput("model.no_such_folder", folder=model_id)
         chosen = name or model_id.rpartition("/")[2]
         _check_name(chosen)

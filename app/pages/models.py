@@ -1,6 +1,7 @@
-"""Models: what can be trained, and adding the folder of another one."""
+"""Models: what can be trained, and adding another one, from a folder or by its id on the hub."""
 
 from html import escape
+from pathlib import Path
 
 import gradio as gr
 
@@ -8,8 +9,11 @@ from app.context import Context
 from app.i18n import bytes_text, page_path, path_text
 from app.markup import chip, empty_page, facts, heading, link, notice
 from app.pages.shell import bind, redraw_on_change
-from studio.db import models
+from studio.db import jobs, models
+from studio.db.jobs import JobView
 from studio.db.models import ModelSummary
+from studio.desk import is_hub_id
+from studio.jobs.lifecycle import LIVE
 
 
 def build(context: Context) -> None:
@@ -29,15 +33,31 @@ def draw(context: Context, query: dict[str, str]) -> str:
     """The models as cards."""
     with context.registry.session() as session:
         known = models.list_models(session)
+        fetching = [job for job in jobs.list_jobs(session, kinds=("fetch",), limit=20) if job.state != "succeeded"]
+    told = "".join(_fetch_notice(context, job) for job in fetching[:3])
     if not known:
-        return empty_page(context.say("models.empty"), "")
-    return f'<div class="lu-cards">{"".join(_card(context, model) for model in known)}</div>'
+        return told + empty_page(context.say("models.empty"), "")
+    return f'{told}<div class="lu-cards">{"".join(_card(context, model) for model in known)}</div>'
 
 
-def add(context: Context, folder: str, name: str) -> tuple[str, str]:
-    """Register a folder; the desk says in a sentence what is wrong with it."""
-    chosen = context.desk.add_model(folder.strip(), name=name.strip() or None)
+def add(context: Context, place: str, name: str) -> tuple[str, str]:
+    """Register a folder, or ask for a model of the hub; the desk says in a sentence what is wrong with it."""
+    place, wanted = place.strip(), name.strip() or None
+    if is_hub_id(place) and not Path(place).expanduser().exists():
+        context.desk.fetch_model(place, name=wanted)
+        return "", draw(context, {})
+    chosen = context.desk.add_model(place, name=wanted)
     return notice(context.say("models.added", name=chosen), "good"), draw(context, {})
+
+
+def _fetch_notice(context: Context, job: JobView) -> str:
+    """A download that goes on, or the last word of one that did not end well."""
+    if job.state in LIVE | {"queued"}:
+        done, total = job.progress_done or 0, job.progress_total
+        far = context.say("models.fetched_of", done=bytes_text(done), total=bytes_text(total)) if total else ""
+        return notice(f"{context.say('models.fetching', model=job.title)} {far}".strip(), "info")
+    reason = context.say(f"errors.{job.reason}", **job.reason_values) if job.reason else ""
+    return notice(f"{context.say('models.not_fetched', model=job.title)} {reason}".strip(), "bad")
 
 
 def _card(context: Context, model: ModelSummary) -> str:

@@ -1,5 +1,7 @@
 """The handlers behind the pages, called as functions."""
 
+from html import unescape
+
 import gradio as gr
 import pytest
 
@@ -173,6 +175,17 @@ def test_a_folder_that_is_no_model_is_refused_in_words(context, filled, tmp_path
     with pytest.raises(RefusedInput) as refused:
         models.add(context, str(tmp_path / "nowhere"), "")
     assert "nowhere" in refused.value.message(context.language)
+
+
+def test_a_hub_id_on_the_models_page_is_queued_and_told(context, filled):
+    _, drawn = models.add(context, "HuggingFaceTB/SmolLM2-360M", "")
+    assert context.say("models.fetching", model="HuggingFaceTB/SmolLM2-360M") in unescape(drawn)
+    with filled.studio.registry.session() as session:
+        asked = jobs.list_jobs(session, kinds=("fetch",))[0]
+    with filled.writer.begin() as session:
+        jobs.move(session, asked.id, "starting")
+        jobs.move(session, asked.id, "failed", reason="job.hub_unreachable", values={"model": asked.title})
+    assert context.say("models.not_fetched", model=asked.title) in unescape(models.draw(context, {}))
 
 
 def test_bound_handlers_turn_refusals_into_escaped_notices(context):
