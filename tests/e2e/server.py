@@ -10,6 +10,8 @@ import urllib.request
 from collections.abc import Callable
 from typing import Any
 
+import psutil
+
 from studio.paths import PROJECT_ROOT, Workspace
 
 START_SECONDS = 60.0
@@ -76,6 +78,17 @@ class Server:
         self.url = entry["url"]
         with urllib.request.urlopen(f"{self.url}/api/health", timeout=5) as answer:
             return answer.status == 200
+
+
+def end_everything(workspace: Workspace) -> None:
+    """Kill what still runs on a workspace: a server that a command started, jobs that outlive their server by design."""
+    for process in psutil.process_iter():
+        try:
+            named = " ".join(process.cmdline()) + process.environ().get("LUTHIER_HOME", "")
+        except (psutil.NoSuchProcess, psutil.AccessDenied):
+            continue
+        if str(workspace.root) in named and process.pid != os.getpid():
+            process.kill()
 
 
 def wait_until(reached: Callable[[], Any], *, seconds: float, what: object = "") -> Any:

@@ -6,9 +6,9 @@ import os
 import psutil
 import pytest
 
-from studio.paths import Workspace
+from studio.paths import Workspace, workspace
 from tests.e2e.luthier import luthier
-from tests.e2e.server import Server, wait_until
+from tests.e2e.server import Server, end_everything, wait_until
 
 ROWS = [
     {"prompt": f"What is {left} plus {right}?", "completion": f"Sure! The answer is {left + right}."}
@@ -32,12 +32,16 @@ def rows_file(tmp_path):
 def studio(workspace_with_starter: Workspace):
     """A workspace whose servers, started by commands, are gone afterwards."""
     yield workspace_with_starter
-    for process in psutil.process_iter():
-        try:
-            if str(workspace_with_starter.root) in (process.environ().get("LUTHIER_HOME") or ""):
-                process.kill()
-        except (psutil.NoSuchProcess, psutil.AccessDenied):
-            continue
+    end_everything(workspace_with_starter)
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory):
+    """An empty studio whose server runs already, for commands that change nothing."""
+    place = workspace(tmp_path_factory.mktemp("refused") / "luthier").make()
+    server = Server(place).start()
+    yield place
+    server.stop()
 
 
 def test_the_main_job_without_a_browser(studio, rows_file, tmp_path):
@@ -92,8 +96,8 @@ def test_the_main_job_without_a_browser(studio, rows_file, tmp_path):
         (("train", "/no/such/spec.yaml"), "/no/such/spec.yaml"),
     ],
 )
-def test_a_refused_input_is_a_sentence_and_exit_code_2(studio, arguments, told):
-    ran = luthier(studio, *arguments)
+def test_a_refused_input_is_a_sentence_and_exit_code_2(running, arguments, told):
+    ran = luthier(running, *arguments)
     assert (ran.code, ran.out) == (2, "")
     assert told in ran.err
     assert "Traceback" not in ran.err
@@ -108,10 +112,10 @@ def test_a_model_is_not_fetched_without_a_network(studio, monkeypatch):
     assert "Traceback" not in ran.err
 
 
-def test_all_faults_of_a_spec_are_told_together(studio, tmp_path):
+def test_all_faults_of_a_spec_are_told_together(running, tmp_path):
     spec = tmp_path / "spec.yaml"
     spec.write_text("model_name_or_path: nobody\ndataset: nothing\n")
-    ran = luthier(studio, "train", spec)
+    ran = luthier(running, "train", spec)
     assert ran.code == 2
     assert "nobody" in ran.err and "nothing" in ran.err
 

@@ -18,7 +18,7 @@ from studio.db import comparisons, jobs, metrics
 from studio.db.engine import Reader
 from studio.paths import Workspace
 from tests.e2e import style
-from tests.e2e.server import Server, wait_until
+from tests.e2e.server import Server, end_everything, wait_until
 
 pytestmark = pytest.mark.browser
 
@@ -34,6 +34,7 @@ def server(workspace_with_starter: Workspace):
     made = Server(workspace_with_starter).start()
     yield made
     made.stop()
+    end_everything(workspace_with_starter)
 
 
 @pytest.fixture
