@@ -81,7 +81,7 @@ class Server:
 
 
 def end_everything(workspace: Workspace) -> None:
-    """Kill what still runs on a workspace: a server that a command started, jobs that outlive their server by design."""
+    """Kill what still runs on a workspace: servers that commands started, jobs that outlive their server by design."""
     for process in psutil.process_iter():
         try:
             named = " ".join(process.cmdline()) + process.environ().get("LUTHIER_HOME", "")
