@@ -12,8 +12,9 @@ from studio.errors import RefusedInput
 from studio.workshop.convert import Converter, convert_text, converter
 from studio.workshop.detect import read_sample, required_choice
 from studio.workshop.problems import EXCLUDED, Problem
-from studio.workshop.readers import Source, open_source
-from studio.workshop.shapes import FORMAT_OF_SHAPE, Mapping
+from studio.workshop.reading.opening import open_source
+from studio.workshop.reading.source import Source
+from studio.workshop.shapes import Mapping, format_of
 from studio.workshop.versions import (
     Manifest,
     Row,
@@ -48,7 +49,7 @@ def import_file(
     sample = read_sample(source, original_name=name)
     choice = required_choice(sample.rows, file=name, shape=shape, columns=columns)
     opened = open_source(source, original_name=name)
-    writer = VersionWriter(folder, format=FORMAT_OF_SHAPE[choice.shape])
+    writer = VersionWriter(folder, format=format_of(choice.shape, choice.columns))
     try:
         first = _convert_all(opened, converter(choice.shape, choice.columns), writer, report)
     finally:

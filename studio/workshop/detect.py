@@ -6,14 +6,18 @@ Reads about the first megabyte whatever the file's size, so it answers within a 
 from collections import Counter
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from studio.errors import RefusedInput
-from studio.workshop.convert import TrainingRow, converter
+from studio.workshop.convert import converter
+from studio.workshop.layout import TrainingRow
 from studio.workshop.problems import Problem, closest, shorten
-from studio.workshop.readers import RawRow, open_source
-from studio.workshop.shapes import FORMAT_OF_SHAPE, Mapping, checked_mapping, shape_of
+from studio.workshop.reading.opening import open_source
+from studio.workshop.reading.source import RawRow
+from studio.workshop.recognise import mapping_for, shape_of
+from studio.workshop.shapes import SHAPES, Mapping, checked_mapping, format_of, shape_with
 
 SAMPLE_ROWS = 500
 SAMPLE_BYTES = 1 << 20
@@ -32,14 +36,11 @@ class Choice(msgspec.Struct, frozen=True, kw_only=True):
     """Row numbers that show another shape, or none."""
 
 
-class PreviewRow(msgspec.Struct, frozen=True, kw_only=True):
+class PreviewRow(TrainingRow, frozen=True, kw_only=True):
     """One source row and what it becomes in training."""
 
     row: int
     raw: str
-    messages: list[dict[str, str]] | None = None
-    prompt: str | None = None
-    completion: str | None = None
 
 
 class Preview(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,7 +62,7 @@ class Preview(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def format(self) -> str | None:
-        return FORMAT_OF_SHAPE[self.choice.shape] if self.choice else None
+        return format_of(self.choice.shape, self.choice.columns) if self.choice else None
 
 
 class Sample(msgspec.Struct, frozen=True):
@@ -122,21 +123,30 @@ def choose(rows: list[RawRow], *, file: str, shape: str | None = None, columns: 
     `shape` without `columns` takes the columns from the rows that show that shape; `columns` without `shape` is
     the shape that has such parts.
     """
-    votes = [shape_of(row.value) for row in rows if row.fault is None]
+    rows = [row for row in rows if row.fault is None]
     if columns:
-        shape = shape or _shape_with(columns)
+        shape = shape or shape_with(columns)
         return Choice(shape=shape, columns=checked_mapping(shape, columns, file=file), confidence=1.0)
-    counted = Counter((vote[0], tuple(vote[1].items())) for vote in votes if vote and shape in (None, vote[0]))
+    votes = [_vote(row.value, shape) for row in rows]
+    counted = Counter((vote[0], tuple(vote[1].items())) for vote in votes if vote)
     if not counted:
         return Choice(shape=shape, columns=checked_mapping(shape, None, file=file), confidence=1.0) if shape else None
     (winner, mapping), count = _most_telling(counted)
-    against = [row.row for row in rows if row.fault is None and (shape_of(row.value) or ("",))[0] != winner]
+    against = [row.row for row, vote in zip(rows, votes, strict=True) if (vote or ("",))[0] != winner]
     return Choice(
         shape=winner,
         columns=dict(mapping),
         confidence=1.0 if shape else round(count / len(votes), 4),
         against=against[:20],
     )
+
+
+def _vote(value: Any, shape: str | None) -> tuple[str, Mapping] | None:
+    """The shape that a row shows; where a person chose one, only that."""
+    if shape is None:
+        return shape_of(value)
+    mapping = mapping_for(shape, value) if shape in SHAPES else None
+    return (shape, mapping) if mapping else None
 
 
 def required_choice(rows: list[RawRow], *, file: str, shape: str | None, columns: Mapping | None) -> Choice:
@@ -174,15 +184,6 @@ def _most_telling(counted: Counter) -> tuple[tuple[str, tuple], int]:
     return (shape, commonest), total
 
 
-def _shape_with(columns: Mapping) -> str:
-    parts = set(columns.values())
-    if "messages" in parts:
-        return "chat"
-    if "conversations" in parts:
-        return "sharegpt"
-    return "alpaca" if parts & {"instruction", "output", "input"} else "prompt_completion"
-
-
 def _columns(rows: list[RawRow]) -> list[str]:
     """Every column of the sampled rows, in order of first appearance."""
     return list(dict.fromkeys(key for row in rows if isinstance(row.value, dict) for key in row.value))
@@ -201,7 +202,7 @@ def _converted(rows: list[RawRow], choice: Choice, limit: int) -> tuple[list[Pre
 
 
 def _preview_row(number: int, raw: str, made: TrainingRow) -> PreviewRow:
-    return PreviewRow(row=number, raw=raw, messages=made.messages, prompt=made.prompt, completion=made.completion)
+    return PreviewRow(row=number, raw=raw, **msgspec.structs.asdict(made))
 
 
 def _unread(rows: list[RawRow]) -> list[Problem]:

@@ -5,6 +5,7 @@ A problem never stops an import; it keeps the row out of training and says why. 
 """
 
 import difflib
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -14,6 +15,8 @@ from studio.messages import say
 
 SHORT_CHARACTERS = 60
 """A value in a message is cut to this; the whole row stays in `raw`."""
+
+_UNSEEN = re.compile("[\\x00-\\x1f\\x7f-\\x9f\\ud800-\\udfff]")
 
 OPEN, EXCLUDED = "open", "excluded"
 
@@ -29,6 +32,8 @@ class Problem(msgspec.Struct, kw_only=True):
     values: dict[str, Any] = {}
     raw: str = ""
     """The source row as JSON text, or the broken text itself."""
+    offset: int | None = None
+    """The byte of the file (inside an archive: of the file there) that the row begins at; None where none is known."""
     state: str = OPEN
     """open, or excluded: by hand, or by a cleaning step, whose finding `code` then is."""
     offset: int | None = None
@@ -52,8 +57,9 @@ class RowFault(msgspec.Struct, frozen=True):
 
 
 def shorten(value: object) -> str:
-    """`value` on one line, short enough for a sentence."""
+    """`value` on one line, short enough for a sentence, what cannot be shown as �."""
     text = " ".join(str(value)[: SHORT_CHARACTERS * 4].split())
+    text = _UNSEEN.sub("\ufffd", text)
     return text if len(text) <= SHORT_CHARACTERS else text[: SHORT_CHARACTERS - 1] + "…"
 
 

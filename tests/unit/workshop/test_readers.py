@@ -11,16 +11,18 @@ from hypothesis import strategies as st
 
 from studio.errors import RefusedInput
 from studio.paths import SAMPLES
-from studio.workshop import readers
-from studio.workshop.readers import open_source, parse_row
+from studio.workshop.reading import limits
+from studio.workshop.reading.jsontext import parse_row
+from studio.workshop.reading.opening import open_source
+from studio.workshop.reading.source import RawRow
 
 
-def read(path: Path, content: str | bytes) -> list[readers.RawRow]:
+def read(path: Path, content: str | bytes) -> list[RawRow]:
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
     return list(open_source(path).rows())
 
 
-def codes(rows: list[readers.RawRow]) -> dict[int, str]:
+def codes(rows: list[RawRow]) -> dict[int, str]:
     return {row.row: row.fault.code for row in rows if row.fault}
 
 
@@ -45,7 +47,7 @@ def test_jsonl_numbers_rows_by_line_and_counts_blank_ones(tmp_path: Path):
         (b'{"a": "\xff"}', "not_utf8"),
         (b"[" * 100_000, "too_deep"),
         (b'{"a": 1} trailing', "not_json"),
-        (b'{"a": "x\x00"}', "not_json"),
+        (b'{"a": "x\x00"}', "reading.control_character"),
     ],
 )
 def test_a_broken_line_is_a_numbered_fault_and_the_rest_is_read(tmp_path: Path, line: bytes, code: str):
@@ -55,10 +57,10 @@ def test_a_broken_line_is_a_numbered_fault_and_the_rest_is_read(tmp_path: Path, 
 
 
 def test_a_line_over_the_limit_is_stepped_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(readers, "MAX_ROW_BYTES", 100)
+    monkeypatch.setattr(limits, "MAX_ROW_BYTES", 100)
     rows = read(tmp_path / "a.jsonl", '{"a": 1}\n{"a": "' + "x" * 5000 + '"}\n{"a": 3}\n')
     assert codes(rows) == {2: "too_long"}
-    assert rows[2] == readers.RawRow(3, '{"a": 3}', {"a": 3})
+    assert rows[2] == RawRow(3, '{"a": 3}', {"a": 3}, None, 9 + 5010)
 
 
 ROWS = [{"prompt": 'a, {b} [c] \\ "d"', "completion": "é你"}, {"prompt": [], "completion": {"x": None}}]
@@ -81,7 +83,7 @@ ROWS = [{"prompt": 'a, {b} [c] \\ "d"', "completion": "é你"}, {"prompt": [], "
 def test_every_layout_of_json_gives_the_same_rows(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, content: str, chunk: int
 ):
-    monkeypatch.setattr(readers, "CHUNK_BYTES", max(chunk, 40) if "wrapped" in name else chunk)
+    monkeypatch.setattr(limits, "CHUNK_BYTES", max(chunk, 40) if "wrapped" in name else chunk)
     rows = read(tmp_path / name, content)
     assert [row.value for row in rows] == ROWS
     assert [json.loads(row.raw) for row in rows] == ROWS
@@ -116,11 +118,11 @@ def test_a_damaged_array_loses_nothing_without_a_word(tmp_path: Path, content: s
     st.sampled_from([1, 3, 16]),
 )
 def test_any_array_is_read_whole_at_any_chunk_size(tmp_path: Path, values: list, chunk: int):
-    kept, readers.CHUNK_BYTES = readers.CHUNK_BYTES, chunk
+    kept, limits.CHUNK_BYTES = limits.CHUNK_BYTES, chunk
     try:
         rows = read(tmp_path / "a.json", "[" + ", ".join(json.dumps(value) for value in values) + "]")
     finally:
-        readers.CHUNK_BYTES = kept
+        limits.CHUNK_BYTES = kept
     assert [row.value for row in rows] == values
 
 
@@ -166,10 +168,8 @@ def test_parquet_streams_nested_rows(tmp_path: Path):
         ("a.jsonl", b"", "data.empty_file"),
         ("a.jsonl", b"\xef\xbb\xbf \r\n\n", "data.empty_file"),
         ("a.jsonl", b"Dear all,\nhello\n", "data.not_json"),
-        ("a.jsonl", '{"a": 1}\n'.encode("utf-16"), "data.encoding"),
-        ("a.jsonl", '{"a": "你好"}\n'.encode("gb18030") * 3, "data.not_utf8"),
         ("a.bin", b"x", "data.unsupported_format"),
-        ("a.xlsx", b"PK\x03\x04rest", "data.unsupported_format"),
+        ("a.xlsx", b"PK\x03\x04rest", "data.reading.archive_damaged"),
         ("a.parquet", b"hello", "data.not_parquet"),
         ("a.parquet", b"PAR1 hello", "data.not_parquet"),
         ("a.csv", b"a,a\n1,2\n", "data.csv_header"),

@@ -1,0 +1,161 @@
+"""JSON arrays and objects, element by element: only one is in memory, whatever the file's size.
+
+`[{"a": 1}, {"a": 2}]`, `{"17": {...}}`, `{"data": [...]}` and rows written over several lines -> rows 1, 2, ...
+
+Elements are found by brackets and strings alone, so a broken one does not hide those after it, and the source text is
+kept.
+"""
+
+import re
+from collections.abc import Iterator
+
+from studio.workshop.problems import RowFault
+from studio.workshop.reading import limits
+from studio.workshop.reading.jsontext import parse_row
+from studio.workshop.reading.source import RawRow, Source, blamed, fault_row, start_of
+
+_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
+_TO_BRACKET = re.compile(rb'(?:[^\[\]{}"]++|"[^"\\]*+(?:\\.[^"\\]*+)*+")*+', re.DOTALL)
+_SCALAR = re.compile(rb"[^,\]}\s\[{\"]+")
+_BETWEEN = re.compile(rb"[\s,]*")
+_ENTRY = re.compile(rb"\s*[\[{]")
+KEY = re.compile(rb'\s*"[^"\\]*+(?:\\.[^"\\]*+)*+"\s*:\s*', re.DOTALL)
+_OPENING, _CLOSING = frozenset(b"[{"), frozenset(b"]}")
+
+
+def read_elements(source: Source) -> Iterator[RawRow]:
+    with source.content.open_text() as file:
+        yield from _Elements(source, file).rows(source.options["layout"])
+
+
+class _Elements:
+    """A window on the text, from the element at hand onwards."""
+
+    def __init__(self, source: Source, file) -> None:
+        self._source = source
+        self._file = file
+        self._data = b""
+        self._at = 0
+        self._start = 0
+        """Position of the window in the text."""
+        self._depth = 0
+        self._seen = 0
+        """How far into the element at hand its brackets were counted."""
+        self._ended = False
+
+    def rows(self, layout: str) -> Iterator[RawRow]:
+        self._enter(layout)
+        number = 0
+        while self._next_element(keyed=layout == "keyed"):
+            number += 1
+            offset = self._offset()
+            end = self._whole_element()
+            if end is None:
+                yield self._unfinished(number, offset)
+                return
+            yield self._row(number, self._data[self._at : end], offset)
+            self._at = end
+        yield from self._left_over(layout, number + 1)
+
+    def _row(self, number: int, text: bytes, offset: int) -> RawRow:
+        value, fault = parse_row(text)
+        return RawRow(number, text.decode("utf-8", "replace"), value, blamed(fault, self._source), offset)
+
+    def _offset(self) -> int:
+        return self._file.offset_of(self._start + self._at)
+
+    def _enter(self, layout: str) -> None:
+        """Step over the opening brackets in front of the first element."""
+        self._more()
+        if layout == "values":
+            return
+        self._at = _ENTRY.match(self._data, self._at).end()
+        if layout == "wrapped":
+            self._at = KEY.match(self._data, self._at).end() + 1
+
+    def _more(self) -> None:
+        """Drop what was read, and read at least as much as is left: a long element is copied few times."""
+        rest = self._data[self._at :]
+        self._start += self._at
+        fresh = self._file.read(max(limits.CHUNK_BYTES, len(rest)))
+        self._data, self._at, self._ended = rest + fresh, 0, not fresh
+        self._source.done += len(fresh)
+
+    def _next_element(self, *, keyed: bool) -> bool:
+        """Move to the first byte of the next element; False at the end of the container."""
+        while True:
+            start = _BETWEEN.match(self._data, self._at).end()
+            key = KEY.match(self._data, start) if keyed else None
+            at = key.end() if key else start
+            # A key may be cut by the end of what was read; one that is still none after a megabyte is none.
+            settled = not keyed or key or self._ended or len(self._data) - start > limits.CHUNK_BYTES
+            if at < len(self._data) and (settled or self._data[start] in _CLOSING):
+                self._at = at
+                return self._data[at] not in _CLOSING
+            if self._ended:
+                return False
+            self._at = start
+            self._more()
+
+    def _whole_element(self) -> int | None:
+        """Where the element at hand ends, read as far as need be; None if the file, or our patience, ends before."""
+        self._depth = self._seen = 0
+        end = self._element_end()
+        while end is None and not self._ended and len(self._data) - self._at <= limits.MAX_ROW_BYTES:
+            self._more()
+            end = self._element_end()
+        return end
+
+    def _element_end(self) -> int | None:
+        """Where the element at hand ends; None if more must be read to know."""
+        data, start = self._data, self._at
+        if data[start] == ord('"'):
+            match = _STRING.match(data, start)
+            return match.end() if match else None
+        if data[start] not in _OPENING:
+            match = _SCALAR.match(data, start)
+            end = match.end() if match else start + 1
+            return end if end < len(data) or self._ended else None
+        return self._container_end()
+
+    def _container_end(self) -> int | None:
+        """Go from bracket to bracket; where the data ends, the count is kept for when there is more."""
+        data, size = self._data, len(self._data)
+        at, depth = self._at + self._seen, self._depth
+        while (found := _TO_BRACKET.match(data, at).end()) < size:
+            if data[found] in _OPENING:
+                depth += 1
+            elif data[found] in _CLOSING:
+                depth -= 1
+                if not depth:
+                    return found + 1
+            else:  # a string that does not end in what was read
+                at = found
+                break
+            at = found + 1
+        self._seen, self._depth = at - self._at, depth
+        return None
+
+    def _unfinished(self, number: int, offset: int) -> RawRow:
+        """The file, or our patience, ends inside this element."""
+        rest = self._data[self._at :]
+        if len(rest) > limits.MAX_ROW_BYTES:
+            fault = RowFault("too_long_rest", "", {"limit": limits.MAX_ROW_BYTES >> 20})
+        else:
+            fault = RowFault("array_cut_off", "", {"near": start_of(rest)})
+        return fault_row(number, rest, fault, offset)
+
+    def _left_over(self, layout: str, number: int) -> Iterator[RawRow]:
+        """What stands behind the last element: nothing, or text that would be lost without a word."""
+        if layout != "values":
+            if not self._data[self._at :].strip():
+                yield fault_row(number, b"", RowFault("array_not_closed"), self._offset())
+                return
+            self._at += 1  # its closing bracket
+        outside = b" \t\r\n\0" + (b"}" if layout == "wrapped" else b"")
+        while not (rest := self._data[self._at :].strip(outside)) and not self._ended:
+            self._at = len(self._data)
+            self._more()
+        if rest:
+            self._at = self._data.index(rest, self._at)
+            yield fault_row(number, rest, RowFault("text_after_end", "", {"near": start_of(rest)}), self._offset())

@@ -1,0 +1,119 @@
+"""Which encoding a text is in: by its byte order mark, by proof (valid UTF-8), else guessed from its letters.
+
+b'\\xff\\xfe{...' -> ("utf-16-le", 1.0, 2);  '你好'.encode("gb18030") -> ("gb18030", 0.44, 0)
+
+A guess counts only if the text then decodes. One stray byte in UTF-8 leaves it UTF-8: the row is reported.
+"""
+
+import codecs
+from collections.abc import Iterable
+from typing import NamedTuple
+
+_MARKS = (
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF32_LE, "utf-32-le"),  # before UTF-16: its mark begins with that one's
+    (codecs.BOM_UTF32_BE, "utf-32-be"),
+    (codecs.BOM_UTF16_LE, "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
+)
+_WIDE = ("utf-32-le", "utf-32-be", "utf-16-le", "utf-16-be")
+_TEXT_CONTROLS = frozenset(b"\t\n\r\f\v\x1a\x1b")
+SAMPLE_BYTES = 1 << 16
+
+
+class Encoding(NamedTuple):
+    name: str
+    confidence: float
+    mark_bytes: int = 0
+
+
+def detect_encoding(head: bytes, *, is_whole: bool) -> Encoding | None:
+    """The encoding of a text that begins with `head`, or is it; None if that is no text."""
+    for mark, name in _MARKS:
+        if head.startswith(mark):
+            return Encoding(name, 1.0, len(mark))
+    if _is_wide(head):
+        return _wide(head)
+    if _is_binary(head):
+        return None
+    if b"\x1b$" in head or b"\x1b(" in head:
+        return _guess(head)  # ISO 2022: pure ASCII bytes, letters behind escapes
+    if head.isascii() or _decodes(head, "utf-8", is_whole):
+        return Encoding("utf-8", 1.0)
+    sample = _telling_lines(head)
+    return _mostly_utf8(sample) or _guess(sample) or Encoding("utf-8", 0.0)
+
+
+def _is_wide(head: bytes) -> bool:
+    """Every other byte, or three of four, is zero often enough that characters are two or four bytes wide."""
+    start = head[:4096]
+    return start.count(0) * 20 > len(start)
+
+
+def _wide(head: bytes) -> Encoding | None:
+    texts = [(name, _start(head, name)) for name in _WIDE]
+    best = max(texts, key=lambda pair: _plausibility(pair[1]))
+    plausibility = _plausibility(best[1])
+    return Encoding(best[0], round(plausibility, 2)) if plausibility > 0.9 else None
+
+
+def _start(head: bytes, encoding: str) -> str:
+    whole = head[: len(head[:4096]) // 4 * 4] or head
+    return whole.decode(encoding, "replace")
+
+
+def _plausibility(text: str) -> float:
+    """The share of printable characters, nothing if no line or bracket of data is in it."""
+    good = sum(letter.isprintable() and letter != "\ufffd" or letter in "\t\r\n" for letter in text)
+    has_ascii = any(letter in '{}[]":,;\n\t .' for letter in text)
+    return good / len(text) if text and has_ascii else 0.0
+
+
+def _is_binary(head: bytes) -> bool:
+    start = head[:4096]
+    controls = sum(byte < 32 and byte not in _TEXT_CONTROLS for byte in start)
+    return controls * 20 > len(start)
+
+
+def _telling_lines(head: bytes) -> bytes:
+    """The lines with letters beyond ASCII, which alone tell encodings apart."""
+    lines = [line for line in head.splitlines(keepends=True) if not line.isascii()]
+    return b"".join(lines)[:SAMPLE_BYTES]
+
+
+def _mostly_utf8(sample: bytes) -> Encoding | None:
+    """UTF-8 with a damaged place: letters of several bytes that are right do not come about by chance."""
+    text = sample.decode("utf-8", "surrogateescape")
+    beyond = [letter for letter in text if letter > "\x7f"]
+    bad = sum("\udc80" <= letter <= "\udcff" for letter in beyond)
+    if set(beyond) <= set("\udcfe\udcff"):  # no encoding's text has these bytes alone
+        return Encoding("utf-8", 0.5)
+    good = len(beyond) - bad
+    return Encoding("utf-8", round(good / (good + bad), 2)) if good > bad else None
+
+
+def _guess(sample: bytes) -> Encoding | None:
+    import chardet
+
+    found = chardet.detect_all(sample, ignore_threshold=True, prefer_superset=True, compat_names=False)
+    return _first_that_decodes(sample, ((each["encoding"], each["confidence"]) for each in found))
+
+
+def _first_that_decodes(sample: bytes, candidates: Iterable[tuple[str | None, float]]) -> Encoding | None:
+    for name, confidence in candidates:
+        try:
+            codec = codecs.lookup(name or "").name
+        except LookupError:
+            continue
+        if _decodes(sample, codec):
+            return Encoding(codec, round(confidence, 2))
+    return None
+
+
+def _decodes(data: bytes, encoding: str, is_whole: bool = False) -> bool:
+    """Whether all of it is valid; a last letter that the sampling cut is forgiven."""
+    try:
+        codecs.getincrementaldecoder(encoding)().decode(data, is_whole)
+    except (UnicodeError, ValueError):
+        return False
+    return True

@@ -1,0 +1,111 @@
+"""What every reader takes and gives: a `Source` (an opened file) and its `RawRow`s.
+
+    for row, raw, value, fault, offset in open_source(path).rows(): ...
+
+The readers stand beside this file, one a kind; `opening.py` chooses.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from studio.workshop.problems import SHORT_CHARACTERS, RowFault
+from studio.workshop.reading import limits
+from studio.workshop.reading.streams import Content
+
+
+class RawRow(NamedTuple):
+    """One row of the source before anyone asks what it means."""
+
+    row: int
+    raw: str
+    """The row as JSON text, or the broken text itself."""
+    value: Any
+    fault: RowFault | None = None
+    offset: int | None = None
+    """Where the row begins: a byte of the file, of the file inside an archive; None where rows have no bytes of their
+    own (Parquet, spreadsheets)."""
+
+
+@dataclass
+class Source:
+    """An opened file: what it is, and its rows. `done` of `total` tells how far the reading is."""
+
+    content: Content
+    kind: str
+    """jsonl, json, csv, xlsx, parquet, text or markdown."""
+    total: int
+    """Bytes, or rows for Parquet."""
+    reader: "Callable[[Source], Iterator[RawRow]]"
+    unit: str = "bytes"
+    done: int = 0
+    blank_lines: int = 0
+    options: dict[str, Any] = field(default_factory=dict)
+    encoding: str = "utf-8"
+    """Python's name of the encoding that the text is read with."""
+    confidence: float = 1.0
+    """How sure the encoding is: 1.0 when it is marked or proven, less when it was guessed from the letters."""
+    members: list[str] = field(default_factory=list)
+    """Names of the files read from inside an archive, in order."""
+    skipped: list[str] = field(default_factory=list)
+    """What lies beside the rows and is not read: a README in an archive, a sheet with other columns."""
+    parts: "list[Source]" = field(default_factory=list)
+    """The files of an archive that holds several."""
+    last_row: int = 0
+    """The highest row number given so far, of a part."""
+    long_lines: dict[int, int] = field(default_factory=dict)
+    """Row -> bytes of the lines that are too long to be read."""
+
+    @property
+    def name(self) -> str:
+        """The name the person knows the file by."""
+        return self.content.name
+
+    @property
+    def path(self) -> Path:
+        return self.content.path
+
+    def rows(self) -> Iterator[RawRow]:
+        """Every row in order. Call it once a source."""
+        return self.reader(self)
+
+    def lines(self) -> Iterator[tuple[int, int, bytes]]:
+        """Row number, byte offset and bytes of every line that is not blank: `jsonl` only, the way to read in bulk.
+
+        A line that is too long comes cut, `line_row` turns any of them into the `RawRow` that `rows` gives for it.
+        """
+        from studio.workshop.reading.lines import iterate_lines
+
+        return iterate_lines(self)
+
+    def in_turn(self) -> "Iterator[tuple[Source, int]]":
+        """Each part, and how far its row numbers are shifted; the counts of all parts come together here."""
+        shift = done = blank = 0
+        for part in self.parts:
+            yield part, shift
+            shift += part.last_row
+            self.done = done = done + part.total
+            self.blank_lines = blank = blank + part.blank_lines
+
+    def line_row(self, row: int, offset: int, line: bytes) -> RawRow:
+        """One of `lines`, read with all checks."""
+        from studio.workshop.reading.lines import line_row
+
+        return line_row(self, row, offset, line)
+
+
+def fault_row(number: int, start: bytes, fault: RowFault, offset: int | None) -> RawRow:
+    """A row that is reported and not read, with the beginning of its text."""
+    return RawRow(number, start_of(start, limits.RAW_CHARACTERS_OF_LONG_ROW), None, fault, offset)
+
+
+def start_of(data: bytes, characters: int = SHORT_CHARACTERS) -> str:
+    return data[: characters * 4].decode("utf-8", "replace")[:characters]
+
+
+def blamed(fault: RowFault | None, source: Source) -> RowFault | None:
+    """A byte that could not be decoded is the fault of the encoding that the file is really in."""
+    if fault and fault.code == "not_utf8" and source.encoding != "utf-8":
+        return RowFault("reading.bad_byte", "", {"encoding": source.encoding})
+    return fault
