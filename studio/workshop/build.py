@@ -72,12 +72,12 @@ def import_file(
 def _convert_all(source: Source, convert: Converter, writer: VersionWriter, report: Report) -> Problem | None:
     """Write every row of the source; returns the first problem."""
     first = None
-    for number, raw, value, fault in source.rows():
+    for number, raw, value, fault, offset in source.rows():
         made, faults = (None, [fault]) if fault else convert(value)
         if made:
             writer.add(number, raw, made)
         for each in faults:
-            problem = each.at(number, raw)
+            problem = each.at(number, raw, offset)
             first = first or problem
             writer.add_problem(problem)
         if number % REPORT_EVERY_ROWS == 0:

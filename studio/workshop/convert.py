@@ -1,7 +1,8 @@
 """One source row -> one training row, or every reason why not. Pure, explicit, and ours: nothing is cast or dropped.
 
-    {"messages": [{"role": "user", ...}, {"role": "assistant", ...}]} -> messages=[{"role": "user", "content": ...}, ...]
-    {"instruction": "Sum", "input": "1 2", "output": "3", "id": 7}    -> prompt="Sum\\n\\n1 2", completion="3", extra={"id": 7}
+    {"conversations": [{"from": "human", "value": "Hi"}, ...]}      -> messages=[{"role": "user", "content": "Hi"}, ...]
+    {"instruction": "Sum", "input": "1 2", "output": "3", "id": 7}  -> prompt="Sum\\n\\n1 2", completion="3",
+                                                                       extra={"id": 7}
 
 Numbers stay numbers, so a number where text belongs is a fault and not a string; columns that play no part are kept in
 `extra`. Turns are read in `turns.py`, prompts with judged answers in `judged.py`.
@@ -174,7 +175,7 @@ def _with_history(parts: Parts, system: str | None, asked: list[str | None], com
 
 def _stepwise(parts: Parts) -> _Fields:
     prompt = parts.text("prompt", needed=True, is_prompt=True)
-    steps, labels = parts.list("completions"), parts.list("labels")
+    steps, labels = parts.items("completions"), parts.items("labels")
     if steps is None or labels is None:
         return {}
     for index, step in enumerate(steps):

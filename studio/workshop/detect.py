@@ -193,9 +193,9 @@ def _converted(rows: list[RawRow], choice: Choice, limit: int) -> tuple[list[Pre
     convert = converter(choice.shape, choice.columns)
     shown: list[PreviewRow] = []
     problems: list[Problem] = []
-    for number, raw, value, fault in rows:
+    for number, raw, value, fault, offset in rows:
         made, faults = (None, [fault]) if fault else convert(value)
-        problems += [each.at(number, raw) for each in faults]
+        problems += [each.at(number, raw, offset) for each in faults]
         if made and len(shown) < limit:
             shown.append(_preview_row(number, raw, made))
     return shown, problems
@@ -206,4 +206,4 @@ def _preview_row(number: int, raw: str, made: TrainingRow) -> PreviewRow:
 
 
 def _unread(rows: list[RawRow]) -> list[Problem]:
-    return [row.fault.at(row.row, row.raw) for row in rows if row.fault]
+    return [row.fault.at(row.row, row.raw, row.offset) for row in rows if row.fault]

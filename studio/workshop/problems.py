@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from studio.messages import say
+from studio.messages import has, say
 
 SHORT_CHARACTERS = 60
 """A value in a message is cut to this; the whole row stays in `raw`."""
@@ -42,7 +42,10 @@ class Problem(msgspec.Struct, kw_only=True):
     def message(self, language: str = "en") -> str:
         """The fault in plain words."""
         values = {name: _in_words(name, value, language) for name, value in self.values.items()}
-        return say(f"problems.{self.code}", language, row=self.row, field=self.field, **values)
+        code = (
+            f"{self.code}_counted" if self.values.get("count") and has(f"problems.{self.code}_counted") else self.code
+        )
+        return say(f"problems.{code}", language, row=self.row, field=self.field, **values)
 
 
 class RowFault(msgspec.Struct, frozen=True):

@@ -1,43 +1,86 @@
-"""The four shapes that source rows come in, and how a row shows its own: names of columns, roles and turns.
+"""The shapes that source rows come in, the parts that their columns can play, and what each becomes.
 
-    chat               {"messages": [{"role": ..., "content": ...}]}             -> messages
-    sharegpt           {"conversations": [{"from": ..., "value": ...}]}          -> messages
-    alpaca             {"instruction", "input"?, "output", "system"?}            -> prompt_completion
-    prompt_completion  {"prompt", "completion", "system"?} and its aliases       -> prompt_completion
+    chat               {"messages": [{"role", "content"}], "tools"?}                     -> messages
+    sharegpt           {"conversations": [{"from", "value"}], "system"?, "tools"?}       -> messages
+    pairs              {"conversation": [["Hi", "Hello"], ...], "system"?}               -> messages
+    chat_completion    {"prompt": [turns], "completion": [turns]}                        -> messages
+    alpaca             {"instruction", "input"?, "output", "system"?}                    -> prompt_completion
+      with history     {..., "history": [["Hi", "Hello"], ...]}                          -> messages
+    prompt_completion  {"prompt", "completion", "system"?} and its aliases               -> prompt_completion
+    preference         {"prompt"?, "chosen", "rejected"} as texts, a turn, or turns      -> preference
+    unpaired           {"prompt"?, "completion", "label"}                                -> unpaired
+    stepwise           {"prompt", "completions": [steps], "labels": [true, ...]}         -> stepwise
+    prompt             {"prompt"}, text or turns; other columns are kept beside it       -> prompt
+    text               {"text"}                                                          -> text
+    tokens             {"input_ids", "labels"?}                                          -> tokens
 
-A mapping says which of a row's columns plays which part: `{"question": "prompt", "answer": "completion"}`.
+A mapping says which of a row's columns plays which part: `{"question": "prompt", "answer": "completion"}`. Which shape
+a row shows is told in `recognise.py`; what it becomes, in `convert.py`.
 """
 
-from collections.abc import Iterable
 from types import MappingProxyType
-from typing import Any
 
 from studio.errors import RefusedInput
+from studio.workshop import layout
 from studio.workshop.problems import closest
 
-CHAT, SHAREGPT, ALPACA, PROMPT_COMPLETION = "chat", "sharegpt", "alpaca", "prompt_completion"
-SHAPES = (CHAT, SHAREGPT, ALPACA, PROMPT_COMPLETION)
+CHAT, SHAREGPT, PAIRS, CHAT_COMPLETION = "chat", "sharegpt", "pairs", "chat_completion"
+ALPACA, PROMPT_COMPLETION = "alpaca", "prompt_completion"
+PREFERENCE, UNPAIRED, STEPWISE = "preference", "unpaired", "stepwise"
+PROMPT, TEXT, TOKENS = "prompt", "text", "tokens"
 
-MESSAGES_FORMAT, PROMPT_COMPLETION_FORMAT = "messages", "prompt_completion"
 FORMAT_OF_SHAPE = MappingProxyType(
     {
-        CHAT: MESSAGES_FORMAT,
-        SHAREGPT: MESSAGES_FORMAT,
-        ALPACA: PROMPT_COMPLETION_FORMAT,
-        PROMPT_COMPLETION: PROMPT_COMPLETION_FORMAT,
+        CHAT: layout.MESSAGES,
+        SHAREGPT: layout.MESSAGES,
+        PAIRS: layout.MESSAGES,
+        CHAT_COMPLETION: layout.MESSAGES,
+        ALPACA: layout.PROMPT_COMPLETION,
+        PROMPT_COMPLETION: layout.PROMPT_COMPLETION,
+        PREFERENCE: layout.PREFERENCE,
+        UNPAIRED: layout.UNPAIRED,
+        STEPWISE: layout.STEPWISE,
+        PROMPT: layout.PROMPT,
+        TEXT: layout.TEXT,
+        TOKENS: layout.TOKENS,
     }
 )
+"""Shape -> trl type, but see `format_of`."""
+SHAPES = tuple(FORMAT_OF_SHAPE)
 
 REQUIRED_PARTS = MappingProxyType(
     {
         CHAT: ("messages",),
         SHAREGPT: ("conversations",),
+        PAIRS: ("pairs",),
+        CHAT_COMPLETION: ("prompt", "completion"),
         ALPACA: ("instruction", "output"),
         PROMPT_COMPLETION: ("prompt", "completion"),
+        PREFERENCE: ("chosen", "rejected"),
+        UNPAIRED: ("completion", "label"),
+        STEPWISE: ("prompt", "completions", "labels"),
+        PROMPT: ("prompt",),
+        TEXT: ("text",),
+        TOKENS: ("input_ids",),
     }
 )
+CATEGORY = "category"
+"""A part of every shape: the column that a split is stratified by."""
 OPTIONAL_PARTS = MappingProxyType(
-    {CHAT: (), SHAREGPT: ("system",), ALPACA: ("input", "system"), PROMPT_COMPLETION: ("system",)}
+    {
+        CHAT: ("system", "tools", CATEGORY),
+        SHAREGPT: ("system", "tools", CATEGORY),
+        PAIRS: ("system", CATEGORY),
+        CHAT_COMPLETION: ("system", "tools", CATEGORY),
+        ALPACA: ("input", "system", "history", CATEGORY),
+        PROMPT_COMPLETION: ("system", "history", CATEGORY),
+        PREFERENCE: ("prompt", "input", "system", CATEGORY),
+        UNPAIRED: ("prompt", "system", CATEGORY),
+        STEPWISE: (CATEGORY,),
+        PROMPT: ("system", CATEGORY),
+        TEXT: (CATEGORY,),
+        TOKENS: ("labels", CATEGORY),
+    }
 )
 
 ROLES = MappingProxyType(
@@ -51,57 +94,35 @@ ROLES = MappingProxyType(
         "chatgpt": "assistant",
         "bot": "assistant",
         "model": "assistant",
+        "function_call": "assistant",
         "tool": "tool",
         "function": "tool",
         "observation": "tool",
+        "tool_response": "tool",
     }
 )
 """A speaker as sources spell it -> as chat templates do."""
 
 TURN_KEYS = MappingProxyType({CHAT: ("role", "content"), SHAREGPT: ("from", "value")})
 
-_CONVERSATION_COLUMNS = ("messages", "conversations", "conversation", "dialogue", "dialog", "chat")
-_ALPACA_ANSWERS = ("output", "response", "answer", "completion", "输出", "回答")
-_INSTRUCTIONS = ("instruction", "instructions", "指令")
-_ALPACA_INPUTS = ("input", "context", "输入")
-_SYSTEMS = ("system", "system_prompt", "系统提示")
-_PAIRS = (
-    ("prompt", "completion"),
-    ("prompt", "response"),
-    ("prompt", "answer"),
-    ("prompt", "output"),
-    ("question", "answer"),
-    ("question", "response"),
-    ("question", "output"),
-    ("query", "response"),
-    ("query", "answer"),
-    ("query", "output"),
-    ("input", "output"),
-    ("input", "response"),
-    ("user", "assistant"),
-    ("user", "bot"),
-    ("human", "assistant"),
-    ("human", "gpt"),
-    ("request", "response"),
-    ("source", "target"),
-    ("input", "target"),
-    ("q", "a"),
-    ("问题", "答案"),
-    ("问题", "回答"),
-    ("提问", "回答"),
-    ("问", "答"),
-    ("输入", "输出"),
-)
-
 Mapping = dict[str, str]
 
 
-def shape_of(row: Any) -> tuple[str, Mapping] | None:
-    """The shape of one row and the mapping of its columns; None if it shows none."""
-    if not isinstance(row, dict):
-        return None
-    names = {name.strip().lower(): name for name in row if isinstance(name, str)}
-    return _conversation(row, names) or _alpaca(names) or _pair(names)
+def format_of(shape: str, columns: Mapping) -> str:
+    """The trl type that rows of this shape become: a history of earlier turns makes a conversation of a pair."""
+    return layout.MESSAGES if "history" in columns.values() else FORMAT_OF_SHAPE[shape]
+
+
+def shape_with(columns: Mapping) -> str:
+    """The shape that has the parts of a mapping that a person made without naming one."""
+    parts = set(columns.values())
+    fitting = (
+        shape
+        for shape in (PROMPT_COMPLETION, *SHAPES)
+        if parts <= {*REQUIRED_PARTS[shape], *OPTIONAL_PARTS[shape]} and parts.issuperset(REQUIRED_PARTS[shape])
+    )
+    closest_shape = max(SHAPES, key=lambda shape: len(parts & {*REQUIRED_PARTS[shape], *OPTIONAL_PARTS[shape]}))
+    return next(fitting, closest_shape)
 
 
 def checked_mapping(shape: str, columns: Mapping | None, *, file: str) -> Mapping:
@@ -116,7 +137,7 @@ def checked_mapping(shape: str, columns: Mapping | None, *, file: str) -> Mappin
         )
     parts = REQUIRED_PARTS[shape] + OPTIONAL_PARTS[shape]
     if not columns:
-        return {part: part for part in parts}
+        return {part: part for part in parts if part != "history"}
     chosen = list(columns.values())
     for column, part in columns.items():
         if part not in parts:
@@ -132,51 +153,3 @@ def checked_mapping(shape: str, columns: Mapping | None, *, file: str) -> Mappin
 def column_of(mapping: Mapping, part: str) -> str | None:
     """The column that plays `part`."""
     return next((column for column, its_part in mapping.items() if its_part == part), None)
-
-
-def _conversation(row: dict, names: dict[str, str]) -> tuple[str, Mapping] | None:
-    for wanted in _CONVERSATION_COLUMNS:
-        column = names.get(wanted)
-        shape = _turn_shape(row[column]) if column else None
-        if shape:
-            mapping = {column: REQUIRED_PARTS[shape][0]}
-            return shape, mapping | (_optional(names, _SYSTEMS, "system") if shape == SHAREGPT else {})
-    return None
-
-
-def _turn_shape(turns: Any) -> str | None:
-    """Which keys the turns of a conversation use, told by the first turn that shows it."""
-    if isinstance(turns, str) and turns.lstrip().startswith("["):  # a conversation as JSON text in a table's cell
-        return SHAREGPT if '"from"' in turns and '"role"' not in turns else CHAT
-    if not isinstance(turns, list):
-        return None
-    for turn in turns:
-        for shape, keys in TURN_KEYS.items():
-            if isinstance(turn, dict) and any(key in turn for key in keys):
-                return shape
-    return None
-
-
-def _alpaca(names: dict[str, str]) -> tuple[str, Mapping] | None:
-    instruction, answer = _first(names, _INSTRUCTIONS), _first(names, _ALPACA_ANSWERS)
-    if not instruction or not answer:
-        return None
-    mapping = {instruction: "instruction", answer: "output"}
-    return ALPACA, mapping | _optional(names, _ALPACA_INPUTS, "input") | _optional(names, _SYSTEMS, "system")
-
-
-def _pair(names: dict[str, str]) -> tuple[str, Mapping] | None:
-    for prompt, completion in _PAIRS:
-        if prompt in names and completion in names:
-            mapping = {names[prompt]: "prompt", names[completion]: "completion"}
-            return PROMPT_COMPLETION, mapping | _optional(names, _SYSTEMS, "system")
-    return None
-
-
-def _first(names: dict[str, str], wanted: Iterable[str]) -> str | None:
-    return next((names[name] for name in wanted if name in names), None)
-
-
-def _optional(names: dict[str, str], wanted: Iterable[str], part: str) -> Mapping:
-    column = _first(names, wanted)
-    return {column: part} if column else {}

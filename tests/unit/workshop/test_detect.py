@@ -9,7 +9,8 @@ import pytest
 from studio.errors import RefusedInput
 from studio.paths import SAMPLES
 from studio.workshop.detect import preview
-from studio.workshop.shapes import checked_mapping, shape_of
+from studio.workshop.recognise import shape_of
+from studio.workshop.shapes import checked_mapping
 
 
 @pytest.mark.parametrize(
@@ -38,7 +39,7 @@ def test_samples_show_their_shape(name: str, shape: str, format: str, language: 
         ({"instruction": "q", "response": "a"}, ("alpaca", {"instruction": "instruction", "response": "output"})),
         ({"conversations": [{"role": "user", "content": ""}]}, ("chat", {"conversations": "messages"})),
         ({"messages": [{"from": "human", "value": ""}]}, ("sharegpt", {"messages": "conversations"})),
-        ({"text": "x"}, None),
+        ({"text": "x"}, ("text", {"text": "text"})),
         ({"messages": []}, None),
         ("x", None),
     ],
