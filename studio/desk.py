@@ -19,19 +19,17 @@ from studio.db.engine import Writer
 from studio.db.jobs import NewJob
 from studio.db.models import ModelSummary
 from studio.db.tables import Answer, Preference
+from studio.desk_data import DataDesk, check_name
 from studio.errors import Conflict, Failure, Fault, RefusedInput, SpecRefused, UnknownName
 from studio.jobs import supervisor
 from studio.jobs.lifecycle import ENDED, LIVE
 from studio.paths import Workspace
 
-LOW_DISK_BYTES = 1 << 30
-"""Under this much free space nothing large is started."""
 MAX_COLUMNS = 8
 MAX_PROMPTS = 200
 SETTINGS = {"seed": 42, "temperature": 0.0, "top_p": 1.0, "max_new_tokens": 128, "system": ""}
 """How answers are made unless a person says otherwise: greedy, so that only the models differ."""
 _HUB_ID = re.compile(r"\w[\w.-]{0,95}/\w[\w.-]{0,95}")
-_NAME = re.compile(r"[\w][\w .()+-]{0,63}")
 
 
 def is_hub_id(text: str) -> bool:
@@ -39,7 +37,7 @@ def is_hub_id(text: str) -> bool:
     return bool(_HUB_ID.fullmatch(text))
 
 
-class Desk:
+class Desk(DataDesk):
     """The studio's counter. One per server; its methods may be called from any thread."""
 
     def __init__(
@@ -51,62 +49,6 @@ class Desk:
         self._machine = machine
         self._leaving = False
         self._stays = False
-
-    # -- data ----------------------------------------------------------------------------------------------------
-
-    def import_dataset(
-        self,
-        source: str | Path,
-        name: str,
-        *,
-        shape: str | None = None,
-        columns: dict[str, str] | None = None,
-        original_name: str | None = None,
-    ) -> int:
-        """Queue the import of a file as a data set (a new version if the name exists); returns the job.
-
-        Raises:
-            RefusedInput: no such file, an empty one, an unusable name, or no room on the disk.
-        """
-        path = Path(source).expanduser().resolve()
-        shown = original_name or path.name
-        _check_name(name)
-        if not path.is_file():
-            raise RefusedInput("data.no_such_file", file=str(source))
-        if path.stat().st_size == 0:
-            raise RefusedInput("data.empty_file", file=shown)
-        self._require_space(2 * path.stat().st_size)
-        values = {"operation": "import", "source": str(path), "original_name": shown, "name": name}
-        values |= {"shape": shape, "columns": columns}
-        return self._queue(NewJob(kind="prepare", title=name, values=values, needs_device=False))
-
-    def revise_dataset(
-        self, name: str, *, edits: dict[str, str] | None = None, exclude: list[int] | None = None
-    ) -> int:
-        """Queue a new version with rows mended (row number -> raw JSON) or excluded; returns the job.
-
-        Raises:
-            Conflict: it is being changed already; both changes would start from the same version.
-        """
-        with self._writer.begin() as session:
-            parent = datasets.dataset(session, name)
-            under_way = jobs.list_jobs(session, kinds=("prepare",), states=LIVE | {"queued"})
-            if any(job.values["name"] == parent.name for job in under_way):
-                raise Conflict("data.being_changed", name=parent.name)
-        values = {
-            "operation": "revise",
-            "name": parent.name,
-            "parent": parent.path,
-            "edits": {str(row): raw for row, raw in (edits or {}).items()},
-            "exclude": list(exclude or []),
-        }
-        return self._queue(NewJob(kind="prepare", title=parent.name, values=values, needs_device=False))
-
-    def rollback_dataset(self, name: str, version: int) -> None:
-        """Make an earlier version the current one."""
-        with self._writer.begin() as session:
-            datasets.dataset(session, name, version)
-            datasets.set_current(session, datasets.reserve(session, name), version)
 
     # -- models --------------------------------------------------------------------------------------------------
 
@@ -124,7 +66,7 @@ class Desk:
         folder = folder.resolve()
         facts = read_model_folder(folder)
         chosen = name or folder.name
-        _check_name(chosen)
+        check_name(chosen)
         source = "starter" if folder == self.workspace.starter_model else "local"
         with self._writer.begin() as session:
             if any(known.name == chosen and known.path != str(folder) for known in models.list_models(session)):
@@ -141,7 +83,7 @@ class Desk:
         if not is_hub_id(model_id):
             raise RefusedInput("model.no_such_folder", folder=model_id)
         chosen = name or model_id.rpartition("/")[2]
-        _check_name(chosen)
+        check_name(chosen)
         values = {"model": model_id, "name": chosen}
         return self._queue(NewJob(kind="fetch", title=model_id, values=values, needs_device=False))
 
@@ -423,16 +365,6 @@ class Desk:
             jobs.wish(session, job_id, request)
         self._wake()
 
-    def _require_space(self, needed_bytes: int) -> None:
-        free = shutil.disk_usage(self.workspace.root).free
-        if free < needed_bytes + LOW_DISK_BYTES:
-            raise RefusedInput(
-                "disk.low",
-                folder=str(self.workspace.root),
-                free=f"{free / 2**30:.1f}",
-                needed=f"{(needed_bytes + LOW_DISK_BYTES) / 2**30:.1f}",
-            )
-
     def _read_machine(self) -> Any:
         from studio.hardware import read_machine
 
@@ -452,11 +384,6 @@ def _inspect_job(base: ModelSummary, version: DatasetSummary | None) -> NewJob:
         model_id=base.id,
         dataset_version_id=version.version_id if version else None,
     )
-
-
-def _check_name(name: str) -> None:
-    if not _NAME.fullmatch(name or ""):
-        raise RefusedInput("name.unusable", name=name)
 
 
 def _settings(chosen: dict[str, Any] | None) -> dict[str, Any]:

@@ -58,6 +58,16 @@ class Workspace:
         return self.root / "cache"
 
     @property
+    def recipes(self) -> Path:
+        """A person's own cleaning recipes."""
+        return self.root / "recipes"
+
+    @property
+    def reports(self) -> Path:
+        """What looking at data sets found out; can be made again."""
+        return self.cache / "reports"
+
+    @property
     def starter_model(self) -> Path:
         return self.models / "starter"
 

@@ -1,11 +1,18 @@
-"""The `prepare` job: a file becomes a data set version, or a version becomes a new one with rows mended or left out.
+"""The `prepare` job: everything that is done to data sets and would keep a page waiting. Loads no model and no torch.
 
-Writes to `<output_path>/version`; the server moves it to its place. Loads no model and no torch.
+An operation leaves one of these, and the server moves it to its place (`studio.jobs.products`):
+
+    <output_path>/version    a new data set version     import, revise, clean, split, mix, balance, order, restore, pull
+    <output_path>/report     what was found             look, check, diff
+    <output_path>/export     a file and what describes it                                                       export
+
+A stop ends the process at once, whatever it does: nothing of it has been taken over yet, so nothing is half done.
 
     python -m trainers.prepare <attempt folder>
 """
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,47 +20,181 @@ import msgspec
 
 from studio.errors import JobFailed
 from studio.workshop.build import import_file, revise
-from studio.workshop.versions import Manifest
 from trainers.attempt import Attempt, run_attempt
 
+Figures = dict[str, Any]
 
-def main(attempt: Attempt) -> dict[str, Any]:
+
+def main(attempt: Attempt) -> Figures:
     values = attempt.spec.values
-    folder = Path(attempt.spec.output_path) / "version"
-    shutil.rmtree(folder, ignore_errors=True)  # what an attempt that was killed left behind
-    operations = {"import": _import, "revise": _revise}
-    operation = operations.get(values.get("operation"))
+    output = Path(attempt.spec.output_path)
+    shutil.rmtree(output, ignore_errors=True)  # what an attempt that was killed left behind
+    output.mkdir(parents=True)
+    operation = OPERATIONS.get(values.get("operation"))
     if operation is None:
         raise JobFailed("bad_spec", error=f"operation={values.get('operation')!r}")
-    manifest = operation(attempt, values, folder)
-    return {"manifest": msgspec.to_builtins(manifest)}
+    return msgspec.to_builtins(operation(attempt, values, output))
 
 
-def _import(attempt: Attempt, values: dict[str, Any], folder: Path) -> Manifest:
+# -- new versions ----------------------------------------------------------------------------------------------------
+
+
+def _import(attempt: Attempt, values: dict[str, Any], output: Path) -> Figures:
     attempt.phase("reading_data")
-    return import_file(
+    manifest = import_file(
         Path(values["source"]),
-        folder,
+        output / "version",
         original_name=values.get("original_name"),
         shape=values.get("shape"),
         columns=values.get("columns"),
-        report=_reporter(attempt),
+        report=_progress(attempt),
     )
+    return {"manifest": manifest}
 
 
-def _revise(attempt: Attempt, values: dict[str, Any], folder: Path) -> Manifest:
+def _revise(attempt: Attempt, values: dict[str, Any], output: Path) -> Figures:
     attempt.phase("revising_data")
     edits = {int(row): text for row, text in values.get("edits", {}).items()}
     exclude = [int(row) for row in values.get("exclude", [])]
-    return revise(Path(values["parent"]), folder, edits=edits, exclude=exclude, report=_reporter(attempt))
+    parent, folder = Path(values["parent"]), output / "version"
+    return {"manifest": revise(parent, folder, edits=edits, exclude=exclude, report=_progress(attempt))}
 
 
-def _reporter(attempt: Attempt):
+def _clean(attempt: Attempt, values: dict[str, Any], output: Path) -> Figures:
+    """Cleaning, and splitting: a recipe of one step."""
+    from studio.workshop import cleaning, recipe
+
+    attempt.phase(f"data.{values['operation']}")
+    steps = recipe.parse(values["recipe"])
+    told = {"phase": attempt.phase, "progress": _progress(attempt)}
+    manifest, reports = cleaning.apply(Path(values["parent"]), steps, output / "version", **told)
+    return {"manifest": manifest, "steps": reports}
+
+
+def _mix(attempt: Attempt, values: dict[str, Any], output: Path) -> Figures:
+    from studio.workshop.mix import Part, mix
+
+    attempt.phase("data.mix")
+    parts = msgspec.convert(values["parts"], list[Part])
+    chosen = {"seed": values["seed"], "convert": values["convert"]}
+    return {"manifest": mix(Path(values["parent"]), parts, output / "version", **chosen)}
+
+
+def _balance(attempt: Attempt, values: dict[str, Any], output: Path) -> Figures:
+    from studio.workshop import remedies
+
+    attempt.phase("data.balance")
+    return {"manifest": remedies.balance(Path(values["parent"]), values["options"], output / "version")}
+
+
+def _order(attempt: Attempt, values: dict[str, Any], output: Path) -> Figures:
+    from studio.workshop import remedies
+
+    attempt.phase("data.order")
+    return {"manifest": remedies.order(Path(values["parent"]), values["options"], output / "version")}
+
+
+def _restore(attempt: Attempt, values: dict[str, Any], output: Path) -> Figures:
+    from studio.workshop.restore import restore
+
+    attempt.phase("data.restore")
+    ancestors = [Path(each) for each in values["ancestors"]]
+    chosen = {"rows": values.get("rows"), "code": values.get("code"), "progress": _progress(attempt)}
+    return {"manifest": restore(Path(values["parent"]), ancestors, output / "version", **chosen)}
+
+
+def _pull(attempt: Attempt, values: dict[str, Any], output: Path) -> Figures:
+    from studio.workshop import remote
+    from studio.workshop.versions import read_manifest
+
+    attempt.phase("data.pull")
+    chosen = {"name": values["remote_name"], "version": values.get("version"), "progress": _progress(attempt)}
+    pulled = remote.pull(values["remote"], output / "version", **chosen)
+    return {"manifest": read_manifest(output / "version"), **msgspec.to_builtins(pulled)}
+
+
+# -- reports ---------------------------------------------------------------------------------------------------------
+
+
+def _look(attempt: Attempt, values: dict[str, Any], output: Path) -> Figures:
+    from studio.workshop import cleaning, recipe
+
+    attempt.phase("data.look")
+    told = {"phase": attempt.phase, "progress": _progress(attempt)}
+    steps = recipe.parse(values["recipe"])
+    cleaning.look(Path(values["version"]), steps, output / "report", tokens=values.get("tokens"), **told)
+    return {"report": values["report"]}
+
+
+def _check(attempt: Attempt, values: dict[str, Any], output: Path) -> Figures:
+    from studio.workshop.checking import check
+    from studio.workshop.table import load
+
+    attempt.phase("data.check")
+    extras = {"tokens": values.get("tokens")}
+    if values.get("against"):
+        extras["against"] = load(Path(values["against"]))
+    told = {"phase": attempt.phase, "progress": _progress(attempt)}
+    check(Path(values["version"]), values["checks"], output / "report", extras=extras, **told)
+    return {"report": values["report"]}
+
+
+def _diff(attempt: Attempt, values: dict[str, Any], output: Path) -> Figures:
+    from studio.workshop.diff import compare
+
+    attempt.phase("data.diff")
+    compare(Path(values["a"]), Path(values["b"]), output / "report", progress=_progress(attempt))
+    return {"report": values["report"]}
+
+
+# -- out of the studio -----------------------------------------------------------------------------------------------
+
+
+def _export(attempt: Attempt, values: dict[str, Any], output: Path) -> Figures:
+    from studio.workshop.export import export
+
+    attempt.phase("data.export")
+    folder = output / "export"
+    folder.mkdir()
+    made = export(
+        Path(values["version"]), folder / values["file"], format=values["format"], progress=_progress(attempt)
+    )
+    figures = msgspec.to_builtins(made)
+    place = {name: str(Path(values["place"]) / Path(figures[name]).name) for name in ("file", "dvc", "manifest_file")}
+    return figures | place
+
+
+def _push(attempt: Attempt, values: dict[str, Any], output: Path) -> Figures:
+    from studio.workshop import remote
+
+    attempt.phase("data.push")
+    named = {"name": values["remote_name"], "version": values["number"], "progress": _progress(attempt)}
+    return msgspec.to_builtins(remote.push(Path(values["version"]), values["remote"], **named))
+
+
+def _progress(attempt: Attempt) -> Callable[[float, float, str], None]:
     def report(done: float, total: float, unit: str) -> None:
         attempt.events.write("progress", done=done, total=total, unit=unit, seconds_left=None)
 
     return report
 
+
+OPERATIONS = {
+    "import": _import,
+    "revise": _revise,
+    "clean": _clean,
+    "split": _clean,
+    "mix": _mix,
+    "balance": _balance,
+    "order": _order,
+    "restore": _restore,
+    "pull": _pull,
+    "look": _look,
+    "check": _check,
+    "diff": _diff,
+    "export": _export,
+    "push": _push,
+}
 
 if __name__ == "__main__":
     run_attempt(main)

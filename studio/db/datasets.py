@@ -116,6 +116,17 @@ def set_current(session: Session, dataset_id: int, number: int) -> None:
     next_change(session)
 
 
+def set_note(session: Session, name: str, number: int, note: str | None) -> None:
+    """Keep a person's words about a version beside its manifest; the version's folder never changes.
+
+    Raises:
+        UnknownName: no such version.
+    """
+    version = session.get_one(DatasetVersion, dataset(session, name, number).version_id)
+    version.manifest = version.manifest | {"note": note}
+    next_change(session)
+
+
 def _summaries() -> Select:
     return select(Dataset, DatasetVersion).join(DatasetVersion, DatasetVersion.dataset_id == Dataset.id)
 

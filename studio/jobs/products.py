@@ -22,6 +22,31 @@ def take_product(session: Session, workspace: Workspace, job: Job) -> None:
     _TAKE.get(job.kind, _take_nothing)(session, workspace, job)
 
 
+def _take_prepared(session: Session, workspace: Workspace, job: Job) -> None:
+    """A version, a report or an export: whichever the operation left."""
+    if job.figures.get("manifest"):
+        _take_version(session, workspace, job)
+    elif job.figures.get("report"):
+        _take_report(workspace, job)
+    elif job.values["operation"] == "export":
+        _take_export(workspace, job)
+
+
+def _take_report(workspace: Workspace, job: Job) -> None:
+    """Keep what was found under the name of what it was found in."""
+    made, place = workspace.job(job.id) / "output" / "report", Path(job.values["report"])
+    place.parent.mkdir(parents=True, exist_ok=True)
+    if made.exists():
+        shutil.rmtree(place, ignore_errors=True)
+        made.rename(place)
+
+
+def _take_export(workspace: Workspace, job: Job) -> None:
+    made = workspace.job(job.id) / "output" / "export"
+    for path in made.iterdir() if made.exists() else ():
+        path.replace(workspace.exports / path.name)
+
+
 def _take_version(session: Session, workspace: Workspace, job: Job) -> None:
     """Move the version folder to its place, then enter it. Both can be done again after a crash between them."""
     dataset_id = datasets.reserve(session, job.values["name"])
@@ -71,4 +96,4 @@ def _take_nothing(session: Session, workspace: Workspace, job: Job) -> None:
     """Training leaves checkpoints, which were entered as they came; serving leaves answers."""
 
 
-_TAKE = {"prepare": _take_version, "inspect": _take_inspection, "fetch": _take_model}
+_TAKE = {"prepare": _take_prepared, "inspect": _take_inspection, "fetch": _take_model}

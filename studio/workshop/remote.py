@@ -1,0 +1,238 @@
+"""Pushes versions to a folder or object store and pulls them back, in the layout of a DVC remote.
+
+    <remote>/files/md5/0a/1b2c...        a file, named by the md5 of its bytes
+    <remote>/files/md5/9f/e8d7....dir    a folder: JSON list of {"md5", "relpath"} of the files in it
+    <remote>/luthier/<name>/v3.dvc       which folder is version 3 of a data set: a .dvc file as DVC writes it
+
+`dvc pull` with that .dvc file fetches the same bytes. What is there already is not sent again; a pointer is written
+last, so that it never names what is not whole. Credentials come from where the store's own tools look for them
+(environment, profile files). Used inside jobs: fsspec is imported where it is needed.
+"""
+
+import hashlib
+import json
+import posixpath
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import yaml
+
+from studio.errors import RefusedInput
+
+STORES = ("file", "memory", "s3", "gs", "gcs", "az", "abfs", "adl", "oss", "sftp", "ssh", "hdfs", "webhdfs")
+"""What fsspec may be asked for: folders and stores with a login, no plain web address."""
+POINTERS = "luthier"
+CHUNK_BYTES = 1 << 20
+_NAME = re.compile(r"\w[\w .()+-]{0,63}")
+_MD5 = re.compile(r"[0-9a-f]{32}(\.dir)?")
+
+Progress = Callable[[float, float, str], None]
+
+
+class Pushed(msgspec.Struct, frozen=True, kw_only=True):
+    """What went to, or came from, a remote."""
+
+    remote: str
+    md5: str
+    """Of the folder, as DVC names it: ends in .dir."""
+    version: int
+    files: int
+    bytes: int
+    copied: int
+    """Files that were not there yet."""
+
+
+def check_remote(remote: str) -> str:
+    """The kind of remote that an address names; a plain path is a folder.
+
+    Raises:
+        RefusedInput: it is none that holds data sets.
+    """
+    protocol, _, rest = remote.partition("://") if "://" in remote else ("file", "", remote)
+    if protocol not in STORES or "::" in remote or not rest:
+        raise RefusedInput("data.remote.kind", remote=remote, known=", ".join(f"{each}://" for each in STORES))
+    return protocol
+
+
+def push(
+    folder: Path, remote: str, *, name: str, version: int, progress: Progress = lambda done, total, unit: None
+) -> Pushed:
+    """Send a version folder.
+
+    Raises:
+        RefusedInput: no such kind of remote, or it does not take what it is sent.
+    """
+    store = _Store(remote)
+    paths = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
+    tree = {relative: file_md5(path) for relative, path in paths.items()}
+    total, copied, done = sum(path.stat().st_size for path in paths.values()), 0, 0
+    for relative, path in paths.items():
+        progress(done, total, "bytes")
+        copied += store.put_file(path, _object(tree[relative]))
+        done += path.stat().st_size
+    listing = tree_bytes(tree)
+    md5 = f"{hashlib.md5(listing, usedforsecurity=False).hexdigest()}.dir"
+    store.put_bytes(listing, _object(md5))
+    store.put_bytes(pointer(md5, size=total, path=name, nfiles=len(paths)).encode(), _pointer_path(name, version))
+    progress(total, total, "bytes")
+    return Pushed(remote=remote, md5=md5, version=version, files=len(paths), bytes=total, copied=copied)
+
+
+def pull(
+    remote: str,
+    folder: Path,
+    *,
+    name: str,
+    version: int | None = None,
+    progress: Progress = lambda done, total, unit: None,
+) -> Pushed:
+    """Fetch a version (the newest unless said) into `folder`; every file is checked against its md5.
+
+    Raises:
+        RefusedInput: it is not there, or damaged.
+    """
+    store = _Store(remote)
+    version = version or _newest(store, name, remote)
+    out = read_pointer(store.get_bytes(_pointer_path(name, version)), file=f"{name}/v{version}.dvc")
+    tree = _tree(store.get_bytes(_object(out["md5"])), out["md5"])
+    total, done = int(out.get("size") or 0), 0
+    for relative, md5 in tree.items():
+        progress(done, total, "bytes")
+        target = folder / relative
+        if not target.resolve().is_relative_to(folder.resolve()):
+            raise RefusedInput("data.remote.damaged", file=relative)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        store.get_file(_object(md5), target)
+        if file_md5(target) != md5:
+            raise RefusedInput("data.remote.damaged", file=relative)
+        done += target.stat().st_size
+    progress(done, done, "bytes")
+    return Pushed(remote=remote, md5=out["md5"], version=version, files=len(tree), bytes=done, copied=len(tree))
+
+
+def pointer(md5: str, *, size: int, path: str, nfiles: int | None = None) -> str:
+    """The text of a .dvc file for one file or, with `nfiles`, a folder."""
+    out: dict[str, Any] = {"md5": md5, "size": size}
+    if nfiles is not None:
+        out["nfiles"] = nfiles
+    return yaml.safe_dump({"outs": [out | {"hash": "md5", "path": path}]}, sort_keys=False, allow_unicode=True)
+
+
+def read_pointer(text: bytes, *, file: str) -> dict[str, Any]:
+    """The one output that a .dvc file names.
+
+    Raises:
+        RefusedInput: it is no .dvc file of a folder.
+    """
+    try:
+        out = yaml.safe_load(text)["outs"][0]
+        if _MD5.fullmatch(out["md5"]) and out["md5"].endswith(".dir"):
+            return out
+    except (yaml.YAMLError, KeyError, IndexError, TypeError):
+        pass
+    raise RefusedInput("data.remote.damaged", file=file)
+
+
+def tree_bytes(tree: dict[str, str]) -> bytes:
+    """The JSON that DVC hashes for a folder: {"rows.parquet": md5} -> [{"md5": md5, "relpath": "rows.parquet"}]."""
+    parts = sorted(tree.items(), key=lambda item: tuple(item[0].split("/")))
+    return json.dumps([{"md5": md5, "relpath": relative} for relative, md5 in parts], sort_keys=True).encode()
+
+
+def file_md5(path: Path) -> str:
+    """md5 is what DVC addresses files by; it tells them apart and protects nothing."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+
+
+def _tree(listing: bytes, md5: str) -> dict[str, str]:
+    if f"{hashlib.md5(listing, usedforsecurity=False).hexdigest()}.dir" != md5:
+        raise RefusedInput("data.remote.damaged", file=md5)
+    return {entry["relpath"]: entry["md5"] for entry in json.loads(listing)}
+
+
+def _object(md5: str) -> str:
+    return f"files/md5/{md5[:2]}/{md5[2:]}"
+
+
+def _pointer_path(name: str, version: int) -> str:
+    if not _NAME.fullmatch(name):
+        raise RefusedInput("name.unusable", name=name)
+    return f"{POINTERS}/{name}/v{version}.dvc"
+
+
+def _newest(store: "_Store", name: str, remote: str) -> int:
+    folder = posixpath.dirname(_pointer_path(name, 1))
+    numbers = [int(found[1]) for found in map(re.compile(r"v(\d+)\.dvc").fullmatch, store.names(folder)) if found]
+    if not numbers:
+        known = ", ".join(store.names(POINTERS)) or "–"
+        raise RefusedInput("data.remote.not_there", name=name, remote=remote, known=known)
+    return max(numbers)
+
+
+class _Store:
+    """A remote's root, and the few things that are asked of it; every failure is a sentence."""
+
+    def __init__(self, remote: str) -> None:
+        import fsspec
+
+        check_remote(remote)
+        self._remote = remote
+        try:
+            self._files, root = fsspec.core.url_to_fs(remote)
+        except (ImportError, ValueError) as error:
+            raise self._refused(error) from None
+        self._root = root.rstrip("/")
+
+    def put_file(self, source: Path, path: str) -> bool:
+        """Send a file unless it is there; whether it was sent."""
+        return self._put(path, lambda target: self._files.put_file(str(source), target))
+
+    def put_bytes(self, data: bytes, path: str) -> bool:
+        return self._put(path, lambda target: self._files.pipe_file(target, data), anew=path.startswith(POINTERS))
+
+    def get_bytes(self, path: str) -> bytes:
+        try:
+            return self._files.cat_file(self._at(path))
+        except Exception as error:
+            raise self._refused(error) from error
+
+    def get_file(self, path: str, target: Path) -> None:
+        try:
+            self._files.get_file(self._at(path), str(target))
+        except Exception as error:
+            raise self._refused(error) from error
+
+    def names(self, path: str) -> list[str]:
+        """What lies in a folder of the remote; nothing where there is no such folder."""
+        try:
+            return sorted(posixpath.basename(each.rstrip("/")) for each in self._files.ls(self._at(path), detail=False))
+        except FileNotFoundError:
+            return []
+        except Exception as error:
+            raise self._refused(error) from error
+
+    def _put(self, path: str, send: Callable[[str], None], *, anew: bool = False) -> bool:
+        target = self._at(path)
+        try:
+            if not anew and self._files.exists(target):
+                return False
+            self._files.makedirs(posixpath.dirname(target), exist_ok=True)
+            # A store shows an object when it is whole; in a plain folder a reader could see half of it.
+            if "file" in self._files.protocol:
+                send(f"{target}.part")
+                self._files.mv(f"{target}.part", target)
+            else:
+                send(target)
+        except Exception as error:  # each store raises errors of its own library
+            raise self._refused(error) from error
+        return True
+
+    def _at(self, path: str) -> str:
+        return f"{self._root}/{path}"
+
+    def _refused(self, error: Exception) -> RefusedInput:
+        return RefusedInput("data.remote.refused", remote=self._remote, detail=f"{type(error).__name__}: {error}"[:300])
