@@ -241,3 +241,89 @@ class Preference(Base):
     __tablename__ = "preferences"
     key: Mapped[str] = mapped_column(primary_key=True)
     value: Mapped[dict[str, Any]]
+
+
+class Annotator(Base):
+    """Somebody who marks rows: a name, no account."""
+
+    __tablename__ = "annotators"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(unique=True)
+    created_at: Mapped[str]
+
+
+class LabelRound(Base):
+    """Rows of a data set that annotators are asked to mark, under one guide."""
+
+    __tablename__ = "label_rounds"
+    __table_args__ = (UniqueConstraint("dataset_id", "name"),)
+    id: Mapped[int] = mapped_column(primary_key=True)
+    dataset_id: Mapped[int] = mapped_column(ForeignKey("datasets.id", ondelete="CASCADE"))
+    name: Mapped[str]
+    guide: Mapped[str]
+    """What to judge and how, Markdown shown as text."""
+    scale: Mapped[dict[str, Any]]
+    """A `studio.workshop.marks.Scale`."""
+    tags: Mapped[list[Any]]
+    """Offered to annotators, who may add others."""
+    num_annotators: Mapped[int]
+    """Marks wanted a row."""
+    sampling: Mapped[dict[str, Any]]
+    """by (all, random, findings, disagreement), count, seed."""
+    version_number: Mapped[int]
+    """Version whose rows the tasks' digests tell."""
+    is_closed: Mapped[bool]
+    created_at: Mapped[str]
+
+
+class LabelTask(Base):
+    """One row of a round."""
+
+    __tablename__ = "label_tasks"
+    __table_args__ = (UniqueConstraint("round_id", "row"), Index("tasks_in_order", "round_id", "place"))
+    id: Mapped[int] = mapped_column(primary_key=True)
+    round_id: Mapped[int] = mapped_column(ForeignKey("label_rounds.id", ondelete="CASCADE"))
+    place: Mapped[int]
+    row: Mapped[int]
+    digest: Mapped[str | None]
+    """Hash of what training gets of the row, in the round's version; null: it is not in there."""
+
+
+class Mark(Base):
+    """What one annotator said of one row as it was then: it counts while the row's digest is the same."""
+
+    __tablename__ = "marks"
+    __table_args__ = (
+        UniqueConstraint("task_id", "annotator_id", "digest"),
+        CheckConstraint("state IN ('claimed', 'skipped', 'done')", name="mark_state_known"),
+        Index("marks_by_annotator", "annotator_id", "saved_at"),
+    )
+    id: Mapped[int] = mapped_column(primary_key=True)
+    task_id: Mapped[int] = mapped_column(ForeignKey("label_tasks.id", ondelete="CASCADE"))
+    annotator_id: Mapped[int] = mapped_column(ForeignKey("annotators.id"))
+    digest: Mapped[str]
+    state: Mapped[str]
+    """claimed: on the annotator's screen; skipped: left to others; done."""
+    rating: Mapped[str | None]
+    tags: Mapped[list[Any]]
+    correction: Mapped[str | None]
+    note: Mapped[str]
+    is_flagged: Mapped[bool]
+    seconds: Mapped[float | None]
+    """From being shown to being saved."""
+    claimed_at: Mapped[str]
+    saved_at: Mapped[str | None]
+
+
+class LabelDecision(Base):
+    """An arbiter's final word on a row as it was then."""
+
+    __tablename__ = "label_decisions"
+    task_id: Mapped[int] = mapped_column(ForeignKey("label_tasks.id", ondelete="CASCADE"), primary_key=True)
+    digest: Mapped[str] = mapped_column(primary_key=True)
+    annotator_id: Mapped[int] = mapped_column(ForeignKey("annotators.id"))
+    rating: Mapped[str | None]
+    tags: Mapped[list[Any]]
+    correction: Mapped[str | None]
+    note: Mapped[str]
+    decided_at: Mapped[str]
