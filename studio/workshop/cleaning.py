@@ -2,7 +2,7 @@
 
     look(version, recipe, folder)    folder/report.json, folder/findings.parquet; the version stays as it is
     apply(version, recipe, folder)   folder/ is a new version: rows taken out are listed as excluded with the finding's
-                                     code, changed texts in changes.parquet, each step in the manifest
+                                     code; changes.parquet tells what every step took out or changed, the manifest how
 
 Each step sees the table as the steps before it leave it. A step that takes out a row without a finding, or one that it
 did not name, stops everything: no row is lost uncounted. Used inside jobs only: it brings polars along.
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 import polars as pl
 import pyarrow.parquet
 
@@ -114,7 +115,7 @@ def apply(
             progress(place, len(enabled) + 1, "steps")
             outcome, report = _run(rows, step, after)
             reports.append(report)
-            changes.add(step.step, outcome.findings.filter(pl.col("action") == CHANGE))
+            changes.add(step.step, outcome.findings.filter(pl.col("action") != MARK))
             removed.append(_excluded(outcome.findings))
             rows, after = outcome.rows, report.histogram_out
     if not rows.height:
@@ -133,9 +134,8 @@ def apply(
 
 
 def _counted(lengths: pl.Series) -> Histogram:
-    places = lengths.cut(list(EDGES[1:]), labels=[str(edge) for edge in EDGES], left_closed=True).cast(pl.String)
-    counts = dict(zip(*places.value_counts().get_columns(), strict=True))
-    return Histogram(counts=tuple(counts.get(str(edge), 0) for edge in EDGES))
+    bars = np.searchsorted(EDGES, lengths.to_numpy(), side="right") - 1
+    return Histogram(counts=tuple(np.bincount(bars, minlength=len(EDGES)).tolist()))
 
 
 def _run(rows: pl.DataFrame, step: RecipeStep, before: Histogram) -> tuple[Outcome, StepReport]:
@@ -152,7 +152,7 @@ def _run(rows: pl.DataFrame, step: RecipeStep, before: Histogram) -> tuple[Outco
     return outcome, StepReport(
         step=step.step,
         enabled=step.enabled,
-        options=msgspec.to_builtins(options),
+        options=recipes.plain(options),
         rows_in=rows.height,
         rows_out=outcome.rows.height,
         removed=distinct[REMOVE],
@@ -210,7 +210,7 @@ def _step_entry(report: StepReport) -> Step:
 
 
 class FindingsWriter:
-    """Writes findings as they come, by step, code and row; a row group holds one step's findings of one code."""
+    """Writes findings as they come, by step, code, action and row; a row group holds those alike in the first three."""
 
     def __init__(self, path: Path) -> None:
         text = pyarrow.string()
@@ -230,5 +230,6 @@ class FindingsWriter:
             self._writer.write_table(table, row_group_size=GROUP_LINES)
 
     def _parts(self, findings: pl.DataFrame) -> Iterator[pl.DataFrame]:
-        for code in findings["code"].unique().sort():
-            yield findings.filter(pl.col("code") == code).sort("row", maintain_order=True)
+        for code, action in findings.select("code", "action").unique().sort("code", "action").iter_rows():
+            alike = (pl.col("code") == code) & (pl.col("action") == action)
+            yield findings.filter(alike).sort("row", maintain_order=True)

@@ -230,9 +230,14 @@ def checks(chosen: list[str] | None, settings: dict[str, dict[str, Any]]) -> dic
     return found
 
 
+def plain(chosen: Any) -> dict[str, Any]:
+    """Options as JSON would give them back: every one, lists as lists."""
+    return msgspec.json.decode(msgspec.json.encode(chosen))
+
+
 def options_of(name: str, table: dict[str, str] = STEPS) -> list[OptionInfo]:
     """What can be set of a step or check, in the order of its `Options`."""
-    defaults = msgspec.to_builtins(options(table, name, {}))
+    defaults = plain(options(table, name, {}))
     hints = typing.get_type_hints(module(table, name).Options, include_extras=True)
     return [_info(field, hints[field], defaults[field]) for field in defaults]
 

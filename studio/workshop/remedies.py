@@ -9,8 +9,6 @@ Going back is a rollback. Used inside jobs only: it brings polars along.
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from studio.errors import RefusedInput
 from studio.workshop import recipe as recipes
 from studio.workshop.checks import balance as balance_check
@@ -36,7 +34,7 @@ def balance(version: Path, chosen: dict[str, Any], folder: Path) -> Manifest:
     above = max(read_manifest(version).source_rows, int(rows["row"].max()))
     resampled = balance_check.resample(rows, options, above=above)
     counts = {each.category: each.target - each.rows for each in before.categories if each.target > each.rows}
-    parameters = msgspec.to_builtins(options) | {"added": counts}
+    parameters = recipes.plain(options) | {"added": counts}
     step = Step(operation="balance", parameters=parameters, rows_in=rows.height, rows_out=resampled.height)
     return write_version(folder, parent=version, rows=resampled, excluded=no_findings(), steps=[step])
 
@@ -47,6 +45,6 @@ def order(version: Path, chosen: dict[str, Any], folder: Path) -> Manifest:
     rows = load(version)
     folder.mkdir(parents=True, exist_ok=True)
     difficulty.run(rows, options).scores.write_parquet(folder / DIFFICULTY)
-    parameters = msgspec.to_builtins(options)
+    parameters = recipes.plain(options)
     step = Step(operation="difficulty", parameters=parameters, rows_in=rows.height, rows_out=rows.height)
     return write_version(folder, parent=version, rows=rows, excluded=no_findings(), steps=[step])

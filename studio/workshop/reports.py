@@ -222,30 +222,30 @@ def read_findings(
     folder: Path, *, start: int, count: int, step: str | None = None, code: str | None = None
 ) -> list[Finding]:
     """`count` findings from the `start`-th on (from 0), of that step and code; ordered by step, code and row."""
-    return [_finding(line) for line in _page(folder / FINDINGS, start, count, step=step, code=code)]
+    return [_finding(line) for line in _page(Path(folder) / FINDINGS, start, count, step=step, code=code)]
 
 
 def count_findings(folder: Path, *, step: str | None = None, code: str | None = None) -> int:
-    return sum(size for _, size in _groups(folder / FINDINGS, step=step, code=code))
+    return sum(size for _, size in _groups(Path(folder) / FINDINGS, step=step, code=code))
 
 
-def iterate_findings(folder: Path) -> Iterator[Finding]:
-    """Every finding, in bounded memory."""
-    start = 0
-    while lines := read_findings(folder, start=start, count=2000):
-        yield from lines
-        start += len(lines)
-
-
-def read_changes(version: Path, *, start: int, count: int, step: str | None = None) -> list[Finding]:
-    """Texts that cleaning changed on the way to this version; none for a version that was not cleaned."""
+def read_changes(
+    version: Path, *, start: int, count: int, step: str | None = None, action: str = "change"
+) -> list[Finding]:
+    """What cleaning changed on the way to this version (action remove: took out); nothing for one not cleaned."""
     path = Path(version) / CHANGES
-    return [_finding(line) for line in _page(path, start, count, step=step)] if path.exists() else []
+    return [_finding(line) for line in _page(path, start, count, step=step, action=action)] if path.exists() else []
 
 
-def count_changes(version: Path, *, step: str | None = None) -> int:
+def count_changes(version: Path, *, step: str | None = None, action: str = "change") -> int:
     path = Path(version) / CHANGES
-    return sum(size for _, size in _groups(path, step=step)) if path.exists() else 0
+    return sum(size for _, size in _groups(path, step=step, action=action)) if path.exists() else 0
+
+
+def iterate_findings(table: Path, *, step: str | None = None, action: str | None = None) -> Iterator[Finding]:
+    """Every finding of a findings.parquet or changes.parquet, in bounded memory."""
+    for read, _ in _groups(table, step=step, action=action):
+        yield from map(_finding, read().to_pylist())
 
 
 def read_diff_rows(folder: Path, *, start: int, count: int, kind: str | None = None) -> list[DiffRow]:
