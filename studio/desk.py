@@ -23,6 +23,7 @@ from studio.desk_data import DataDesk, check_name
 from studio.errors import Conflict, Failure, Fault, RefusedInput, SpecRefused, UnknownName
 from studio.jobs import supervisor
 from studio.jobs.lifecycle import ENDED, LIVE
+from studio.labelling import Labelling
 from studio.paths import Workspace
 
 MAX_COLUMNS = 8
@@ -49,6 +50,7 @@ class Desk(DataDesk):
         self._machine = machine
         self._leaving = False
         self._stays = False
+        self.labelling = Labelling(workspace, writer, self._change)
 
     # -- models --------------------------------------------------------------------------------------------------
 

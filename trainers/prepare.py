@@ -2,7 +2,8 @@
 
 An operation leaves one of these, and the server moves it to its place (`studio.jobs.products`):
 
-    <output_path>/version    a new data set version     import, revise, clean, split, mix, balance, order, restore, pull
+    <output_path>/version    a new data set version     import, revise, clean, split, mix, balance, order, restore,
+                             marks, pull
     <output_path>/report     what was found             look, check, diff
     <output_path>/export     a file and what describes it                                                       export
 
@@ -92,6 +93,13 @@ def _order(attempt: Attempt, values: dict[str, Any], output: Path) -> Figures:
 
     attempt.phase("data.order")
     return {"manifest": remedies.order(Path(values["parent"]), values["options"], output / "version")}
+
+
+def _marks(attempt: Attempt, values: dict[str, Any], output: Path) -> Figures:
+    from studio.workshop.apply_marks import from_job
+
+    attempt.phase("data.marks")
+    return {"manifest": from_job(Path(values["parent"]), output / "version", values)}
 
 
 def _restore(attempt: Attempt, values: dict[str, Any], output: Path) -> Figures:
@@ -188,6 +196,7 @@ OPERATIONS = {
     "balance": _balance,
     "order": _order,
     "restore": _restore,
+    "marks": _marks,
     "pull": _pull,
     "look": _look,
     "check": _check,

@@ -1,0 +1,103 @@
+"""What a label round came to: every mark as it was made, each row's result, and what waits for an arbiter."""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from studio.db.labels import DONE, TaskView, label_round
+from studio.db.tables import Annotator, LabelDecision, LabelTask, Mark
+from studio.workshop.marks import Judgement, Scale, Settled, settle
+
+
+@dataclass(frozen=True, kw_only=True)
+class MarkView:
+    """A mark or decision as it is exported."""
+
+    row: int
+    digest: str
+    annotator: str
+    rating: str | None
+    tags: list[str]
+    correction: str | None
+    note: str
+    is_flagged: bool
+    seconds: float | None
+    saved_at: str
+    counts: bool
+    """False once the row is another than it was."""
+    is_decision: bool = False
+
+    def judgement(self) -> Judgement:
+        return Judgement(
+            annotator=self.annotator,
+            rating=self.rating,
+            tags=tuple(self.tags),
+            correction=self.correction,
+            note=self.note,
+            is_flagged=self.is_flagged,
+        )
+
+
+def marks(session: Session, round_id: int, *, row: int | None = None) -> list[MarkView]:
+    """Every mark and decision of a round (or of one row of it), by row, then annotator; decisions last."""
+    where = [LabelTask.round_id == round_id] + ([LabelTask.row == row] if row is not None else [])
+    said = select(LabelTask, Mark, Annotator.name).join(Mark).join(Annotator).where(*where, Mark.state == DONE)
+    found = [_mark_view(task, mark, name) for task, mark, name in session.execute(said)]
+    final = select(LabelTask, LabelDecision, Annotator.name).join(LabelDecision).join(Annotator).where(*where)
+    found += [_decision_view(task, decision, name) for task, decision, name in session.execute(final)]
+    return sorted(found, key=lambda it: (it.row, it.is_decision, it.annotator))
+
+
+def results(scale: Scale, said: Iterable[MarkView]) -> dict[int, Settled]:
+    """What the marks of each row come to; rows that nobody marked as they are now are not in it."""
+    given: dict[int, list[MarkView]] = defaultdict(list)
+    for each in said:
+        if each.counts:
+            given[each.row].append(each)
+    return {row: _settled(scale, views) for row, views in given.items()}
+
+
+def disputed(session: Session, round_id: int) -> list[tuple[TaskView, list[MarkView]]]:
+    """Rows that wait for an arbiter, in the round's order, each with its marks."""
+    scale = label_round(session, round_id).scale
+    said = [each for each in marks(session, round_id) if each.counts]
+    waiting = {row for row, result in results(scale, said).items() if result.disputes}
+    tasks = session.scalars(
+        select(LabelTask).where(LabelTask.round_id == round_id, LabelTask.row.in_(waiting)).order_by(LabelTask.place)
+    )
+    return [
+        (
+            TaskView(id=it.id, round_id=round_id, row=it.row, digest=it.digest),
+            [each for each in said if each.row == it.row],
+        )
+        for it in tasks
+    ]
+
+
+def _settled(scale: Scale, views: list[MarkView]) -> Settled:
+    decision = next((each.judgement() for each in views if each.is_decision), None)
+    return settle(scale, [each.judgement() for each in views if not each.is_decision], decision)
+
+
+def _mark_view(task: LabelTask, mark: Mark, name: str) -> MarkView:
+    same = ("digest", "rating", "tags", "correction", "note", "is_flagged", "seconds", "saved_at")
+    return MarkView(
+        row=task.row, annotator=name, counts=mark.digest == task.digest, **{key: getattr(mark, key) for key in same}
+    )
+
+
+def _decision_view(task: LabelTask, decision: LabelDecision, name: str) -> MarkView:
+    same = ("digest", "rating", "tags", "correction", "note")
+    return MarkView(
+        row=task.row,
+        annotator=name,
+        is_flagged=False,
+        seconds=None,
+        saved_at=decision.decided_at,
+        counts=decision.digest == task.digest,
+        is_decision=True,
+        **{key: getattr(decision, key) for key in same},
+    )
