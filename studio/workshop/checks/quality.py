@@ -43,7 +43,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     """Answers by score, in ten steps from 0 to 1."""
     reasons: dict[str, int]
     """Answers below `least_quality` by what is wrong with them."""
-    findings: Any
+    findings: pl.DataFrame
     """Columns as FINDINGS_SCHEMA, action mark."""
 
 
