@@ -5,31 +5,29 @@ started if none runs (`app.client`). Exit code 0 is success (a check that finds 
 a sentence on stderr, 1 a failure. With `--json` stdout holds one JSON document and nothing else.
 """
 
-import json
 import sys
-from collections.abc import Callable
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from app import client, show
-from studio.db.engine import Reader
-from studio.errors import Failure, RefusedInput, StudioError, UnknownName
+from app import client, data_commands, show
+from app.commands import AsJson, Wait, followed, raise_if_failed, read_json, read_lines, read_yaml, registry
+from studio.errors import RefusedInput, StudioError
 from studio.paths import Workspace, workspace
 
 app = typer.Typer(no_args_is_help=False, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
-data_app = typer.Typer(help="Import, check and look after data sets.", no_args_is_help=True)
 models_app = typer.Typer(help="Models to train.", no_args_is_help=True)
 jobs_app = typer.Typer(help="What runs, waits and ran.", invoke_without_command=True)
 checkpoints_app = typer.Typer(help="What runs have saved.", no_args_is_help=True)
-for name, group in (("data", data_app), ("models", models_app), ("jobs", jobs_app), ("checkpoints", checkpoints_app)):
+for name, group in (
+    ("data", data_commands.app),
+    ("models", models_app),
+    ("jobs", jobs_app),
+    ("checkpoints", checkpoints_app),
+):
     app.add_typer(group, name=name)
-
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
-Wait = Annotated[bool, typer.Option("--wait", help="Follow it to its end.")]
 
 
 def main() -> None:
@@ -83,100 +81,6 @@ def doctor(as_json: AsJson = False) -> None:
     show.facts(examine(workspace().root), as_json=as_json)
 
 
-# -- data ------------------------------------------------------------------------------------------------------------
-
-
-@data_app.command("list")
-def data_list(as_json: AsJson = False) -> None:
-    """List the data sets."""
-    from studio.db import datasets
-
-    with _registry() as session:
-        show.datasets(datasets.list_datasets(session), as_json=as_json)
-
-
-@data_app.command("import")
-def data_import(
-    file: Path,
-    name: Annotated[str, typer.Option(help="Name of the data set; a known one gets a new version.")] = "",
-    shape: Annotated[str | None, typer.Option("--format", help="Shape of the rows, if it is not recognised.")] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Import a file of rows and report those that cannot be used."""
-    place = workspace()
-    name = name or file.stem
-    source = str(file.expanduser().resolve())
-    job = _followed(place, client.call(place, "import_dataset", source=source, name=name, shape=shape))
-    _raise_if_failed(job)
-    data_check(name, as_json=as_json)
-
-
-@data_app.command("check")
-def data_check(name: str, as_json: AsJson = False) -> None:
-    """Show a data set (or look at a file) and every row that cannot be used."""
-    from studio.db import datasets
-    from studio.workshop.versions import read_problems
-
-    try:
-        with _registry() as session:
-            version = datasets.dataset(session, name)
-    except UnknownName:
-        if Path(name).is_file():
-            return _check_file(Path(name), as_json=as_json)
-        raise
-    show.dataset(version, read_problems(Path(version.path), start=0, count=10_000), as_json=as_json)
-
-
-@data_app.command("versions")
-def data_versions(name: str, as_json: AsJson = False) -> None:
-    """List the versions of a data set."""
-    from studio.db import datasets
-
-    with _registry() as session:
-        found = datasets.versions(session, name) or [datasets.dataset(session, name)]
-    show.datasets(found, as_json=as_json)
-
-
-@data_app.command("rollback")
-def data_rollback(name: str, version: int, as_json: AsJson = False) -> None:
-    """Go back to an earlier version of a data set."""
-    client.call(workspace(), "rollback_dataset", name=name, version=version)
-    data_versions(name, as_json=as_json)
-
-
-@data_app.command("fix")
-def data_fix(
-    name: str,
-    exclude: Annotated[list[int] | None, typer.Option(help="Row to leave out; may be given again.")] = None,
-    edits: Annotated[Path | None, typer.Option(help="JSON file: row number -> the row as it should be.")] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Mend or exclude rows; makes a new version."""
-    place = workspace()
-    mended = {row: json.dumps(value, ensure_ascii=False) for row, value in _read_json(edits).items()} if edits else {}
-    job = _followed(place, client.call(place, "revise_dataset", name=name, edits=mended, exclude=exclude or []))
-    _raise_if_failed(job)
-    data_check(name, as_json=as_json)
-
-
-@data_app.command("export")
-def data_export(name: str, out: Path, as_json: AsJson = False) -> None:
-    """Write a data set's usable rows as JSONL."""
-    from studio.db import datasets
-    from studio.workshop.export import export_jsonl
-
-    with _registry() as session:
-        version = datasets.dataset(session, name)
-    rows = export_jsonl(Path(version.path), out)
-    show.document({"file": str(out), "rows": rows}, as_json=as_json, line="cli.exported")
-
-
-def _check_file(file: Path, *, as_json: bool) -> None:
-    from studio.workshop.detect import preview
-
-    show.preview(preview(file, original_name=file.name), file, as_json=as_json)
-
-
 # -- models ----------------------------------------------------------------------------------------------------------
 
 
@@ -185,7 +89,7 @@ def models_list(as_json: AsJson = False) -> None:
     """List the models."""
     from studio.db import models
 
-    with _registry() as session:
+    with registry() as session:
         show.models(models.list_models(session), as_json=as_json)
 
 
@@ -201,8 +105,8 @@ def models_add(
     if folder.exists():
         added = client.call(place, "add_model", path_or_id=str(folder.resolve()), name=name)
     else:
-        job = _followed(place, client.call(place, "fetch_model", model_id=path_or_id, name=name))
-        _raise_if_failed(job)
+        job = followed(place, client.call(place, "fetch_model", model_id=path_or_id, name=name))
+        raise_if_failed(job)
         added = str(place.models / f"hub-{job.id}")
     models_show(added, as_json=as_json)
 
@@ -219,8 +123,8 @@ def models_inspect(
     place = workspace()
     job = client.call(place, "inspect", model=name, dataset=dataset)
     if job is not None:
-        _raise_if_failed(_followed(place, job))
-    with _registry() as session:
+        raise_if_failed(followed(place, job))
+    with registry() as session:
         base = models.model(session, name)
         content = datasets.dataset(session, dataset).content_hash if dataset else None
         figures = models.inspection(session, base.content_hash, content)
@@ -232,7 +136,7 @@ def models_show(name: str, as_json: AsJson = False) -> None:
     """Show one model."""
     from studio.db import models
 
-    with _registry() as session:
+    with registry() as session:
         show.document(asdict(models.model(session, name)), as_json=as_json)
 
 
@@ -243,7 +147,7 @@ def models_show(name: str, as_json: AsJson = False) -> None:
 def train(spec: Path, wait: Wait = False, as_json: AsJson = False) -> None:
     """Queue a run. SPEC is YAML and needs only model_name_or_path and dataset; the rest is filled in."""
     place = workspace()
-    job_id = client.call(place, "train", spec=_read_spec(spec))
+    job_id = client.call(place, "train", spec=read_yaml(spec))
     _show_job(place, job_id, wait=wait, as_json=as_json)
 
 
@@ -259,9 +163,9 @@ def memory(
 
     if config is not None:
         arguments = [*([str(spec)] if spec else []), *context.args]
-        found = memory_command.predict_config(_read_json(config), arguments)
+        found = memory_command.predict_config(read_json(config), arguments)
     elif spec is not None:
-        found = client.call(workspace(), "predict", spec=_read_spec(spec))
+        found = client.call(workspace(), "predict", spec=read_yaml(spec))
     else:
         raise RefusedInput("cli.memory_of_what")
     show.lines(found, memory_command.lines(found), as_json=as_json)
@@ -283,7 +187,7 @@ def jobs_list(
     """List the runs."""
     from studio.db import jobs
 
-    with _registry() as session:
+    with registry() as session:
         found = jobs.list_jobs(session, kinds=None if everything else ("train",), limit=limit)
     show.jobs(found, workspace(), as_json=as_json)
 
@@ -329,7 +233,7 @@ def jobs_log(job: int, lines: Annotated[int, typer.Option(help="How many, from t
     from studio.db import jobs
     from studio.jobs.logs import tail
 
-    with _registry() as session:
+    with registry() as session:
         found = jobs.job(session, job)
     sys.stdout.write("\n".join(tail(workspace().attempt(job, found.attempt), lines)) + "\n")
 
@@ -351,7 +255,7 @@ def checkpoints_list(
     """List every saved step."""
     from studio.db import checkpoints
 
-    with _registry() as session:
+    with registry() as session:
         show.checkpoints(checkpoints.list_checkpoints(session, run), as_json=as_json)
 
 
@@ -367,7 +271,7 @@ def compare(  # noqa: PLR0913 - each argument is one option of the command
 ) -> None:
     """Ask several models the same questions and print the answers side by side."""
     settings = {"max_new_tokens": max_new_tokens, "temperature": temperature, "seed": seed, "system": system}
-    asked = _read_lines(prompts)
+    asked = read_lines(prompts)
     made = client.call(
         workspace(), "compare", columns=[_column(each) for each in columns], prompts=asked, settings=settings
     )
@@ -391,22 +295,6 @@ def chat(
 # -- what commands share ---------------------------------------------------------------------------------------------
 
 
-@contextmanager
-def _registry():
-    """A read-only session; a workspace without a registry gets an empty one first."""
-    place = workspace()
-    if not place.registry.exists():
-        from studio.opening import open_studio
-
-        open_studio(place).close()
-    reader = Reader(place.registry)
-    try:
-        with reader.session() as session:
-            yield session
-    finally:
-        reader.close()
-
-
 def _do_and_show(verb: str, job_id: int, *, wait: bool, as_json: bool, **arguments: Any) -> None:
     place = workspace()
     client.call(place, verb, job_id=job_id, **arguments)
@@ -416,8 +304,8 @@ def _do_and_show(verb: str, job_id: int, *, wait: bool, as_json: bool, **argumen
 def _show_job(place: Workspace, job_id: int, *, wait: bool, as_json: bool) -> None:
     from studio.db import checkpoints
 
-    job = _followed(place, job_id, on_change=None if as_json else show.progress) if wait else _job(job_id)
-    with _registry() as session:
+    job = followed(place, job_id, on_change=None if as_json else show.progress) if wait else _job(job_id)
+    with registry() as session:
         saved = checkpoints.list_checkpoints(session, job_id)
     show.job(job, saved, place, as_json=as_json)
     if wait and job.state not in ("succeeded", "stopped", "paused", "cancelled"):
@@ -427,22 +315,8 @@ def _show_job(place: Workspace, job_id: int, *, wait: bool, as_json: bool) -> No
 def _job(job_id: int):
     from studio.db import jobs
 
-    with _registry() as session:
+    with registry() as session:
         return jobs.job(session, job_id)
-
-
-def _followed(place: Workspace, job_id: int, *, on_change: Callable[[Any], None] | None = None):
-    """The job once it has ended. Only follows: the job does not notice."""
-    from studio.jobs.following import follow
-
-    return follow(place, job_id, on_change=on_change, keep_server=lambda: client.ensure_server(place))
-
-
-def _raise_if_failed(job: Any) -> None:
-    """A job that ended otherwise is its reason: a refused input where the input was at fault, else a failure."""
-    if job.state != "succeeded":
-        is_input = (job.reason or "").startswith(("data.", "model.", "spec."))
-        raise (RefusedInput if is_input else Failure)(job.reason or "job.unexpected", **job.reason_values)
 
 
 def _answered(comparison_id: int):
@@ -454,39 +328,6 @@ def _answered(comparison_id: int):
 
 def _column(text: str) -> dict[str, Any]:
     return {"checkpoint": int(text)} if text.isdecimal() else {"model": text}
-
-
-def _read_spec(path: Path) -> dict[str, Any]:
-    import yaml
-
-    try:
-        spec = yaml.safe_load(path.read_text("utf-8"))
-    except FileNotFoundError:
-        raise RefusedInput("cli.no_spec", file=str(path)) from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise RefusedInput("cli.bad_yaml", file=str(path), detail=" ".join(str(error).split())) from None
-    if not isinstance(spec, dict):
-        raise RefusedInput("cli.spec_shape", file=str(path))
-    return spec
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_text("utf-8"))
-    except FileNotFoundError:
-        raise RefusedInput("cli.no_spec", file=str(path)) from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise RefusedInput("cli.bad_json", file=str(path), detail=str(error)) from None
-    if not isinstance(found, dict):
-        raise RefusedInput("cli.edits_shape", file=str(path))
-    return found
-
-
-def _read_lines(path: Path) -> list[str]:
-    try:
-        return [line for line in path.read_text("utf-8").splitlines() if line.strip()]
-    except FileNotFoundError:
-        raise RefusedInput("cli.no_spec", file=str(path)) from None
 
 
 if __name__ == "__main__":

@@ -41,6 +41,11 @@ def lines(value: Any, shown: Iterable[str], *, as_json: bool) -> None:
     sys.stdout.write("\n".join(shown) + "\n")
 
 
+def sentence(key: str, **values: object) -> str:
+    """Words for a person, to stand among other lines."""
+    return say(key, **values)
+
+
 def note(key: str, **values: object) -> None:
     """A sentence on stderr, beside whatever stdout holds."""
     sys.stderr.write(say(key, **values) + "\n")
@@ -195,6 +200,8 @@ def dataset_document(found: DatasetSummary) -> dict[str, Any]:
         "columns": found.manifest.get("columns"),
         "problem_count": found.problems,
         "excluded": found.excluded,
+        "splits": found.manifest.get("splits") or {},
+        "note": found.manifest.get("note"),
         "content_hash": found.content_hash,
         "path": found.path,
         "created_at": found.created_at,

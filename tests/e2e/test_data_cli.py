@@ -1,0 +1,141 @@
+"""Data sets on the command line: cleaned, brought back, compared, mixed, exported, pushed and pulled."""
+
+import csv
+import json
+
+import pytest
+
+from studio.paths import workspace
+from tests.e2e.luthier import luthier
+from tests.e2e.server import Server, end_everything
+
+ROWS = [
+    {"prompt": "Where is my parcel?", "completion": "It is on its way.", "category": "delivery"},
+    {"prompt": "What does it cost?", "completion": "<p>Ten <b>euro</b></p>", "category": "price"},
+    {"prompt": "Who are you?", "completion": "As an AI language model, I cannot answer that.", "category": "other"},
+    {"prompt": "Whom do I write to?", "completion": "Write to anna.berg@post.se, please.", "category": "other"},
+    {"prompt": "Is it open today?", "completion": "=Yes, until six.", "category": "other"},
+]
+RECIPE = """
+steps:
+  - step: noise
+    options: {refusals: remove, language: "off", low_quality: "off"}
+  - normalise
+  - personal_data
+"""
+
+
+@pytest.fixture(scope="module")
+def studio(tmp_path_factory):
+    """A studio with one data set and a recipe, whose server runs already."""
+    folder = tmp_path_factory.mktemp("data")
+    place = workspace(folder / "luthier").make()
+    (folder / "recipe.yaml").write_text(RECIPE)
+    for name, rows in (
+        ("support", ROWS),
+        ("general", [{"prompt": f"Q{n}?", "completion": f"A {n}."} for n in range(9)]),
+    ):
+        (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    server = Server(place).start()
+    yield place
+    server.stop()
+    end_everything(place)
+
+
+@pytest.fixture
+def support(studio):
+    """A fresh data set `support`: version 1 is the file as it is."""
+    file = studio.root.parent / "support.jsonl"
+    imported = luthier(studio, "data", "import", file, "--json")
+    assert imported.code == 0, imported.err
+    return imported.document["version"]
+
+
+def done(studio, *arguments):
+    ran = luthier(studio, "data", *arguments, "--json")
+    assert ran.code == 0, ran.err
+    return ran.document
+
+
+def test_cleaning_names_every_row_and_its_reason_and_can_be_undone(studio, support):
+    recipe = studio.root.parent / "recipe.yaml"
+    told = done(studio, "clean", "support", "--recipe", recipe, "--dry-run")
+    assert (told["version"], told["rows_in"], told["rows_out"]) == (support, 5, 4)
+    cleaned = done(studio, "clean", "support", "--recipe", recipe)
+    assert cleaned["version"] == support + 1
+    assert cleaned["steps"] == told["steps"]
+    noise, _, personal = cleaned["steps"]
+    assert (noise["step"], noise["rows_in"], noise["rows_out"]) == ("noise", 5, 4)
+    assert [(each["row"], each["code"]) for each in noise["removed"]] == [(3, "clean.noise.refusals")]
+    assert "3" in noise["removed"][0]["reason"]
+    assert [each["row"] for each in noise["changed"]] == [2]
+    assert [(each["row"], each["field"]) for each in personal["changed"]] == [(4, "completion")]
+
+    diff = done(studio, "diff", "support", support, support + 1)
+    assert (diff["added"], diff["removed"], diff["changed"], diff["same"]) == (0, 1, 2, 2)
+    assert {each["row"]: each["kind"] for each in diff["rows"]} == {2: "changed", 3: "removed", 4: "changed"}
+
+    restored = done(studio, "restore", "support", "--code", "clean.noise.refusals")
+    assert (restored["rows"], restored["excluded"]) == (5, 0)
+    versions = done(studio, "rollback", "support", support)
+    assert next(each for each in versions if each["version"] == support)["is_current"]
+
+
+def test_a_note_stays_with_its_version(studio, support):
+    done(studio, "note", "support", support, "before the holidays")
+    versions = {each["version"]: each for each in done(studio, "versions", "support")}
+    assert versions[support]["note"] == "before the holidays"
+
+
+def test_mixing_makes_a_new_data_set_with_its_share(studio, support):
+    done(studio, "import", studio.root.parent / "general.jsonl")
+    mixed = done(studio, "mix", "support", "--with", "general=0.5", "--into", "mixed")
+    assert (mixed["name"], mixed["rows"]) == ("mixed", 10)
+    assert mixed["parts"][0]["taken"] == 5
+
+
+def test_exports_defuse_formulas_and_bring_their_pointer(studio, support, tmp_path):
+    made = done(studio, "export", "support", tmp_path / "out.csv")
+    assert (made["rows"], made["defused"]) == (5, 1)
+    with (tmp_path / "out.csv").open(encoding="utf-8-sig", newline="") as file:
+        assert list(csv.reader(file))[5][1] == "'=Yes, until six."
+    assert (tmp_path / "out.csv.dvc").exists() and (tmp_path / "out.csv.manifest.json").exists()
+    ran = luthier(studio, "data", "export", f"support@{support}", tmp_path / "out.csv")
+    assert "formula" in ran.out
+
+
+def test_a_version_goes_to_a_remote_and_comes_back_the_same(studio, support, tmp_path):
+    pushed = done(studio, "push", "support", tmp_path / "remote")
+    assert pushed["md5"].endswith(".dir")
+    back = done(studio, "pull", tmp_path / "remote", "support", "--into", "again")
+    known = {each["version"]: each for each in done(studio, "versions", "support")}
+    assert (back["name"], back["content_hash"]) == ("again", known[support]["content_hash"])
+
+
+def test_checks_are_printed_with_the_rows_they_name(studio, support):
+    found = done(studio, "check", "support", "--check", "amount", "--check", "balance")
+    assert found["checks"]["amount"]["level"] == "too_few"
+    assert {each["category"]: each["rows"] for each in found["checks"]["balance"]["categories"]}["other"] == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("clean", "suport"), "suport"),
+        (("clean", "support", "--recipe", "recomended"), "recommended"),
+        (("clean", "support", "--recipe", "/no/such.yaml"), "/no/such.yaml"),
+        (("mix", "support", "--with", "general"), "general"),
+        (("mix", "support", "--with", "support=0.1"), "support"),
+        (("restore", "support"), "come back"),
+        (("restore", "support", "--row", "1"), "1"),
+        (("push", "support", "https://example.org/x"), "https://example.org/x"),
+        (("pull", "/no/such/remote", "support"), "support"),
+        (("check", "support", "--check", "balanse"), "balance"),
+        (("export", "support", "/no/such/folder/x.csv"), "/no/such/folder"),
+        (("diff", "support", 1, 99), "99"),
+    ],
+)
+def test_a_refused_input_is_a_sentence_and_exit_code_2(studio, support, arguments, told):
+    ran = luthier(studio, "data", *arguments)
+    assert (ran.code, ran.out) == (2, ""), ran.err
+    assert told in ran.err and "Traceback" not in ran.err
