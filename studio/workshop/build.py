@@ -10,11 +10,13 @@ from pathlib import Path
 
 from studio.errors import RefusedInput
 from studio.workshop.convert import Converter, convert_text, converter
-from studio.workshop.detect import read_sample, required_choice
+from studio.workshop.detect import Choice, columns_of, read_sample, required_choice
 from studio.workshop.problems import EXCLUDED, Problem
+from studio.workshop.quick import QuickReader, quick_reader
 from studio.workshop.reading.opening import open_source
-from studio.workshop.reading.source import Source
-from studio.workshop.shapes import Mapping, format_of
+from studio.workshop.reading.source import RawRow, Source
+from studio.workshop.shapes import Mapping, column_of, format_of
+from studio.workshop.turns import speakers_of
 from studio.workshop.versions import (
     Manifest,
     Row,
@@ -51,11 +53,12 @@ def import_file(
     opened = open_source(source, original_name=name)
     writer = VersionWriter(folder, format=format_of(choice.shape, choice.columns))
     try:
-        first = _convert_all(opened, converter(choice.shape, choice.columns), writer, report)
+        rows = _Import(opened, choice, writer)
+        rows.run(_quick(opened, choice, sample.rows), report)
     finally:
         writer.close()
     if not writer.rows:
-        _refuse_unusable(name, writer, first)
+        _refuse_unusable(name, writer, rows.first)
     report(opened.total, opened.total, opened.unit)
     parameters = {"file": name, "shape": choice.shape, "columns": choice.columns, "confidence": choice.confidence}
     step = Step(operation="import", parameters=parameters, rows_in=writer.rows + writer.problems, rows_out=writer.rows)
@@ -69,20 +72,51 @@ def import_file(
     )
 
 
-def _convert_all(source: Source, convert: Converter, writer: VersionWriter, report: Report) -> Problem | None:
-    """Write every row of the source; returns the first problem."""
-    first = None
-    for number, raw, value, fault, offset in source.rows():
-        made, faults = (None, [fault]) if fault else convert(value)
+def _quick(source: Source, choice: Choice, sample: list[RawRow]) -> QuickReader | None:
+    return quick_reader(choice.shape, choice.columns, columns_of(sample)) if source.kind == "jsonl" else None
+
+
+class _Import:
+    """The rows of a source on their way into a version."""
+
+    def __init__(self, source: Source, choice: Choice, writer: VersionWriter) -> None:
+        self.first: Problem | None = None
+        self._source = source
+        self._writer = writer
+        self._convert = converter(choice.shape, choice.columns)
+        self._conversation = column_of(choice.columns, "messages") or column_of(choice.columns, "conversations")
+
+    def run(self, quick: QuickReader | None, report: Report) -> None:
+        """Write every row of the source."""
+        rows = self._source.rows() if quick is None else self._slow_rows(quick)
+        for count, row in enumerate(rows, 1):
+            if row is not None:
+                self._take(row)
+            if count % REPORT_EVERY_ROWS == 0:
+                report(self._source.done, self._source.total, self._source.unit)
+        if quick is not None:
+            self._writer.speakers.update(quick.speakers())
+
+    def _slow_rows(self, quick: QuickReader) -> Iterator[RawRow | None]:
+        """Writes the rows that can be read at once, None for each; yields those that must be looked at."""
+        read, add = quick.read, self._writer.add_plain
+        for number, offset, line in self._source.lines():
+            made = read(line)
+            if made is None:
+                yield self._source.line_row(number, offset, line)
+            else:
+                add(number, made, len(line))
+                yield None
+
+    def _take(self, row: RawRow) -> None:
+        made, faults = (None, [row.fault]) if row.fault else self._convert(row.value)
         if made:
-            writer.add(number, raw, made)
+            self._writer.add(row.row, row.raw, made)
+            self._writer.speakers.update(speakers_of(row.value, self._conversation))
         for each in faults:
-            problem = each.at(number, raw, offset)
-            first = first or problem
-            writer.add_problem(problem)
-        if number % REPORT_EVERY_ROWS == 0:
-            report(source.done, source.total, source.unit)
-    return first
+            problem = each.at(row.row, row.raw, row.offset)
+            self.first = self.first or problem
+            self._writer.add_problem(problem)
 
 
 def _refuse_unusable(name: str, writer: VersionWriter, first: Problem | None) -> None:

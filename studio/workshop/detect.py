@@ -94,7 +94,7 @@ def preview(
         size_bytes=path.stat().st_size,
         sampled=len(sample.rows),
         is_whole=sample.is_whole,
-        all_columns=_columns(sample.rows),
+        all_columns=columns_of(sample.rows),
         choice=choice,
         rows=rows,
         faults=faults,
@@ -158,7 +158,7 @@ def required_choice(rows: list[RawRow], *, file: str, shape: str | None, columns
     choice = choose(rows, file=file, shape=shape, columns=columns)
     if choice:
         return choice
-    found = _columns(rows)
+    found = columns_of(rows)
     if not rows:
         raise RefusedInput("data.no_rows", file=file)
     if not found:
@@ -184,7 +184,7 @@ def _most_telling(counted: Counter) -> tuple[tuple[str, tuple], int]:
     return (shape, commonest), total
 
 
-def _columns(rows: list[RawRow]) -> list[str]:
+def columns_of(rows: list[RawRow]) -> list[str]:
     """Every column of the sampled rows, in order of first appearance."""
     return list(dict.fromkeys(key for row in rows if isinstance(row.value, dict) for key in row.value))
 

@@ -30,6 +30,17 @@ def read_turns(turns: list[Any], place: str, faults: list[RowFault], keys: tuple
     return [_turn(turn, index, f"{place}[{index}]", keys, faults) for index, turn in enumerate(turns)]
 
 
+def speakers_of(row: Any, column: str | None) -> set[str]:
+    """Who speaks in a row, as the source spells it."""
+    turns = row.get(column) if isinstance(row, dict) else None
+    said = (
+        (turn.get("role", turn.get("from")) for turn in turns if isinstance(turn, dict))
+        if isinstance(turns, list)
+        else ()
+    )
+    return {speaker for speaker in said if isinstance(speaker, str)}
+
+
 def read_pairs(pairs: list[Any], place: str, faults: list[RowFault]) -> list[Turn]:
     """`[["Hi", "Hello"], ...]` -> user: Hi, assistant: Hello, ..."""
     turns: list[Turn] = []

@@ -18,6 +18,7 @@ from studio.workshop.content_hash import ContentHash
 from studio.workshop.layout import MESSAGES, TRAINED_COLUMNS, TrainingRow, columns_for, schema
 from studio.workshop.manifest import LAYOUT, MANIFEST, PROBLEMS, ROWS, Manifest
 from studio.workshop.problems import EXCLUDED, OPEN, Problem
+from studio.workshop.quick import QuickRow
 
 GROUP_ROWS, GROUP_CHARACTERS = 2000, 4 << 20
 """A row group is the least that reading one page costs, and the most that writing holds in memory."""
@@ -56,12 +57,16 @@ class VersionWriter:
             columns[name].add(getattr(made, name))
         self._end_row(row, (made.extra, made.category, split, origin, raw), len(raw) if raw else _size(made))
 
-    def add_plain(self, row: int, roles: tuple[str, ...], contents: list[str], extra: Any, size: int) -> None:
-        """A conversation of nothing but speakers and texts, whose source row `plain.py` can tell."""
+    def add_plain(self, row: int, made: QuickRow, size: int) -> None:
+        """A row of nothing but speakers and texts, whose source text `plain.py` can tell."""
         columns = self._rows.columns
-        columns["messages"].add_plain(roles, contents)
-        columns["tools"].add(None)
-        self._end_row(row, (extra, None, None, None, None), size)
+        if self.format == MESSAGES:
+            columns["messages"].add_plain(made.roles, made.contents)
+            columns["tools"].add(None)
+        else:
+            columns["prompt"].add(made.contents[0])
+            columns["completion"].add(made.contents[1])
+        self._end_row(row, (made.extra, None, None, None, None), size)
 
     def _end_row(self, row: int, kept: tuple, size: int) -> None:
         columns = self._rows.columns

@@ -1,0 +1,171 @@
+"""CPU seconds and memory of importing 200,000 chat rows (230 MB), against `datasets.load_dataset` and bare orjson.
+
+    python -m tests.bench.import_speed [--rows 200000] [--runs 3] [--file FILE]
+
+The rows are stretches of real chats (package chitchat-dataset) and questions with their answers (chatterbot-corpus),
+written as `{"messages": [...]}`. Each measured run is a process of its own that imports its modules first; what counts
+is the user and system time from then on, all threads together. `load_dataset` gets an empty cache folder each time.
+Prints every run, and the ratios of the best ones.
+"""
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from itertools import cycle, islice
+from pathlib import Path
+
+from tests.bench.machine import load
+
+TURNS = (4, 6, 8, 10, 12, 16, 18)
+"""Lengths of the stretches, in turn: with chitchat's short utterances rows of some 1,150 bytes on average."""
+
+
+# -- the file ------------------------------------------------------------------------------------------------------
+
+
+def write_chats(path: Path, rows: int) -> None:
+    with path.open("w", encoding="utf-8") as file:
+        for messages in islice(chats(), rows):
+            file.write(json.dumps({"messages": messages}, ensure_ascii=False) + "\n")
+
+
+def chats() -> Iterator[list[dict[str, str]]]:
+    """Stretches of real chats that begin with one side and end with the other; every start is used once a length."""
+    conversations = [_turns(chat["messages"]) for chat in _chitchat()]
+    pairs = cycle(_chatterbot())
+    for offset in range(len(TURNS)):
+        for chat in conversations:
+            for start in range(len(chat) - 1):
+                length = min(TURNS[(start + offset) % len(TURNS)], len(chat) - start) // 2 * 2
+                texts = chat[start : start + length]
+                yield [{"role": _ROLES[i % 2], "content": text} for i, text in enumerate(texts)]
+            yield [{"role": role, "content": text} for role, text in zip(_ROLES, next(pairs), strict=True)]
+
+
+_ROLES = ("user", "assistant")
+
+
+def _turns(messages: list[list[dict[str, str]]]) -> list[str]:
+    """One text a turn: what a person says in a row belongs together."""
+    texts = ("\n".join(part["text"] for part in turn) for turn in messages)
+    return [text for text in texts if text.strip()]
+
+
+def _chitchat() -> list[dict]:
+    import chitchat_dataset
+
+    path = Path(chitchat_dataset.__file__).with_name("dataset.json")
+    return list(json.loads(path.read_text("utf-8")).values())
+
+
+def _chatterbot() -> list[tuple[str, str]]:
+    import chatterbot_corpus
+    import yaml
+
+    pairs = []
+    for path in sorted((Path(chatterbot_corpus.__file__).parent / "data" / "english").glob("*.yml")):
+        for talk in yaml.safe_load(path.read_text("utf-8"))["conversations"]:
+            texts = [str(text) for text in talk]
+            pairs += [(a, b) for a, b in zip(texts, texts[1:], strict=False) if a.strip() and b.strip()]
+    return pairs
+
+
+# -- what is measured ----------------------------------------------------------------------------------------------
+
+
+def bare_orjson(file: Path) -> Callable[[], object]:
+    import orjson
+
+    lines = file.read_bytes().splitlines()
+
+    def run() -> None:
+        for line in lines:
+            orjson.loads(line)
+
+    return run
+
+
+def row_checks(file: Path) -> Callable[[], object]:
+    """Every check of every row, without writing."""
+    from studio.workshop.quick import quick_reader
+
+    lines = file.read_bytes().splitlines()
+    read = quick_reader("chat", {"messages": "messages"}, ["messages"]).read
+
+    def run() -> None:
+        refused = sum(read(line) is None for line in lines)
+        assert not refused, refused
+
+    return run
+
+
+def our_import(file: Path) -> Callable[[], object]:
+
+    from studio.workshop.build import import_file
+
+    return lambda: import_file(file, Path(tempfile.mkdtemp(dir=file.parent)) / "v")
+
+
+def load_dataset(file: Path) -> Callable[[], object]:
+    import datasets
+    import datasets.packaged_modules.json.json
+
+    datasets.disable_progress_bars()
+    cache = tempfile.mkdtemp(dir=file.parent)
+    return lambda: datasets.load_dataset("json", data_files=str(file), split="train", cache_dir=cache)
+
+
+MEASURED = {each.__name__: each for each in (bare_orjson, row_checks, our_import, load_dataset)}
+
+
+def _measure(name: str, file: Path) -> None:
+    """In the child process: prints CPU seconds, wall seconds and peak memory in MiB."""
+    run = MEASURED[name](file)
+    before, began = _cpu_seconds(), time.perf_counter()
+    run()
+    seconds = time.perf_counter() - began
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(json.dumps([_cpu_seconds() - before, seconds, peak]))  # noqa: T201
+
+
+def _cpu_seconds() -> float:
+    return sum(sum(resource.getrusage(who)[:2]) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+
+
+def _in_child(name: str, file: Path) -> tuple[float, float, float]:
+    command = [sys.executable, "-m", "tests.bench.import_speed", "--measure", name, "--file", str(file)]
+    result = subprocess.run(command, check=True, capture_output=True, text=True)
+    cpu, seconds, peak = json.loads(result.stdout.splitlines()[-1])
+    print(f"{name:<14}{cpu:6.2f} s CPU {seconds:6.2f} s wall {peak:6.0f} MiB peak, load {load()}", flush=True)  # noqa: T201
+    return cpu, seconds, peak
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--rows", type=int, default=200_000)
+    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--file", type=Path)
+    parser.add_argument("--measure", choices=MEASURED)
+    asked = parser.parse_args()
+    if asked.measure:
+        _measure(asked.measure, asked.file)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        file = asked.file or Path(folder) / "chats.jsonl"
+        if not file.exists():
+            write_chats(file, asked.rows)
+        print(f"{asked.rows:,} rows, {file.stat().st_size / 1e6:.0f} MB")  # noqa: T201
+        runs = {name: [_in_child(name, file) for _ in range(asked.runs)] for name in MEASURED}
+    best = {name: min(cpu for cpu, _, _ in runs[name]) for name in runs}
+    print(f"import: {best['our_import'] / best['load_dataset']:.2f} x load_dataset, at most 1.5")  # noqa: T201
+    print(f"row checks: {best['row_checks'] / best['bare_orjson']:.2f} x orjson, at most 1.25")  # noqa: T201
+    print(f"peak of the import: {max(peak for _, _, peak in runs['our_import']):.0f} MiB, at most 300 MB = 286 MiB")  # noqa: T201
+
+
+if __name__ == "__main__":
+    main()
