@@ -304,7 +304,7 @@ def _name(name: str | None, code: str) -> str:
 
 
 def _tags(tags: Sequence[str]) -> list[str]:
-    cleaned = [" ".join(tag.split())[:_MAX_NAME] for tag in tags]
+    cleaned = [" ".join(tag.replace(";", " ").split())[:_MAX_NAME] for tag in tags]
     return list(dict.fromkeys(tag for tag in cleaned if tag))
 
 

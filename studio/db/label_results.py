@@ -44,10 +44,12 @@ class MarkView:
 def marks(session: Session, round_id: int, *, row: int | None = None) -> list[MarkView]:
     """Every mark and decision of a round (or of one row of it), by row, then annotator; decisions last."""
     where = [LabelTask.round_id == round_id] + ([LabelTask.row == row] if row is not None else [])
-    said = select(LabelTask, Mark, Annotator.name).join(Mark).join(Annotator).where(*where, Mark.state == DONE)
-    found = [_mark_view(task, mark, name) for task, mark, name in session.execute(said)]
-    final = select(LabelTask, LabelDecision, Annotator.name).join(LabelDecision).join(Annotator).where(*where)
-    found += [_decision_view(task, decision, name) for task, decision, name in session.execute(final)]
+    said = select(LabelTask, Mark, Annotator.name).select_from(LabelTask).join(Mark).join(Annotator)
+    found = [
+        _mark_view(task, mark, name) for task, mark, name in session.execute(said.where(*where, Mark.state == DONE))
+    ]
+    final = select(LabelTask, LabelDecision, Annotator.name).select_from(LabelTask).join(LabelDecision).join(Annotator)
+    found += [_decision_view(task, decision, name) for task, decision, name in session.execute(final.where(*where))]
     return sorted(found, key=lambda it: (it.row, it.is_decision, it.annotator))
 
 

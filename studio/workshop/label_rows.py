@@ -86,10 +86,11 @@ def found_rows(workspace: Workspace, folder: Path, by: str) -> set[int]:
     """Rows that the newest look at a version named; for `disagreement` those that this check named. May be none."""
     if by == FINDINGS:
         look = reports.find_last_look(workspace, folder)
-        return {found.row for found in reports.iterate_findings(look)} if look else set()
+        return {found.row for found in reports.iterate_findings(look / reports.FINDINGS)} if look else set()
     kind, version, _ = reports.check_place(workspace, folder, [], {}).name.split("-")
     checks = [found for found in workspace.reports.glob(f"{kind}-{version}-*") if reports.whole(found)]
-    return {found.row for check in checks for found in reports.iterate_findings(check) if found.step == by}
+    tables = [check / reports.FINDINGS for check in checks]
+    return {found.row for table in tables for found in reports.iterate_findings(table, step=by)}
 
 
 def _numbers(folder: Path) -> list[int]:

@@ -77,7 +77,7 @@ def read_marks(path: Path) -> list[MarkLine]:
 
 
 def _json_lines(text: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             continue
         try:
@@ -94,8 +94,8 @@ def _csv_lines(text: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
     try:
         for line in reader:
             cells = {name: _plain(cell) or None for name, cell in line.items() if isinstance(cell, str)}
-            tags = (cells.get("tags") or "").split(_BETWEEN_TAGS.strip())
-            yield reader.line_num, cells | {"tags": [tag for tag in tags if tag.strip()]}
+            tags = map(str.strip, (cells.get("tags") or "").split(_BETWEEN_TAGS.strip()))
+            yield reader.line_num, cells | {"tags": list(filter(None, tags))}
     except csv.Error:
         raise RefusedInput("labels.file_line", line=reader.line_num) from None
 
