@@ -3,17 +3,20 @@
 Tokenising is ours, so that the same code shows a person what will be trained (`trainers.inspect`), trains on it
 (`trainers.sft`) and asks the trained model (`trainers.serve`): trl gets `input_ids` and `labels`. It follows trl's own
 rules (`tests/trainers/test_data.py` compares them): the chat template renders the conversation, and a label other than
--100 stands on the answers only. No torch here.
+-100 stands on the answers only. Raw text is learned from end to end, and rows that bring their tokens keep them. No
+torch here.
 """
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import jinja2
 
 from studio.protocol import DatasetRef
+from studio.workshop.layout import MESSAGES, PROMPT_COMPLETION, TEXT, TOKENS, TRAINED_COLUMNS, row_of
 
 IGNORED = -100
 ROWS = "rows.parquet"
@@ -21,7 +24,9 @@ NAMED_ROWS = 20
 """So many row numbers are spelled out in an alert; the rest is counted."""
 _BATCH = 1000
 
-Messages = list[dict[str, str]]
+Messages = list[dict[str, Any]]
+
+TRAIN, VALIDATION = "train", "validation"
 
 
 class RowLeftOut(Exception):
@@ -30,6 +35,19 @@ class RowLeftOut(Exception):
     def __init__(self, code: str) -> None:
         super().__init__(code)
         self.code = code
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What one row gives to learn from: a conversation, raw text, or tokens."""
+
+    messages: Messages = field(default_factory=list)
+    tools: list[Any] | None = None
+    """Tool descriptions that the chat template shows to the model."""
+    text: str | None = None
+    input_ids: list[int] | None = None
+    labels: list[int] | None = None
+    """Beside `input_ids`; None: every token is learned."""
 
 
 @dataclass(frozen=True)
@@ -73,28 +91,47 @@ class Renderer:
         self.has_template = bool(tokenizer.chat_template)
         self._training_template: str | None = None
         self._asked_for_training_template = False
+        self._tools: list[Any] | None = None
 
-    def render(self, row: int, messages: Messages) -> Rendered:
-        """Tokens and labels of a whole conversation.
+    def render(self, row: int, sample: Sample) -> Rendered:
+        """Tokens and labels of a whole row.
 
         Raises:
-            RowLeftOut: it holds no answer, or the chat template refuses it.
+            RowLeftOut: it holds no answer to learn, the chat template refuses it, or its tokens are not this model's.
         """
-        answers = [i for i, message in enumerate(messages) if message["role"] == "assistant" and i > 0]
+        if sample.input_ids is not None:
+            return self._given(row, sample.input_ids, sample.labels)
+        if sample.text is not None:
+            return self._text(row, sample.text)
+        answers = [i for i, message in enumerate(sample.messages) if i > 0 and _is_learned(message)]
         if not answers:
             raise RowLeftOut("rows_without_answer")
+        messages = [_without_weight(message) for message in sample.messages]
         if not self.has_template:
             return self._plain(row, messages[: answers[-1] + 1])
+        self._tools = sample.tools
         try:
             return self._templated(row, messages, answers)
         except jinja2.TemplateError as error:
             raise RowLeftOut("rows_refused_by_template") from error
+        finally:
+            self._tools = None
 
     def prompt(self, messages: Messages) -> list[int]:
         """Tokens that ask the model for the next answer."""
         if self.has_template:
             return self._ids(messages, add_generation_prompt=True)
         return self.tokenizer(_plain_prompt(messages))["input_ids"]
+
+    def _given(self, row: int, input_ids: list[int], labels: list[int] | None) -> Rendered:
+        if max(input_ids) >= len(self.tokenizer):
+            raise RowLeftOut("data.foreign_tokens")
+        return Rendered(row, input_ids, list(input_ids) if labels is None else labels)
+
+    def _text(self, row: int, text: str) -> Rendered:
+        end = self.tokenizer.eos_token
+        ids = self.tokenizer(text if text.endswith(end) else text + end)["input_ids"]
+        return Rendered(row, ids, list(ids))
 
     def _plain(self, row: int, messages: Messages) -> Rendered:
         prompt, answer = _plain_prompt(messages[:-1]), messages[-1]["content"]
@@ -107,7 +144,7 @@ class Renderer:
         spans = [self._span(messages, i, full) for i in answers]
         if None not in spans:
             return Rendered(row, full, _labels(full, spans))
-        marked = self._marked_by_template(messages)
+        marked = self._marked_by_template(messages, answers)
         if marked is not None:
             return Rendered(row, *marked)
         # The template renders earlier turns differently once later ones follow: only the last answer is certain.
@@ -123,44 +160,71 @@ class Renderer:
             return None
         return _common_prefix(self.prompt(messages[:answer]), full), len(until)
 
-    def _marked_by_template(self, messages: Messages) -> tuple[list[int], list[int]] | None:
-        """Tokens and labels by a template with generation marks: the model's own, or trl's for this family."""
+    def _marked_by_template(self, messages: Messages, answers: list[int]) -> tuple[list[int], list[int]] | None:
+        """Tokens and labels by a template with generation marks: the model's own, or trl's for this family.
+
+        Such a template marks every answer; where not all are learned, the others' marks are taken away again.
+        """
         if not self._asked_for_training_template:
             self._training_template = _training_template(self.tokenizer)
             self._asked_for_training_template = True
         if self._training_template is None:
             return None
         made = self.tokenizer.apply_chat_template(
-            messages, chat_template=self._training_template, return_dict=True, return_assistant_tokens_mask=True
+            messages,
+            tools=self._tools,
+            chat_template=self._training_template,
+            return_dict=True,
+            return_assistant_tokens_mask=True,
         )
         ids, mask = made["input_ids"], made["assistant_masks"]
-        return ids, [token if marked else IGNORED for token, marked in zip(ids, mask, strict=True)]
+        said = [i for i, message in enumerate(messages) if message["role"] == "assistant"]
+        if said != answers:
+            mask = _only([answer in answers for answer in said], mask)
+        return None if mask is None else ids, [
+            token if marked else IGNORED for token, marked in zip(ids, mask, strict=True)
+        ]
 
     def _ids(self, messages: Messages, *, add_generation_prompt: bool = False) -> list[int]:
         return self.tokenizer.apply_chat_template(
-            messages, add_generation_prompt=add_generation_prompt, return_dict=True
+            messages, tools=self._tools, add_generation_prompt=add_generation_prompt, return_dict=True
         )["input_ids"]
 
 
-def conversations(dataset: DatasetRef) -> Iterator[tuple[int, Messages]]:
-    """Number and conversation of every row of a data set version, in order, in bounded memory."""
+def conversations(dataset: DatasetRef, *, split: str = TRAIN) -> Iterator[tuple[int, Sample]]:
+    """Number and content of every row of a data set version that is on this side of its split, in order.
+
+    A version that was not split is to train on as a whole. Memory is bounded.
+    """
     import pyarrow.parquet
 
-    is_chat = dataset.format == "messages"
-    columns = ["row", "messages"] if is_chat else ["row", "prompt", "completion"]
     with pyarrow.parquet.ParquetFile(Path(dataset.path) / ROWS) as file:
+        there = set(file.schema_arrow.names)
+        columns = [name for name in ("row", *TRAINED_COLUMNS[dataset.format], "split") if name in there]
         for batch in file.iter_batches(_BATCH, columns=columns):
-            for row in batch.to_pylist():
-                yield row["row"], row["messages"] if is_chat else _as_messages(row["prompt"], row["completion"])
+            for line in batch.to_pylist():
+                if (line.get("split") or TRAIN) == split:
+                    yield line["row"], _sample(row_of(line, dataset.format), dataset.format)
+
+
+def _sample(fields: dict[str, Any], format: str) -> Sample:
+    if format == MESSAGES:
+        return Sample(messages=fields["messages"], tools=fields.get("tools"))
+    if format == PROMPT_COMPLETION:
+        return Sample(messages=_as_messages(fields["prompt"], fields["completion"]))
+    if format == TEXT:
+        return Sample(text=fields["text"])
+    assert format == TOKENS, format
+    return Sample(input_ids=fields["input_ids"], labels=fields.get("labels"))
 
 
 def render_rows(
-    rows: Iterable[tuple[int, Messages]], renderer: Renderer, *, max_length: int | None, findings: Findings
+    rows: Iterable[tuple[int, Sample]], renderer: Renderer, *, max_length: int | None, findings: Findings
 ) -> Iterator[Rendered]:
     """Render rows, cut to `max_length`; what is left out or shortened is noted in `findings`."""
-    for number, messages in rows:
+    for number, sample in rows:
         try:
-            rendered = renderer.render(number, messages)
+            rendered = renderer.render(number, sample)
         except RowLeftOut as reason:
             findings.add(reason.code, number)
             continue
@@ -215,6 +279,23 @@ def segments(rendered: Rendered, tokenizer: Any) -> list[list]:
 
 def _as_messages(prompt: str, completion: str) -> Messages:
     return [{"role": "user", "content": prompt}, {"role": "assistant", "content": completion}]
+
+
+def _is_learned(message: dict[str, Any]) -> bool:
+    return message["role"] == "assistant" and message.get("weight") != 0
+
+
+def _without_weight(message: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in message.items() if key != "weight"}
+
+
+def _only(wanted: list[bool], mask: list[int]) -> list[int] | None:
+    """The mask with the runs of ones that are not wanted set to zero; None if they are not one a wanted entry."""
+    runs = [list(group) for _, group in groupby(mask)]
+    if sum(run[0] for run in runs) != len(wanted):
+        return None
+    is_wanted = iter(wanted)
+    return [mark for run in runs for mark in (run if run[0] and next(is_wanted) else [0] * len(run))]
 
 
 def _plain_prompt(messages: Messages) -> str:

@@ -59,6 +59,13 @@ class RowFault(msgspec.Struct, frozen=True):
         return Problem(row=row, code=self.code, field=self.field, values=self.values, raw=raw, offset=offset)
 
 
+def suggested_fix(problem: Problem) -> str | None:
+    """The row's JSON text with this fault mended, where one thing was certainly meant; see `fixes.py`."""
+    from studio.workshop.fixes import suggested_fix
+
+    return suggested_fix(problem)
+
+
 def shorten(value: object) -> str:
     """`value` on one line, short enough for a sentence, what cannot be shown as �."""
     text = " ".join(str(value)[: SHORT_CHARACTERS * 4].split())

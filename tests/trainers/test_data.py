@@ -6,7 +6,17 @@ from typing import Any
 import pytest
 
 from tests.trainers.jobs import write_dataset
-from trainers.data import IGNORED, Findings, Renderer, conversations, held_out, render_rows, segments, write_tokens
+from trainers.data import (
+    IGNORED,
+    Findings,
+    Renderer,
+    Sample,
+    conversations,
+    held_out,
+    render_rows,
+    segments,
+    write_tokens,
+)
 
 ONE = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello!"}]
 TWO = [*ONE, {"role": "user", "content": "And you?"}, {"role": "assistant", "content": "Fine."}]
@@ -19,7 +29,9 @@ FORGETFUL = (
 
 
 def trained(renderer: Renderer, messages: list[dict[str, str]]) -> list[str]:
-    return [text for text, is_trained in segments(renderer.render(1, messages), renderer.tokenizer) if is_trained]
+    return [
+        text for text, is_trained in segments(renderer.render(1, Sample(messages)), renderer.tokenizer) if is_trained
+    ]
 
 
 def test_only_answers_are_trained(tokenizer: Any) -> None:
@@ -29,13 +41,13 @@ def test_only_answers_are_trained(tokenizer: Any) -> None:
 
 
 def test_segments_are_the_whole_text(tokenizer: Any) -> None:
-    rendered = Renderer(tokenizer).render(1, TWO)
+    rendered = Renderer(tokenizer).render(1, Sample(TWO))
     assert "".join(text for text, _ in segments(rendered, tokenizer)) == tokenizer.decode(rendered.input_ids)
 
 
 def test_a_prompt_ends_where_the_answer_begins(tokenizer: Any) -> None:
     renderer = Renderer(tokenizer)
-    prompt, rendered = renderer.prompt(TWO[:3]), renderer.render(1, TWO)
+    prompt, rendered = renderer.prompt(TWO[:3]), renderer.render(1, Sample(TWO))
     assert rendered.input_ids[: len(prompt)] == prompt
     assert rendered.labels[len(prompt) - 1] == IGNORED != rendered.labels[len(prompt)]
 
@@ -46,7 +58,7 @@ def test_a_template_that_rewrites_earlier_turns_trains_the_last_answer_only(toke
     other = copy.deepcopy(tokenizer)
     other.chat_template = FORGETFUL
     renderer = Renderer(other)
-    rendered = renderer.render(1, TWO)
+    rendered = renderer.render(1, Sample(TWO))
     assert rendered.last_answer_only
     assert trained(renderer, TWO) == ["Fine.<|im_end|>"]
 
@@ -57,7 +69,7 @@ def test_a_model_without_template_reads_plain_text(tokenizer: Any) -> None:
     other = copy.deepcopy(tokenizer)
     other.chat_template = None
     renderer = Renderer(other)
-    rendered = renderer.render(1, ONE)
+    rendered = renderer.render(1, Sample(ONE))
     assert other.decode(rendered.input_ids) == "Hi\nHello!<|im_end|>"
     assert trained(renderer, ONE) == ["Hello!<|im_end|>"]
     assert renderer.prompt(ONE[:1]) == rendered.input_ids[: len(renderer.prompt(ONE[:1]))]
@@ -68,7 +80,7 @@ def test_what_is_left_out_is_named_by_row(tokenizer: Any) -> None:
     wordy = [{"role": "user", "content": "Go"}, {"role": "assistant", "content": "word " * 50}]
     refusing = [{"role": "user"}, {"role": "assistant", "content": "x"}]
     findings = Findings()
-    rows = enumerate([ONE, long, ONE[:1], wordy, refusing], 1)
+    rows = enumerate(map(Sample, [ONE, long, ONE[:1], wordy, refusing]), 1)
     kept = list(render_rows(rows, Renderer(tokenizer), max_length=50, findings=findings))
     assert [row.row for row in kept] == [1, 4]
     assert all(len(row.input_ids) <= 50 for row in kept)
@@ -84,8 +96,8 @@ def test_what_is_left_out_is_named_by_row(tokenizer: Any) -> None:
 def test_both_formats_are_read_in_order(tmp_path: Path) -> None:
     chat = write_dataset(tmp_path / "chat", [{"messages": ONE}, {"messages": TWO}])
     pairs = write_dataset(tmp_path / "pairs", [{"prompt": "Hi", "completion": "Hello!"}])
-    assert list(conversations(chat)) == [(1, ONE), (2, TWO)]
-    assert list(conversations(pairs)) == [(1, ONE)]
+    assert list(conversations(chat)) == [(1, Sample(ONE)), (2, Sample(TWO))]
+    assert list(conversations(pairs)) == [(1, Sample(ONE))]
 
 
 def test_held_out_rows_are_the_same_for_a_seed_and_never_all() -> None:
@@ -108,7 +120,7 @@ def test_tokens_and_labels_are_those_of_trl(tokenizer: Any, tiny: Path, tmp_path
         for n, q in enumerate("abcdefgh", 1)
     ]
     findings = Findings()
-    ours = list(render_rows(enumerate(rows, 1), Renderer(tokenizer), max_length=50, findings=findings))
+    ours = list(render_rows(enumerate(map(Sample, rows), 1), Renderer(tokenizer), max_length=50, findings=findings))
     trainer = SFTTrainer(
         model=AutoModelForCausalLM.from_pretrained(tiny),
         args=SFTConfig(str(tmp_path / "out"), max_length=50, report_to="none", use_cpu=True, bf16=False),
@@ -119,3 +131,95 @@ def test_tokens_and_labels_are_those_of_trl(tokenizer: Any, tiny: Path, tmp_path
     assert [row.labels for row in ours] == list(trainer.train_dataset["labels"])
     assert write_tokens(ours, tmp_path / "tokens.arrow") == len(ours)
     assert datasets.Dataset.from_file(str(tmp_path / "tokens.arrow"))["labels"][0] == ours[0].labels
+
+
+THREE = [*TWO, {"role": "user", "content": "Sure?"}, {"role": "assistant", "content": "Yes."}]
+TOOL = {"type": "function", "function": {"name": "add", "parameters": {"type": "object"}}}
+# Marks every answer and shows the tools, as larger families' templates do.
+MARKING = (
+    "{% if tools %}tools:{{ tools | length }}<|im_end|>{% endif %}"
+    "{% for m in messages %}{% if m.role == 'assistant' %}assistant:{% generation %}{{ m.content }}"
+    "{{ m.tool_calls[0].function.name if m.tool_calls }}"
+    "{{ '' if loop.last else '.' }}<|im_end|>{% endgeneration %}"
+    "{% else %}{{ m.role }}:{{ m.content }}<|im_end|>{% endif %}{% endfor %}"
+    "{% if add_generation_prompt %}assistant:{% endif %}"
+)
+
+
+def weighted(messages: list[dict], *weights: int) -> list[dict]:
+    marks = iter(weights)
+    return [m | {"weight": next(marks)} if m["role"] == "assistant" else m for m in messages]
+
+
+def test_answers_of_weight_0_are_read_and_not_learned(tokenizer: Any) -> None:
+    renderer = Renderer(tokenizer)
+    assert trained(renderer, weighted(THREE, 1, 0, 1)) == ["Hello!<|im_end|>\n", "Yes.<|im_end|>\n"]
+    same = renderer.render(1, Sample(weighted(THREE, 1, 0, 1))).input_ids
+    assert same == renderer.render(1, Sample(THREE)).input_ids
+
+
+@pytest.mark.parametrize("weights", [(0, 1, 1), (1, 0, 1), (0, 0, 1), (1, 1, 0), (0, 1, 0)])
+def test_weights_hold_for_templates_that_mark_the_answers(tokenizer: Any, weights: tuple) -> None:
+    import copy
+
+    other = copy.deepcopy(tokenizer)
+    other.chat_template = MARKING
+    said = ["Hello!.<|im_end|>", "Fine..<|im_end|>", "Yes.<|im_end|>"]
+    assert trained(Renderer(other), weighted(THREE, *weights)) == [
+        text for text, weight in zip(said, weights, strict=True) if weight
+    ]
+
+
+def test_tools_and_calls_reach_the_template(tokenizer: Any) -> None:
+    import copy
+
+    other = copy.deepcopy(tokenizer)
+    other.chat_template = MARKING
+    call = {"role": "assistant", "content": "", "tool_calls": [{"function": {"name": "add", "arguments": {}}}]}
+    rendered = Renderer(other).render(1, Sample([ONE[0], call], tools=[TOOL]))
+    assert other.decode(rendered.input_ids).startswith("tools:1<|im_end|>user:Hi")
+    assert [text for text, learned in segments(rendered, other) if learned] == ["add<|im_end|>"]
+
+
+def test_raw_text_is_learned_from_end_to_end(tokenizer: Any) -> None:
+    rendered = Renderer(tokenizer).render(1, Sample(text="Once upon"))
+    assert rendered.labels == rendered.input_ids == tokenizer("Once upon" + tokenizer.eos_token)["input_ids"]
+
+
+def test_rows_that_bring_tokens_keep_them_if_the_model_knows_them(tokenizer: Any) -> None:
+    findings = Findings()
+    rows = [Sample(input_ids=[5, 6]), Sample(input_ids=[5, 6], labels=[-100, 6]), Sample(input_ids=[10**6])]
+    made = list(render_rows(enumerate(rows, 1), Renderer(tokenizer), max_length=None, findings=findings))
+    assert [row.labels for row in made] == [[5, 6], [-100, 6]]
+    assert findings.rows == {"data.foreign_tokens": [3]}
+
+
+def test_every_side_of_a_split_gets_its_own_rows(tmp_path: Path) -> None:
+    sides = ["train", "test", "validation", "train"]
+    rows = [{"prompt": str(n), "completion": "a", "split": side} for n, side in enumerate(sides)]
+    version = write_dataset(tmp_path / "v", rows)
+    assert [number for number, _ in conversations(version)] == [1, 4]
+    assert [number for number, _ in conversations(version, split="validation")] == [3]
+
+
+def test_a_version_as_the_workshop_writes_it_is_read(tmp_path: Path) -> None:
+    import json
+
+    from studio.protocol import DatasetRef
+    from studio.workshop.build import import_file
+
+    call = {"id": "c1", "type": "function", "function": {"name": "add", "arguments": '{"a": 1}'}}
+    turns = [
+        ONE[0],
+        {"role": "assistant", "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "c1", "content": "2"},
+    ]
+    row = {"messages": [*turns, {"role": "assistant", "content": "Two.", "weight": 1}], "tools": [TOOL]}
+    (tmp_path / "a.jsonl").write_text(json.dumps(row) + "\n", "utf-8")
+    made = import_file(tmp_path / "a.jsonl", tmp_path / "v")
+    version = DatasetRef(name="d", version=1, path=str(tmp_path / "v"), content_hash="", format=made.format, rows=1)
+    ((_, sample),) = conversations(version)
+    assert sample.tools == [TOOL]
+    assert sample.messages[1]["tool_calls"][0]["function"] == {"name": "add", "arguments": {"a": 1}}
+    assert sample.messages[2] == {"role": "tool", "tool_call_id": "c1", "content": "2"}
+    assert sample.messages[3]["weight"] == 1
