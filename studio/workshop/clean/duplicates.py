@@ -19,6 +19,7 @@ from msgspec import Meta
 from studio.workshop.clean.outcome import FINDINGS_SCHEMA, MARK, REMOVE, Outcome
 from studio.workshop.similarity import vectors as tfidf
 from studio.workshop.similarity.clusters import clusters
+from studio.workshop.similarity.findings import lines
 from studio.workshop.similarity.join import SLACK, cosines
 from studio.workshop.similarity.variants import variants
 
@@ -52,7 +53,7 @@ def run(rows: pl.DataFrame, options: Options) -> Outcome:
     gone = np.flatnonzero(kept >= 0)
     is_exact = vectors.digests[places[gone]] == vectors.digests[places[kept[gone]]]
     numbers = rows["row"].to_numpy()
-    removed = _findings(
+    removed = lines(
         numbers[places[gone]],
         np.where(is_exact, "clean.duplicates.exact", "clean.duplicates.near"),
         REMOVE,
@@ -149,19 +150,6 @@ def _same_prompt(rows: pl.DataFrame) -> pl.DataFrame:
         pl.col("row").filter(pl.col("row") != pl.col("row").first()).first().over("prompt").alias("second"),
     ).filter(pl.col("answers") > 1)
     other = group.select(pl.when(pl.col("row") == pl.col("first")).then("second").otherwise("first")).to_series()
-    code = np.full(group.height, "clean.duplicates.same_prompt")
-    return _findings(group["row"], code, MARK, other=other, answers=group["answers"], size=group["size"])
-
-
-def _findings(row: object, code: np.ndarray, action: str, **values: object) -> pl.DataFrame:
-    lines = pl.DataFrame({"row": row, "code": code.astype(str), **values})
-    frame = lines.select(
-        "row",
-        pl.col("code").cast(pl.String),
-        pl.lit("").alias("field"),
-        pl.lit(action).alias("action"),
-        pl.struct(*values).struct.json_encode().alias("values"),
-        pl.lit(None, pl.String).alias("before"),
-        pl.lit(None, pl.String).alias("after"),
+    return lines(
+        group["row"], "clean.duplicates.same_prompt", MARK, other=other, answers=group["answers"], size=group["size"]
     )
-    return frame.cast(FINDINGS_SCHEMA)
