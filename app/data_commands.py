@@ -304,14 +304,9 @@ def _check_file(file: Path, *, as_json: bool) -> None:
     show.preview(preview(file, original_name=file.name), file, as_json=as_json)
 
 
-def _show_checks(
-    version: Any, chosen: list[str] | None, other: Path | None, model: str | None, *, as_json: bool
-) -> None:
-    from studio.workshop import recipe, reports
+def _show_checks(version: Any, folder: Path, *, as_json: bool) -> None:
+    from studio.workshop import reports
 
-    folder = reports.find_check(
-        workspace(), Path(version.path), list(recipe.checks(chosen, {})), {}, against_folder=other, model=model
-    )
     found = reports.read_checks(folder)
     findings = list(_told(reports.iterate_findings(folder / reports.FINDINGS)))
     document = {"name": version.name, "version": version.version, "checks": found, "findings": findings}
