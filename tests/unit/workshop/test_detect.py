@@ -10,7 +10,7 @@ from studio.errors import RefusedInput
 from studio.paths import SAMPLES
 from studio.workshop.detect import preview
 from studio.workshop.recognise import shape_of
-from studio.workshop.shapes import checked_mapping
+from studio.workshop.shapes import checked_mapping, shape_with
 
 
 @pytest.mark.parametrize(
@@ -20,6 +20,16 @@ from studio.workshop.shapes import checked_mapping
         ("sharegpt", "sharegpt", "messages"),
         ("alpaca", "alpaca", "prompt_completion"),
         ("prompt_completion", "prompt_completion", "prompt_completion"),
+        ("chat_tools", "chat", "messages"),
+        ("pairs", "pairs", "messages"),
+        ("chat_completion", "chat_completion", "messages"),
+        ("preference", "preference", "preference"),
+        ("preference_implicit", "preference", "preference"),
+        ("unpaired", "unpaired", "unpaired"),
+        ("stepwise", "stepwise", "stepwise"),
+        ("prompt", "prompt", "prompt"),
+        ("text", "text", "text"),
+        ("tokens", "tokens", "tokens"),
     ],
 )
 @pytest.mark.parametrize("language", ["en", "zh"])
@@ -41,6 +51,62 @@ def test_samples_show_their_shape(name: str, shape: str, format: str, language: 
         ({"messages": [{"from": "human", "value": ""}]}, ("sharegpt", {"messages": "conversations"})),
         ({"text": "x"}, ("text", {"text": "text"})),
         ({"messages": []}, None),
+        ({"prompt": "q", "reply": "a"}, None),
+        ({"prompt": "q", "solution": "a"}, ("prompt", {"prompt": "prompt"})),
+        ({"problem": "q", "answer": "4", "level": 2}, ("prompt", {"problem": "prompt"})),
+        ({"conversation": [["q", "a"]]}, ("pairs", {"conversation": "pairs"})),
+        ({"messages": '[["q", "a"]]'}, ("pairs", {"messages": "pairs"})),
+        (
+            {"input": {}, "preferred_output": [], "non_preferred_output": []},
+            (
+                "preference",
+                {"preferred_output": "chosen", "non_preferred_output": "rejected", "input": "prompt"},
+            ),
+        ),
+        (
+            {"instruction": "i", "input": "x", "chosen": "a", "rejected": "b"},
+            (
+                "preference",
+                {"chosen": "chosen", "rejected": "rejected", "instruction": "prompt", "input": "input"},
+            ),
+        ),
+        (
+            {"conversations": [{"from": "human", "value": "q"}], "chosen": {}, "rejected": {}},
+            (
+                "preference",
+                {"chosen": "chosen", "rejected": "rejected", "conversations": "prompt"},
+            ),
+        ),
+        (
+            {"prompt": "q", "completion": "a", "label": "👍"},
+            (
+                "unpaired",
+                {"completion": "completion", "label": "label", "prompt": "prompt"},
+            ),
+        ),
+        ({"messages": [], "kto_tag": True}, ("unpaired", {"messages": "completion", "kto_tag": "label"})),
+        (
+            {"prompt": "q", "completion": "a", "label": 3},
+            (
+                "prompt_completion",
+                {"prompt": "prompt", "completion": "completion"},
+            ),
+        ),
+        (
+            {"prompt": "q", "completion": "a", "category": "x"},
+            (
+                "prompt_completion",
+                {"prompt": "prompt", "completion": "completion", "category": "category"},
+            ),
+        ),
+        (
+            {"prompt": "q", "completions": ["s"], "labels": [True]},
+            (
+                "stepwise",
+                {"prompt": "prompt", "completions": "completions", "labels": "labels"},
+            ),
+        ),
+        ({"input_ids": [1], "labels": [1]}, ("tokens", {"input_ids": "input_ids", "labels": "labels"})),
         ("x", None),
     ],
 )
@@ -110,3 +176,34 @@ def test_preview_of_a_large_file_reads_its_beginning_only(tmp_path: Path):
     seen = preview(path, limit=5)
     assert time.perf_counter() - started < 1
     assert not seen.is_whole and seen.sampled < 500 and len(seen.rows) == 5
+
+
+def test_pairs_with_earlier_exchanges_become_conversations():
+    for language in ("en", "zh"):
+        seen = preview(SAMPLES / f"alpaca_history.{language}.json")
+        assert (seen.choice.shape, seen.format, seen.choice.confidence) == ("alpaca", "messages", 1.0)
+        assert {len(row.messages) for row in seen.rows} == {2, 4}
+
+
+def test_a_shape_chosen_by_a_person_takes_its_own_columns(tmp_path: Path):
+    path = write(tmp_path / "a.jsonl", [{"prompt": "q", "answer": "4", "id": n} for n in range(3)])
+    assert preview(path).choice.shape == "prompt_completion"
+    seen = preview(path, shape="prompt")
+    assert (seen.format, seen.choice.columns) == ("prompt", {"prompt": "prompt"})
+    assert seen.rows[2].extra == {"answer": "4", "id": 2}
+
+
+@pytest.mark.parametrize(
+    ("columns", "shape"),
+    [
+        ({"a": "prompt", "b": "completion"}, "prompt_completion"),
+        ({"a": "prompt"}, "prompt"),
+        ({"a": "text"}, "text"),
+        ({"a": "chosen", "b": "rejected"}, "preference"),
+        ({"a": "instruction", "b": "output", "c": "category"}, "alpaca"),
+        ({"a": "messages", "b": "tools"}, "chat"),
+        ({"a": "completion", "b": "label"}, "unpaired"),
+    ],
+)
+def test_the_parts_that_a_person_names_tell_the_shape(columns: dict, shape: str):
+    assert shape_with(columns) == shape
