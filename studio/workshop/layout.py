@@ -6,6 +6,7 @@ Every rows.parquet has `row`, the trained columns of its format, then `extra`, `
 pyarrow is imported where it is used: the server starts without it.
 """
 
+import json
 from collections.abc import Iterable
 from types import MappingProxyType
 from typing import Any
@@ -213,7 +214,13 @@ def columns_for(format: str, arrow_schema: Any) -> dict[str, Turns | Values]:
 
 
 def json_text(value: Any) -> str | None:
-    return None if value is None else _encode(value).decode()
+    """Compact JSON text, as the source had it; null for nothing."""
+    if value is None:
+        return None
+    try:
+        return _encode(value).decode()
+    except (OverflowError, TypeError):  # numbers beyond 64 bits, or what only a spreadsheet or Parquet can hold
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str)
 
 
 # -- lines of the table to rows ------------------------------------------------------------------------------------

@@ -9,16 +9,13 @@ its spaces, escapes and the order of its keys may differ.
 
 from typing import Any
 
-import msgspec
-
+from studio.workshop.layout import json_text
 from studio.workshop.manifest import Manifest
 
 CHAT, SHAREGPT, PROMPT_COMPLETION = "chat", "sharegpt", "prompt_completion"
 SHAREGPT_SPEAKERS = {"human": "user", "gpt": "assistant", "system": "system"}
 """The one spelling of each speaker that is taken to be plain in ShareGPT rows."""
 _SPEAKER_OF_ROLE = {role: speaker for speaker, role in SHAREGPT_SPEAKERS.items()}
-
-_encode = msgspec.json.Encoder().encode
 
 
 def source_text(fields: dict[str, Any], manifest: Manifest) -> str:
@@ -31,7 +28,7 @@ def source_text(fields: dict[str, Any], manifest: Manifest) -> str:
             value[column] = _turns(fields["messages"], manifest.shape)
         elif part in fields:
             value[column] = fields[part]
-    return _encode(value | fields.get("extra", {})).decode()
+    return json_text(value | fields.get("extra", {})) or "{}"
 
 
 def _turns(messages: list[dict[str, Any]], shape: str) -> list[dict[str, Any]]:

@@ -73,7 +73,7 @@ def _turn(turn: Any, index: int, place: str, keys: tuple[str, str], faults: list
     made = {"role": role or "", "content": turn.get(content_key)}
     if calls is not None:
         made |= {"tool_calls": calls, "content": "" if said == CALL_SPEAKER else made["content"] or ""}
-    if not made.get("tool_calls") or not isinstance(made["content"], str):
+    if calls is None or not isinstance(made["content"], str):  # a turn that calls a tool need not say anything
         made = _content_checked(made, said, index, f"{place}.{content_key}", faults)
     return made | _marks(turn, index, place, faults)
 

@@ -221,4 +221,4 @@ class _ProblemsFile:
 
 def _size(made: TrainingRow) -> int:
     """About how much memory a row takes that brings no source text."""
-    return len(_encode(made))
+    return len(str(made))
