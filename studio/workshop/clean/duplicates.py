@@ -19,7 +19,7 @@ from msgspec import Meta
 from studio.workshop.clean.outcome import FINDINGS_SCHEMA, MARK, REMOVE, Outcome
 from studio.workshop.similarity import vectors as tfidf
 from studio.workshop.similarity.clusters import clusters
-from studio.workshop.similarity.findings import lines
+from studio.workshop.similarity.findings import lines, rounded_down
 from studio.workshop.similarity.join import SLACK, cosines
 from studio.workshop.similarity.variants import variants
 
@@ -58,7 +58,7 @@ def run(rows: pl.DataFrame, options: Options) -> Outcome:
         np.where(is_exact, "clean.duplicates.exact", "clean.duplicates.near"),
         REMOVE,
         kept=numbers[places[kept[gone]]],
-        similarity=np.floor(similarity[gone] * 10_000 + SLACK) / 10_000,
+        similarity=rounded_down(similarity[gone]),
         size=sizes[cluster[places[gone]]],
     )
     stays = np.ones(rows.height, bool)

@@ -30,3 +30,8 @@ def lines(row: Column, code: Column | str, action: str, *, field: str = "", **va
         as_json.alias("values"),
         **texts,
     ).cast(FINDINGS_SCHEMA)
+
+
+def rounded_down(cosine: np.ndarray) -> np.ndarray:
+    """To four digits, and never up to a threshold that was not reached."""
+    return np.floor(np.asarray(cosine) * 10_000 + 1e-6) / 10_000
