@@ -54,6 +54,10 @@ _KINDS = MappingProxyType(
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
 
+ROLES = ("system", "user", "assistant", "tool")
+_ROLE_CODES = {role: code for code, role in enumerate(ROLES)}
+_ALWAYS = frozenset(("role", "content"))
+
 Turn = dict[str, Any]
 """`role` and `content`, and where there are any: `name`, `weight` (0 or 1), `tool_calls`, `tool_call_id`."""
 
@@ -146,21 +150,21 @@ class Turns:
 
     def __init__(self) -> None:
         self._ends = [0]
-        self._roles: list[str] = []
+        self._roles = bytearray()
+        """Places in ROLES, one a turn."""
         self._contents: list[str] = []
         self._others: dict[str, dict[int, Any]] = {}
 
     def add(self, turns: list[Turn] | None) -> None:
         for turn in turns or ():
-            for key, value in turn.items():
-                if key not in ("role", "content"):
-                    self._others.setdefault(key, {})[len(self._roles)] = value
-            self._roles.append(turn["role"])
+            for key in turn.keys() - _ALWAYS:
+                self._others.setdefault(key, {})[len(self._roles)] = turn[key]
+            self._roles.append(_ROLE_CODES[turn["role"]])
             self._contents.append(turn["content"])
         self._ends.append(len(self._roles))
 
-    def add_plain(self, roles: Iterable[str], contents: Iterable[str]) -> None:
-        """Turns that hold nothing but who speaks and what."""
+    def add_plain(self, roles: bytes, contents: Iterable[str]) -> None:
+        """Turns that hold nothing but who speaks (`role_codes`) and what."""
         self._roles += roles
         self._contents += contents
         self._ends.append(len(self._roles))
@@ -169,11 +173,11 @@ class Turns:
         import pyarrow
 
         kind = turn_type()
-        values = {"role": self._roles, "content": self._contents}
-        fields = [
-            pyarrow.array(values[field.name], field.type) if field.name in values else self._other(field)
-            for field in kind
-        ]
+        known = {
+            "role": pyarrow.array(ROLES).take(pyarrow.array(memoryview(self._roles), pyarrow.uint8())),
+            "content": pyarrow.array(self._contents, pyarrow.string()),
+        }
+        fields = [known[field.name] if field.name in known else self._other(field) for field in kind]
         items = pyarrow.StructArray.from_arrays(fields, fields=list(kind))
         return pyarrow.ListArray.from_arrays(pyarrow.array(self._ends, pyarrow.int32()), items)
 
@@ -188,29 +192,48 @@ class Turns:
 
 
 class Values:
-    """A column of plain values; objects become JSON text."""
+    """A column of plain values; objects become JSON text. Rows that say nothing of it hold null."""
 
     def __init__(self, kind: Any, *, as_json: bool = False) -> None:
         self._kind = kind
         self._as_json = as_json
+        self._places: list[int] = []
         self._values: list[Any] = []
-        self.add = self._values.append
 
-    def array(self) -> Any:
+    def put(self, place: int, value: Any) -> None:
+        """The value of the batch's row number `place`, from 0; places rise."""
+        if value is not None:
+            self._places.append(place)
+            self._values.append(value)
+
+    def array(self, count: int) -> Any:
         import pyarrow
 
         values = map(json_text, self._values) if self._as_json else self._values
-        return pyarrow.array(values, self._kind)
+        if len(self._places) == count:
+            return pyarrow.array(values, self._kind, size=count)
+        if not self._places:
+            return pyarrow.nulls(count, self._kind)
+        whole: list[Any] = [None] * count
+        for place, value in zip(self._places, values, strict=True):
+            whole[place] = value
+        return pyarrow.array(whole, self._kind)
 
 
 def columns_for(format: str, arrow_schema: Any) -> dict[str, Turns | Values]:
-    """Empty columns of one batch, by name."""
+    """Empty columns of one batch, by name: all but `row`."""
     return {
         field.name: Turns()
         if _KINDS.get((format, field.name)) == _TURNS
         else Values(field.type, as_json=field.name in ("tools", "extra"))
         for field in arrow_schema
+        if field.name != "row"
     }
+
+
+def role_codes(roles: Iterable[str]) -> bytes:
+    """Speakers as `Turns.add_plain` takes them."""
+    return bytes(_ROLE_CODES[role] for role in roles)
 
 
 def json_text(value: Any) -> str | None:

@@ -14,7 +14,7 @@ from typing import Any, Literal, NamedTuple
 
 import msgspec
 
-from studio.workshop.layout import Turn
+from studio.workshop.layout import Turn, role_codes
 from studio.workshop.plain import SHAREGPT_SPEAKERS
 from studio.workshop.problems import RowFault
 from studio.workshop.reading import limits
@@ -29,7 +29,8 @@ MAX_ORDERS = 10_000
 class QuickRow(NamedTuple):
     """A row as it is trained: a conversation, or a prompt and its completion."""
 
-    roles: tuple[str, ...]
+    roles: bytes
+    """See `layout.role_codes`; empty for a prompt and its completion."""
     contents: list[str]
     extra: dict[str, Any] | None
 
@@ -61,7 +62,7 @@ class _Conversations:
         self._extra = [name for name in names if name != column]
         self._decode = _decoder({column: list[turn]}, self._extra)
         self._role_of = {} if shape == CHAT else SHAREGPT_SPEAKERS
-        self._orders: dict[tuple[str, ...], tuple[str, ...]] = {}
+        self._orders: dict[tuple[str, ...], bytes] = {}
         self._seen: Counter[tuple[str, ...]] = Counter()
 
     def speakers(self) -> Counter[str]:
@@ -88,17 +89,18 @@ class _Conversations:
         self._seen[said] += 1
         return QuickRow(roles, contents, extra)
 
-    def _order(self, said: tuple[str, ...]) -> tuple[str, ...] | None:
+    def _order(self, said: tuple[str, ...]) -> bytes | None:
         """The speakers as they are trained, if they may speak in this order."""
-        roles = tuple(self._role_of.get(speaker, speaker) for speaker in said)
+        roles = [self._role_of.get(speaker, speaker) for speaker in said]
         faults: list[RowFault] = []
         turns: list[Turn] = [{"role": role} for role in roles]
         check_order(turns, "", 0, faults)
         if faults:
             return None
+        codes = role_codes(roles)
         if len(self._orders) < MAX_ORDERS:
-            self._orders[said] = roles
-        return roles
+            self._orders[said] = codes
+        return codes
 
 
 class _Pairs:
@@ -121,7 +123,7 @@ class _Pairs:
             return None
         if line.count(b'":') != 2 and _hides_something(line, 2, extra):
             return None
-        return QuickRow((), [row.part0, row.part1], extra)
+        return QuickRow(b"", [row.part0, row.part1], extra)
 
 
 QuickReader = _Conversations | _Pairs

@@ -15,7 +15,7 @@ import msgspec
 
 from studio.protocol import utc_now, write_struct
 from studio.workshop.content_hash import ContentHash
-from studio.workshop.layout import MESSAGES, TRAINED_COLUMNS, TrainingRow, columns_for, schema
+from studio.workshop.layout import MESSAGES, TRAINED_COLUMNS, TrainingRow, Turns, columns_for, schema
 from studio.workshop.manifest import LAYOUT, MANIFEST, PROBLEMS, ROWS, Manifest
 from studio.workshop.problems import EXCLUDED, OPEN, Problem
 from studio.workshop.quick import QuickRow
@@ -52,28 +52,13 @@ class VersionWriter:
         self, row: int, raw: str | None, made: TrainingRow, *, split: str | None = None, origin: str | None = None
     ) -> None:
         """One usable row; `raw` is None where `plain.py` can tell it from the rest."""
-        columns = self._rows.columns
-        for name in self._trained:
-            columns[name].add(getattr(made, name))
-        self._end_row(row, (made.extra, made.category, split, origin, raw), len(raw) if raw else _size(made))
+        values = {name: getattr(made, name) for name in self._trained}
+        values |= {"extra": made.extra, "category": made.category, "split": split, "origin": origin, "raw": raw}
+        self._rows.add(row, values, len(raw) if raw else len(str(made)))
 
     def add_plain(self, row: int, made: QuickRow, size: int) -> None:
         """A row of nothing but speakers and texts, whose source text `plain.py` can tell."""
-        columns = self._rows.columns
-        if self.format == MESSAGES:
-            columns["messages"].add_plain(made.roles, made.contents)
-            columns["tools"].add(None)
-        else:
-            columns["prompt"].add(made.contents[0])
-            columns["completion"].add(made.contents[1])
-        self._end_row(row, (made.extra, None, None, None, None), size)
-
-    def _end_row(self, row: int, kept: tuple, size: int) -> None:
-        columns = self._rows.columns
-        columns["row"].add(row)
-        for name, value in zip(("extra", "category", "split", "origin", "raw"), kept, strict=True):
-            columns[name].add(value)
-        self._rows.end_row(size)
+        self._rows.add_plain(row, made, size)
 
     def add_batch(self, batch: Any) -> None:
         """Rows that are laid out already: a record batch of `layout.schema`."""
@@ -130,13 +115,35 @@ class _RowsFile:
         self._begin()
 
     def _begin(self) -> None:
-        self.columns = columns_for(self._format, self._schema)
-        self._waiting = self._size = 0
+        self._columns = columns_for(self._format, self._schema)
+        self._numbers: list[int] = []
+        self._size = 0
 
-    def end_row(self, size: int) -> None:
-        self._waiting += 1
+    def add(self, row: int, values: dict[str, Any], size: int) -> None:
+        place = len(self._numbers)
+        for name, value in values.items():
+            column = self._columns[name]
+            if isinstance(column, Turns):
+                column.add(value)
+            else:
+                column.put(place, value)
+        self._end_row(row, size)
+
+    def add_plain(self, row: int, made: QuickRow, size: int) -> None:
+        columns, place = self._columns, len(self._numbers)
+        if made.roles:
+            columns["messages"].add_plain(made.roles, made.contents)
+        else:
+            columns["prompt"].put(place, made.contents[0])
+            columns["completion"].put(place, made.contents[1])
+        if made.extra:
+            columns["extra"].put(place, made.extra)
+        self._end_row(row, size)
+
+    def _end_row(self, row: int, size: int) -> None:
+        self._numbers.append(row)
         self._size += size
-        if self._waiting >= GROUP_ROWS or self._size >= GROUP_CHARACTERS:
+        if len(self._numbers) >= GROUP_ROWS or self._size >= GROUP_CHARACTERS:
             self._flush()
 
     def write(self, batch: Any) -> None:
@@ -150,8 +157,11 @@ class _RowsFile:
     def _flush(self) -> None:
         import pyarrow
 
-        if self._waiting:
-            arrays = [self.columns[field.name].array() for field in self._schema]
+        if self._numbers:
+            count = len(self._numbers)
+            arrays = [pyarrow.array(self._numbers, pyarrow.int64())]
+            for column in self._columns.values():
+                arrays.append(column.array() if isinstance(column, Turns) else column.array(count))
             self._begin()
             self._write(pyarrow.record_batch(arrays, schema=self._schema))
 
@@ -217,8 +227,3 @@ class _ProblemsFile:
             arrays = [pyarrow.array(values, field.type) for values, field in zip(columns, self._schema, strict=True)]
             self._writer.write_batch(pyarrow.record_batch(arrays, schema=self._schema))
             self._lines, self._size = [], 0
-
-
-def _size(made: TrainingRow) -> int:
-    """About how much memory a row takes that brings no source text."""
-    return len(str(made))

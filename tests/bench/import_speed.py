@@ -16,12 +16,12 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from itertools import cycle, islice
+from itertools import count, cycle, islice
 from pathlib import Path
 
 from tests.bench.machine import load
 
-TURNS = (4, 6, 8, 10, 12, 16, 18)
+TURNS = (4, 8, 12, 16, 24)
 """Lengths of the stretches, in turn: with chitchat's short utterances rows of some 1,150 bytes on average."""
 
 
@@ -35,15 +35,19 @@ def write_chats(path: Path, rows: int) -> None:
 
 
 def chats() -> Iterator[list[dict[str, str]]]:
-    """Stretches of real chats that begin with one side and end with the other; every start is used once a length."""
+    """Stretches of real chats that begin with one side and end with the other. Each pass over the chats cuts them
+    anew, so that nothing repeats nearby."""
     conversations = [_turns(chat["messages"]) for chat in _chitchat()]
     pairs = cycle(_chatterbot())
-    for offset in range(len(TURNS)):
+    lengths = cycle(TURNS)
+    for shift in count():
         for chat in conversations:
-            for start in range(len(chat) - 1):
-                length = min(TURNS[(start + offset) % len(TURNS)], len(chat) - start) // 2 * 2
+            start = shift % 5
+            while start < len(chat) - 1:
+                length = min(next(lengths), (len(chat) - start) // 2 * 2)
                 texts = chat[start : start + length]
                 yield [{"role": _ROLES[i % 2], "content": text} for i, text in enumerate(texts)]
+                start += length
             yield [{"role": role, "content": text} for role, text in zip(_ROLES, next(pairs), strict=True)]
 
 

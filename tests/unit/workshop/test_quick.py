@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from studio.workshop.build import import_file
 from studio.workshop.convert import convert_text, converter
+from studio.workshop.layout import ROLES
 from studio.workshop.quick import quick_reader
 from studio.workshop.versions import iterate_problems, iterate_rows, read_manifest
 
@@ -37,7 +38,8 @@ def test_what_it_takes_the_careful_reader_makes_the_same_of(turns: list, extra: 
     made, faults = convert_text(text, SLOW)
     if quick is not None:
         assert not faults and made.extra == quick.extra
-        said = [{"role": role, "content": content} for role, content in zip(quick.roles, quick.contents, strict=True)]
+        roles = [ROLES[code] for code in quick.roles]
+        said = [{"role": role, "content": text} for role, text in zip(roles, quick.contents, strict=True)]
         assert made.messages == said
     elif made and not extra.get("other"):
         assert any(turn["role"] not in ("user", "assistant", "system", "tool") or len(turn) > 2 for turn in turns)
@@ -65,10 +67,10 @@ def test_odd_lines_are_left_to_the_careful_reader(line: bytes):
 
 
 def test_pairs_and_sharegpt_are_quick_too():
-    assert PAIR.read(b'{"id":1,"a":"y","q":"x"}') == ((), ["x", "y"], {"id": 1})
+    assert PAIR.read(b'{"id":1,"a":"y","q":"x"}') == (b"", ["x", "y"], {"id": 1})
     assert PAIR.read(b'{"a":" ","q":"x"}') is None
     line = b'{"talk":[{"from":"human","value":"x"},{"from":"gpt","value":"y"}]}'
-    assert SHAREGPT.read(line) == (("user", "assistant"), ["x", "y"], None)
+    assert SHAREGPT.read(line) == (b"\x01\x02", ["x", "y"], None)
     assert SHAREGPT.speakers() == {"human": 1, "gpt": 1}
 
 
