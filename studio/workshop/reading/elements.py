@@ -15,7 +15,9 @@ from studio.workshop.reading.jsontext import parse_row
 from studio.workshop.reading.source import RawRow, Source, blamed, fault_row, start_of
 
 _STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
-_TO_BRACKET = re.compile(rb'(?:[^\[\]{}"]++|"[^"\\]*+(?:\\.[^"\\]*+)*+")*+', re.DOTALL)
+_FLAT = rb'(?:[^\[\]{}"]++|"[^"\\]*+(?:\\.[^"\\]*+)*+")'
+_TO_BRACKET = re.compile(b"(?:" + _FLAT + rb"|[\[{]" + _FLAT + rb"*+[\]}])*+", re.DOTALL)
+"""Over text, strings and innermost containers, to the next bracket that must be counted."""
 _SCALAR = re.compile(rb"[^,\]}\s\[{\"]+")
 _BETWEEN = re.compile(rb"[\s,]*")
 _ENTRY = re.compile(rb"\s*[\[{]")
@@ -79,7 +81,7 @@ class _Elements:
         self._start += self._at
         fresh = self._file.read(max(limits.CHUNK_BYTES, len(rest)))
         self._data, self._at, self._ended = rest + fresh, 0, not fresh
-        self._source.done += len(fresh)
+        self._source.read_to(self._start + len(self._data))
 
     def _next_element(self, *, keyed: bool) -> bool:
         """Move to the first byte of the next element; False at the end of the container."""
@@ -99,7 +101,7 @@ class _Elements:
 
     def _whole_element(self) -> int | None:
         """Where the element at hand ends, read as far as need be; None if the file, or our patience, ends before."""
-        self._depth = self._seen = 0
+        self._depth = self._seen = 1  # its opening bracket
         end = self._element_end()
         while end is None and not self._ended and len(self._data) - self._at <= limits.MAX_ROW_BYTES:
             self._more()

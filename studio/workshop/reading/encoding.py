@@ -6,6 +6,7 @@ A guess counts only if the text then decodes. One stray byte in UTF-8 leaves it 
 """
 
 import codecs
+import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -18,6 +19,8 @@ _MARKS = (
 )
 _WIDE = ("utf-32-le", "utf-32-be", "utf-16-le", "utf-16-be")
 _TEXT_CONTROLS = frozenset(b"\t\n\r\f\v\x1a\x1b")
+_LATIN = ("cp1252", "cp1250", "cp1254", "cp1257", "iso8859-15", "mac-roman", "cp850")
+_TWO_BEYOND_ASCII = re.compile(rb"[\x80-\xff]{2}")
 SAMPLE_BYTES = 1 << 16
 
 
@@ -32,9 +35,9 @@ def detect_encoding(head: bytes, *, is_whole: bool) -> Encoding | None:
     for mark, name in _MARKS:
         if head.startswith(mark):
             return Encoding(name, 1.0, len(mark))
-    if _is_wide(head):
-        return _wide(head)
-    if _is_binary(head):
+    if _is_wide(head) and (wide := _wide(head)):
+        return wide
+    if _is_binary(head) and not head.lstrip().startswith((b"{", b"[")):  # rows of JSON with NULs among them are rows
         return None
     if b"\x1b$" in head or b"\x1b(" in head:
         return _guess(head)  # ISO 2022: pure ASCII bytes, letters behind escapes
@@ -95,8 +98,18 @@ def _mostly_utf8(sample: bytes) -> Encoding | None:
 def _guess(sample: bytes) -> Encoding | None:
     import chardet
 
-    found = chardet.detect_all(sample, ignore_threshold=True, prefer_superset=True, compat_names=False)
+    among = _LATIN if _has_accents_only(sample) else None
+    found = chardet.detect_all(
+        sample, ignore_threshold=True, prefer_superset=True, compat_names=False, include_encodings=among
+    )
     return _first_that_decodes(sample, ((each["encoding"], each["confidence"]) for each in found))
+
+
+def _has_accents_only(sample: bytes) -> bool:
+    """Single letters beyond ASCII among many of ASCII: a Latin script, which few letters tell from no other."""
+    beyond = sum(byte > 127 for byte in sample)
+    letters = sum(chr(byte).isalpha() for byte in sample if byte < 128)
+    return not _TWO_BEYOND_ASCII.search(sample) and letters > 4 * beyond
 
 
 def _first_that_decodes(sample: bytes, candidates: Iterable[tuple[str | None, float]]) -> Encoding | None:

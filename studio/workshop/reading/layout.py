@@ -12,6 +12,7 @@ JSON_SUFFIXES = (".json", ".jsonl", ".ndjson", "")
 _LINE_SUFFIXES = (".jsonl", ".ndjson")
 _FIRST_KEY = re.compile(rb'\{\s*"((?:[^"\\]|\\.)*)"\s*:\s*(.)', re.DOTALL)
 _ROW_KEYS = frozenset({b"messages", b"conversations", b"conversation", b"instruction", b"prompt", b"input", b"tools"})
+_MOST_LINES = 100
 _NOT_JSON_AT_ALL = ("not_json", "not_utf8", "reading.bad_byte")
 
 
@@ -41,7 +42,7 @@ def _layout(text: bytes, first_line: bytes, rest: bytes, suffix: str, is_whole: 
         return "lines"  # a whole value on the first line, and more below or nothing else expected
     if text.startswith(b"{") and (layout := _object_layout(text, first_line)):
         return layout
-    faults = [parse_row(line)[1] for line in _whole_lines(text, is_whole)]
+    faults = [parse_row(line)[1] for line in _whole_lines(text, is_whole)[:_MOST_LINES]]
     return None if all(each and each.code in _NOT_JSON_AT_ALL for each in faults) else "lines"
 
 

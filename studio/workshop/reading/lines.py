@@ -36,11 +36,12 @@ def iterate_lines(source: Source) -> Iterator[tuple[int, int, bytes]]:
             if len(line) > limit and line[-1:] != b"\n":
                 position += _step_over(file, position)
                 source.long_lines[number] = position - start
-            source.done = position
+            source.read_to(offset)
             if line.isspace():
                 source.blank_lines += 1
             else:
                 yield number, offset, line
+    source.done = source.total
 
 
 def _step_over(file, position: int) -> int:

@@ -42,9 +42,11 @@ def _row(number: int, text: bytes, source: Source, offset: int) -> RawRow:
 
 
 def _lines(file, source: Source) -> Iterator[_Line]:
+    position = 0
     while line := file.readline(limits.MAX_ROW_BYTES + 1):
-        yield source.done, line
-        source.done += len(line)
+        yield position, line
+        position += len(line)
+        source.read_to(position)
 
 
 def _paragraphs(lines: Iterator[_Line], is_markdown: bool) -> Iterator[list[_Line]]:

@@ -68,7 +68,12 @@ class Source:
 
     def rows(self) -> Iterator[RawRow]:
         """Every row in order. Call it once a source."""
-        return self.reader(self)
+        yield from self.reader(self)
+        self.done = self.total
+
+    def read_to(self, position: int) -> None:
+        """Note how far the reading is; text that was decoded may be longer than the file."""
+        self.done = min(position, self.total)
 
     def lines(self) -> Iterator[tuple[int, int, bytes]]:
         """Row number, byte offset and bytes of every line that is not blank: `jsonl` only, the way to read in bulk.

@@ -44,11 +44,11 @@ def read_spreadsheet(source: Source) -> Iterator[RawRow]:
             raise RefusedInput("data.reading.spreadsheet_locked", file=source.name) from error
         except refused as error:
             raise RefusedInput("data.reading.spreadsheet_damaged", file=source.name) from error
-    source.done = source.total
 
 
 def _rows_of(book: Any, source: Source) -> Iterator[RawRow]:
     header: list[str] | None = None
+    others: list[str] = []
     number = 0
     for name in book.sheet_names:
         cells = book.get_sheet_by_name(name).iter_rows()
@@ -58,9 +58,9 @@ def _rows_of(book: Any, source: Source) -> Iterator[RawRow]:
         if header is None:
             header = column_names([str(cell) for cell in first], source.name)
         elif [str(cell).strip() for cell in first if str(cell).strip()] != _named(header):
-            source.skipped.append(name)
+            others.append(name)
             continue
-        source.members.append(name)
+        source.options.setdefault("sheets", []).append(name)
         for row in cells:
             number += 1
             if _is_blank(row):
@@ -68,7 +68,8 @@ def _rows_of(book: Any, source: Source) -> Iterator[RawRow]:
                 number -= 1
                 continue
             yield _row(number, header, row)
-    for name in source.skipped:
+    source.skipped += others
+    for name in others:
         number += 1
         yield RawRow(number, "", None, RowFault("reading.sheet_not_read", "", {"sheet": shorten(name)}))
 

@@ -66,7 +66,7 @@ class _Records:
             yield record
 
     def next(self) -> tuple[list[str] | None, RowFault | None, bytes, int] | None:
-        self._taken = []
+        self._skip_blank_lines()
         reader = csv.reader(self._texts(), delimiter=self._source.options["delimiter"], strict=True)
         try:
             cells, fault = next(reader), None
@@ -76,6 +76,15 @@ class _Records:
             cells, fault = None, self._fault()
         position, start = self._taken[0]
         return cells, fault, start, self._file.offset_of(position)
+
+    def _skip_blank_lines(self) -> None:
+        """On to the first line of the next record, so that millions of blank ones take no time."""
+        while (line := self._line()) in (b"\n", b"\r\n"):
+            self._source.blank_lines += 1
+            self._taken = []
+        if line:
+            self._again.appendleft(self._taken[-1])
+        self._taken = []
 
     def _fault(self) -> RowFault:
         """The record's first line is reported, the others are given back."""
@@ -97,7 +106,7 @@ class _Records:
             line = self._file.readline(limits.MAX_ROW_BYTES + 1)
             self._position += len(line)
             self._lines_read += bool(line)
-            self._source.done = self._position
+            self._source.read_to(self._position)
         if line:
             self._taken.append((position, line))
         return line
@@ -119,6 +128,7 @@ def column_names(cells: list[str], name: str) -> list[str]:
     Raises:
         RefusedInput: a name stands twice, or none is there.
     """
+    cells = [cell.encode("utf-8", "surrogateescape").decode("utf-8", "replace") for cell in cells]
     header = [cell.strip() or f"column {index + 1}" for index, cell in enumerate(cells)]
     if len(set(header)) < len(header) or not any(cell.strip() for cell in cells):
         raise RefusedInput("data.csv_header", file=name)
