@@ -56,7 +56,7 @@ def check(
             if "scores" in report.__struct_fields__:
                 report.scores.write_parquet(folder / SCORES)
             figures = {field: getattr(report, field) for field in report.__struct_fields__ if field not in _TABLES}
-            found[name] = msgspec.to_builtins(figures)
+            found[name] = recipes.plain(figures)
     progress(len(checks), len(checks), "steps")
     write_atomically(folder / REPORT, msgspec.json.format(msgspec.json.encode(found), indent=2))
     return found

@@ -11,6 +11,7 @@ from studio.workshop.manifest import MANIFEST
 from studio.workshop.restore import restore
 from studio.workshop.versions import read_manifest, read_problems, read_rows
 from tests.unit.workshop.making import chat, pair, version
+from tests.unit.workshop.real_rows import corpus
 
 ROWS = [
     pair("Where is my parcel?", "It is on its way."),
@@ -148,6 +149,25 @@ def test_tokens_stand_beside_characters_where_an_inspection_told(first, tmp_path
     tokens = {"lengths": {"mean": 20.0}}
     report = cleaning.look(first, parse({"steps": []}), tmp_path / "look", tokens=tokens)
     assert report.tokens_per_character == pytest.approx(20 * 5 / report.characters_before)
+
+
+def test_the_recommended_recipe_cleans_real_rows(tmp_path):
+    """chatterbot-corpus' English tech_support file: 1,050 rows, 10 of them distinct."""
+    rows = [pair(*line) for line in corpus("english", "tech_support").select("prompt", "completion").iter_rows()]
+    first = version(tmp_path / "v1", rows)
+    manifest, steps = cleaning.apply(first, recipes.recommended(), tmp_path / "v2")
+    assert (len(rows), manifest.rows) == (1050, 10)
+    assert manifest.excluded == 1040 == sum(step.removed for step in steps)
+    for each in reports.read_changes(tmp_path / "v2", start=0, count=2000, action="remove"):
+        assert each.message("zh") != f"problems.{each.code}" and str(each.row) in each.message()
+
+
+def test_splitting_is_a_recipe_of_one_step(tmp_path):
+    first = version(tmp_path / "v1", [pair(f"Where is {n * n}?", f"Here is {n} of them") for n in range(60)])
+    recipe = parse({"steps": [{"step": "split", "options": {"test": 0.2}}]})
+    manifest, _ = cleaning.apply(first, recipe, tmp_path / "v2")
+    assert sum(manifest.splits.values()) == manifest.rows == 60
+    assert manifest.splits["test"] == pytest.approx(12, abs=4)
 
 
 def test_progress_and_phases_are_told(first, tmp_path):

@@ -9,6 +9,7 @@ from studio.errors import RefusedInput
 from studio.messages import LANGUAGES, say
 from studio.workshop import checking, remedies, reports
 from studio.workshop.checks import amount, balance, difficulty, lengths
+from studio.workshop.recipe import CHECKS
 from studio.workshop.table import load
 from studio.workshop.versions import iterate_rows, read_manifest
 from tests.unit.workshop.making import chat, pair, version
@@ -175,3 +176,15 @@ def test_checks_run_together_and_are_kept_as_one_report(tmp_path):
     assert found["lengths"]["source"] == "tokens" and found["balance"]["is_balanced"] is False
     assert pl.read_parquet(tmp_path / "r" / reports.SCORES).height == 13
     assert reports.count_findings(tmp_path / "r") == 0
+
+
+def test_every_check_answers_in_json(tmp_path):
+    rows = [
+        pair(f"Where is parcel {n}?", f"It is on its way, {n} days.", category=("a", "b")[n % 2]) for n in range(40)
+    ]
+    folder = version(tmp_path / "v", rows, splits={n: "test" if n % 8 == 0 else "train" for n in range(1, 41)})
+    found = checking.check(folder, {name: {} for name in CHECKS}, tmp_path / "r", extras={"against": load(folder)})
+    assert set(found) == set(CHECKS) and reports.read_checks(tmp_path / "r") == found
+    for each in reports.iterate_findings(tmp_path / "r" / reports.FINDINGS):
+        for language in LANGUAGES:
+            assert each.message(language) != f"problems.{each.code}"
