@@ -144,7 +144,7 @@ def mutated(kind: str, examples: int, path: Path) -> None:
 
 @pytest.mark.parametrize("kind", TEXTS + PACKED)
 def test_a_mutated_file_gives_rows_faults_or_one_refusal(kind: str, tmp_path: Path):
-    mutated(kind, 40, tmp_path)
+    mutated(kind, 25, tmp_path)
 
 
 @pytest.mark.slow

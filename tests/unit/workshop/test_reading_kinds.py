@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from studio.errors import RefusedInput
+from studio.paths import SAMPLES
 from studio.workshop.reading import limits
 from studio.workshop.reading.opening import open_source
 from studio.workshop.reading.source import RawRow, Source
@@ -344,3 +345,36 @@ def test_what_is_no_spreadsheet_is_refused(tmp_path: Path):
         archive.writestr("[Content_Types].xml", b"<x/>")
         archive.writestr("xl/workbook.xml", b"<x/>")
     assert refusal(tmp_path / "b.xlsx", buffer.getvalue()) == "data.reading.spreadsheet_damaged"
+
+
+# -- the zoo -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "count", "faults"),
+    [
+        ("latin1.csv", 2, {}),
+        ("gb18030.csv", 3, {}),
+        ("utf16.jsonl", 6, {}),
+        ("old_mac.jsonl", 3, {}),
+        ("array.jsonl", 3, {}),
+        ("unclosed_quote.csv", 3, {1: "csv_quote"}),
+        ("numbers.xlsx", 3, {3: "reading.sheet_not_read"}),
+    ],
+)
+def test_broken_files_are_read_as_told(name: str, count: int, faults: dict[int, str]):
+    rows = list(open_source(SAMPLES / "broken" / name).rows())
+    assert (len(rows), codes(rows)) == (count, faults)
+
+
+def test_each_slip_is_told_by_its_line():
+    rows = list(open_source(SAMPLES / "broken" / "slips.jsonl").rows())
+    assert sorted(codes(rows)) == [*range(2, 12), 13]
+
+
+@pytest.mark.parametrize(
+    ("name", "code"),
+    [("outside.zip", "outside"), ("mixed.zip", "mixed"), ("nested.zip", "nested"), ("cut_off.jsonl.gz", "damaged")],
+)
+def test_archives_of_the_zoo_are_refused(name: str, code: str):
+    assert refusal(SAMPLES / "broken" / name) == f"data.reading.archive_{code}"
