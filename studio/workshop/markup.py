@@ -27,9 +27,7 @@ MAYBE_HTML = (
     r"|<!--|<!doctype|&(?:[a-z]+|#[0-9]+);"
 )
 _TAG = re.compile(rf"<(?P<close>/?)(?P<name>{_BLOCK}|{_INLINE}|{_VOID}){_REST_OF_TAG}", re.IGNORECASE)
-_WHOLE = re.compile(
-    r"<(script|style|noscript)\b[^<>]*>.*?</\1\s*>|<!--.*?-->|<!doctype[^<>]*>", re.IGNORECASE | re.DOTALL
-)
+_OPENER = re.compile(r"<(?P<name>script|style|noscript)\b[^<>]*>|<!--|<!doctype[^<>]*>", re.IGNORECASE)
 _ENTITY = re.compile(r"&(?:nbsp|amp|lt|gt|quot|apos|copy|reg|hellip|mdash|ndash|[lr][sd]quo|middot|bull|#\d{2,6});")
 _IS_VOID = re.compile(rf"(?:{_VOID})\Z", re.IGNORECASE)
 _IS_BREAK = re.compile(rf"(?:{_BLOCK}|br|hr)\Z", re.IGNORECASE)
@@ -58,7 +56,7 @@ _LINE = re.compile(r"[^\n]+(?:\n|\Z)")
 
 def html(text: str, spans: list[Span]) -> list[Edit]:
     """Tags that HTML knows, comments, scripts and entities. `<think>`, `List<int>` and `a < b` are none of them."""
-    edits = [(*found.span(), "") for found in free(_WHOLE, text, spans)]
+    edits = _whole_elements(text, spans)
     tags = list(free(_TAG, text, spans))
     opened = {found["name"].lower() for found in tags if not found["close"]}
     closed = {found["name"].lower() for found in tags if found["close"]}
@@ -71,10 +69,31 @@ def html(text: str, spans: list[Span]) -> list[Edit]:
     return edits
 
 
+def _whole_elements(text: str, spans: list[Span]) -> list[Edit]:
+    """Scripts, styles, comments and doctypes, with all that is in them.
+
+    The end of each is searched once: a pattern over the whole would read on to the end of the text from every opener.
+    """
+    edits: list[Edit] = []
+    at, unclosed = 0, set()
+    for found in free(_OPENER, text, spans):
+        closing = f"</{found['name'].lower()}" if found["name"] else "-->" if found[0] == "<!--" else ""
+        if found.start() < at or closing in unclosed:
+            continue
+        end = re.compile(closing, re.IGNORECASE).search(text, found.end())
+        if end is None:
+            unclosed.add(closing)
+            continue
+        at = text.find(">", end.start()) + 1 if closing else found.end()
+        if at:
+            edits.append((found.start(), at, ""))
+    return edits
+
+
 def urls(text: str, spans: list[Span]) -> list[Edit]:
     """Web addresses; of a Markdown link the words stay."""
     links = [(*found.span(), found[1]) for found in free(_LINK, text, spans)]
-    taken = spans + [(start, end) for start, end, _ in links]
+    taken = sorted(spans + [(start, end) for start, end, _ in links])
     return links + [_without_space(text, found) for found in free(URL, text, taken)]
 
 

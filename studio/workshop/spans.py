@@ -23,7 +23,7 @@ _PROTECTED = re.compile(
     | <think(?:ing)?>.*?(?:</think(?:ing)?>|\Z)
     | ``[^\n]*?``
     | `[^`\n]+`
-    | ^(?:[ ]{4}|\t)[^\n]*\S[^\n]*
+    | ^(?:[ ]{4}|\t)[^\n]*\S[^\n]*(?:\n(?:[ ]{4}|\t)[^\n]*\S[^\n]*)*
     """,
     re.VERBOSE | re.MULTILINE | re.DOTALL,
 )
@@ -52,9 +52,13 @@ def outside(text: str, change: Callable[[str], str]) -> str:
 
 
 def free(pattern: re.Pattern[str], text: str, spans: list[Span]) -> Iterator[re.Match[str]]:
-    """The matches of `pattern` that touch no protected stretch."""
+    """The matches of `pattern` that touch no stretch in `spans`, which are in order."""
+    left = iter(spans)
+    span = next(left, None)
     for found in pattern.finditer(text):
-        if not any(start < found.end() and found.start() < end for start, end in spans):
+        while span and span[1] <= found.start():
+            span = next(left, None)
+        if not span or found.end() <= span[0]:
             yield found
 
 

@@ -72,7 +72,7 @@ def noise_patterns() -> list[re.Pattern[str]]:
     lines = "|".join(map(re.escape, phrases("boilerplate", "line")))
     return [
         markup._TAG,
-        markup._WHOLE,
+        markup._OPENER,
         markup._ENTITY,
         markup._CONTROL,
         markup._DIRECTION,

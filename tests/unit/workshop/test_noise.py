@@ -208,3 +208,9 @@ def test_nothing_in_nothing_out() -> None:
     empty = answered().clear()
     outcome = run(empty, Options())
     assert outcome.rows.equals(empty) and outcome.findings.schema == pl.Schema(FINDINGS_SCHEMA)
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("part", ["<!--", "<script>", "<a b=", "` ", "``a ", "[a](", "http://", "<think>", "a@a.", "{"])
+def test_a_hostile_text_takes_no_longer_than_another(part: str) -> None:
+    assert run(answered(part * 40_000), ALL_MENDED).rows.height == 1
