@@ -35,6 +35,9 @@ class QuickRow(NamedTuple):
     extra: dict[str, Any] | None
 
 
+_strip, _new = str.strip, tuple.__new__
+
+
 class _ChatTurn(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     role: Literal["user", "assistant", "system", "tool"]
     content: str
@@ -63,7 +66,7 @@ class _Conversations:
         self._decode = _decoder({column: list[turn]}, self._extra)
         self._role_of = {} if shape == CHAT else SHAREGPT_SPEAKERS
         self._orders: dict[tuple[str, ...], bytes] = {}
-        self._seen: Counter[tuple[str, ...]] = Counter()
+        self._seen: dict[tuple[str, ...], int] = {}
 
     def speakers(self) -> Counter[str]:
         """Speakers as the source spells them -> rows."""
@@ -78,16 +81,19 @@ class _Conversations:
         except (msgspec.DecodeError, ValueError, RecursionError):
             return None
         turns = row.part0
-        contents = [turn.content for turn in turns]
         said = tuple([turn.role for turn in turns])
         roles = self._orders.get(said) or self._order(said)
-        if roles is None or not all(map(str.strip, contents)):
+        if roles is None:
+            return None
+        contents = [turn.content for turn in turns]
+        if not all(map(_strip, contents)):
             return None
         extra = _extra(row, self._extra) if self._extra else None
-        if line.count(b'":') != 2 * len(said) + 1 and _hides_something(line, 2 * len(said) + 1, extra):
+        keys = 2 * len(said) + 1
+        if line.count(b'":') != keys and _hides_something(line, keys, extra):
             return None
-        self._seen[said] += 1
-        return QuickRow(roles, contents, extra)
+        self._seen[said] = self._seen.get(said, 0) + 1
+        return _new(QuickRow, (roles, contents, extra))
 
     def _order(self, said: tuple[str, ...]) -> bytes | None:
         """The speakers as they are trained, if they may speak in this order."""

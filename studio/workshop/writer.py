@@ -23,6 +23,8 @@ from studio.workshop.quick import QuickRow
 GROUP_ROWS, GROUP_CHARACTERS = 2000, 4 << 20
 """A row group is the least that reading one page costs, and the most that writing holds in memory."""
 COMPRESSION, COMPRESSION_LEVEL = "zstd", 1
+"""Of source texts, which are seldom read. What is trained lies open: packing it would cost as much as reading and
+checking it, and every cleaning step and training run would unpack it again (`tests/bench/import_speed.py`)."""
 MAX_SPEAKERS = 1000
 """So many different speakers are counted; a file with more has something else in that place."""
 
@@ -186,8 +188,8 @@ def _options(format: str) -> dict[str, Any]:
     if format == MESSAGES:
         repeated.append("messages.list.element.role")
     return {
-        "compression": COMPRESSION,
-        "compression_level": COMPRESSION_LEVEL,
+        "compression": {"raw": COMPRESSION},
+        "compression_level": {"raw": COMPRESSION_LEVEL},
         "use_dictionary": repeated,
         "write_statistics": ["row"],
     }
