@@ -144,3 +144,10 @@ def test_a_refused_input_is_a_sentence_and_exit_code_2(studio, imported, argumen
     ran = luthier(studio, "data", *arguments)
     assert (ran.code, ran.out) == (2, ""), ran.err
     assert told in ran.err and "Traceback" not in ran.err
+
+
+def test_splitting_tells_how_many_rows_each_side_has(studio):
+    done(studio, "import", studio.root.parent / "general.jsonl")
+    split = done(studio, "split", "general", "--set", "test=0.3")
+    assert sum(split["splits"].values()) == split["rows"] == 9
+    assert split["splits"]["test"] >= 1
