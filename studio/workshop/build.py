@@ -9,10 +9,11 @@ from itertools import groupby
 from pathlib import Path
 
 from studio.errors import RefusedInput
+from studio.workshop import bulk
 from studio.workshop.convert import Converter, convert_text, converter
 from studio.workshop.detect import Choice, columns_of, read_sample, required_choice
 from studio.workshop.problems import EXCLUDED, Problem
-from studio.workshop.quick import QuickReader, quick_reader
+from studio.workshop.quick import quick_reader
 from studio.workshop.reading.opening import open_source
 from studio.workshop.reading.source import RawRow, Source
 from studio.workshop.shapes import Mapping, column_of, format_of
@@ -53,8 +54,8 @@ def import_file(
     opened = open_source(source, original_name=name)
     writer = VersionWriter(folder, format=format_of(choice.shape, choice.columns))
     try:
-        rows = _Import(opened, choice, writer)
-        rows.run(_quick(opened, choice, sample.rows), report)
+        rows = _Import(opened, choice, columns_of(sample.rows), writer)
+        rows.run(report)
     finally:
         writer.close()
     if not writer.rows:
@@ -72,41 +73,46 @@ def import_file(
     )
 
 
-def _quick(source: Source, choice: Choice, sample: list[RawRow]) -> QuickReader | None:
-    return quick_reader(choice.shape, choice.columns, columns_of(sample)) if source.kind == "jsonl" else None
-
-
 class _Import:
     """The rows of a source on their way into a version."""
 
-    def __init__(self, source: Source, choice: Choice, writer: VersionWriter) -> None:
+    def __init__(self, source: Source, choice: Choice, names: list[str], writer: VersionWriter) -> None:
         self.first: Problem | None = None
         self._source = source
         self._writer = writer
         self._convert = converter(choice.shape, choice.columns)
         self._conversation = column_of(choice.columns, "messages") or column_of(choice.columns, "conversations")
+        is_lines = source.kind == "jsonl"
+        self._quick = quick_reader(choice.shape, choice.columns, names) if is_lines else None
+        in_bulk = is_lines and bulk.can_read(choice.shape, choice.columns, names)
+        self._bulk = bulk.BulkReader(choice.shape, choice.columns) if in_bulk else None
 
-    def run(self, quick: QuickReader | None, report: Report) -> None:
+    def run(self, report: Report) -> None:
         """Write every row of the source."""
-        rows = self._source.rows() if quick is None else self._slow_rows(quick)
-        for count, row in enumerate(rows, 1):
-            if row is not None:
+        if self._quick is None:
+            for count, row in enumerate(self._source.rows(), 1):
                 self._take(row)
-            if count % REPORT_EVERY_ROWS == 0:
-                report(self._source.done, self._source.total, self._source.unit)
-        if quick is not None:
-            self._writer.speakers.update(quick.speakers())
+                if count % REPORT_EVERY_ROWS == 0:
+                    report(self._source.done, self._source.total, self._source.unit)
+            return
+        for batch in _batches(self._source.lines()):
+            self._take_lines(batch)
+            report(self._source.done, self._source.total, self._source.unit)
+        for reader in filter(None, (self._quick, self._bulk)):
+            self._writer.speakers.update(reader.speakers())
 
-    def _slow_rows(self, quick: QuickReader) -> Iterator[RawRow | None]:
-        """Writes the rows that can be read at once, None for each; yields those that must be looked at."""
-        read, add = quick.read, self._writer.add_plain
-        for number, offset, line in self._source.lines():
-            made = read(line)
+    def _take_lines(self, batch: list[tuple[int, int, bytes]]) -> None:
+        """The quickest way that takes the lines: all at once, one by one, or with every fault looked for."""
+        together = self._bulk.read([line for _, _, line in batch]) if self._bulk else None
+        if together is not None:
+            self._writer.add_conversations([number for number, _, _ in batch], together)
+            return
+        for number, offset, line in batch:
+            made = self._quick.read(line)
             if made is None:
-                yield self._source.line_row(number, offset, line)
+                self._take(self._source.line_row(number, offset, line))
             else:
-                add(number, made, len(line))
-                yield None
+                self._writer.add_plain(number, made, len(line))
 
     def _take(self, row: RawRow) -> None:
         made, faults = (None, [row.fault]) if row.fault else self._convert(row.value)
@@ -117,6 +123,19 @@ class _Import:
             problem = each.at(row.row, row.raw, row.offset)
             self.first = self.first or problem
             self._writer.add_problem(problem)
+
+
+def _batches(lines: Iterator[tuple[int, int, bytes]]) -> Iterator[list[tuple[int, int, bytes]]]:
+    batch: list[tuple[int, int, bytes]] = []
+    size = 0
+    for line in lines:
+        batch.append(line)
+        size += len(line[2])
+        if len(batch) == bulk.BATCH_LINES or size >= bulk.BATCH_BYTES:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
 
 
 def _refuse_unusable(name: str, writer: VersionWriter, first: Problem | None) -> None:

@@ -62,6 +62,10 @@ class VersionWriter:
         """A row of nothing but speakers and texts, whose source text `plain.py` can tell."""
         self._rows.add_plain(row, made, size)
 
+    def add_conversations(self, numbers: list[int], messages: Any) -> None:
+        """A batch of conversations of nothing but speakers and texts, laid out already."""
+        self._rows.write_messages(numbers, messages)
+
     def add_batch(self, batch: Any) -> None:
         """Rows that are laid out already: a record batch of `layout.schema`."""
         self._rows.write(batch)
@@ -147,6 +151,14 @@ class _RowsFile:
         self._size += size
         if len(self._numbers) >= GROUP_ROWS or self._size >= GROUP_CHARACTERS:
             self._flush()
+
+    def write_messages(self, numbers: list[int], messages: Any) -> None:
+        import pyarrow
+
+        known = {"row": pyarrow.array(numbers, pyarrow.int64()), "messages": messages}
+        missing = (field for field in self._schema if field.name not in known)
+        arrays = known | {field.name: pyarrow.nulls(len(numbers), field.type) for field in missing}
+        self.write(pyarrow.record_batch([arrays[name] for name in self._schema.names], schema=self._schema))
 
     def write(self, batch: Any) -> None:
         self._flush()

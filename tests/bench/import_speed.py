@@ -21,7 +21,7 @@ from pathlib import Path
 
 from tests.bench.machine import load
 
-TURNS = (4, 8, 12, 16, 24)
+TURNS = (12, 16, 20, 24, 28)
 """Lengths of the stretches, in turn: with chitchat's short utterances rows of some 1,150 bytes on average."""
 
 

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from studio.workshop.build import import_file
+from studio.workshop.bulk import BulkReader
 from studio.workshop.convert import convert_text, converter
 from studio.workshop.layout import ROLES
 from studio.workshop.quick import quick_reader
@@ -109,3 +110,46 @@ def test_quick_and_careful_rows_keep_their_order_and_the_hash_is_one(tmp_path: P
     (problem,) = iterate_problems(tmp_path / "a.v")
     assert problem.offset == sum(len(json.dumps(row)) + 1 for row in (good, named))
     assert "Did you mean “user” (3 other rows)?" in problem.message("en")
+
+
+BULK = BulkReader("chat", {"messages": "messages"})
+
+
+@settings(max_examples=300)
+@given(rows=st.lists(TURNS, min_size=1, max_size=4), ascii=st.booleans())
+def test_what_is_taken_in_bulk_the_careful_reader_makes_the_same_of(rows: list, ascii: bool):
+    lines = [json.dumps({"messages": turns}, ensure_ascii=ascii) for turns in rows]
+    together = BULK.read([line.encode() + b"\n" for line in lines])
+    made = [convert_text(line, SLOW)[0] for line in lines]
+    if together is not None:
+        bare = [[{key: turn[key] for key in ("role", "content")} for turn in turns] for turns in together.to_pylist()]
+        assert [row and row.messages for row in made] == bare
+    elif all(made):
+        known = ("user", "assistant", "system", "tool")
+        assert any(turn["role"] not in known or len(turn) > 2 for turns in rows for turn in turns)
+
+
+@pytest.mark.parametrize("blank", ["", " ", "\n", "\u3000", "\xa0", "\x1f", "\x85", "\u2003"])
+def test_blank_texts_are_seen_in_bulk(blank: str):
+    row = {"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": blank}]}
+    assert BULK.read([json.dumps(row).encode() + b"\n"]) is None
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        [b'{"messages":[{"role":"user","content":"a","content":"b"},{"role":"assistant","content":"c"}]}\n'],
+        [b'{"messages":[{"role":"user","content":"\xff"},{"role":"assistant","content":"c"}]}\n'],
+        [b'{"messages":[{"role":"user","content":"\\udc00"},{"role":"assistant","content":"c"}]}\n'],
+        [b'{"messages":[{"role":"user","content":null},{"role":"assistant","content":"c"}]}\n'],
+        [b'{"messages":[{"role":"user","content":"a"},{"role":"assistant","content":"c"}]}{"messages":[]}\n'],
+        [b'{"messages":[{"role":"user","content":"a"}\n', b'{"role":"assistant","content":"c"}]}\n'],
+        [b'{"messages":[{"role":"user","content":"a"},{"role":"assistant"}]}\n'],
+        [b'{"messages":[]}\n'],
+        [b"{}\n"],
+    ],
+)
+def test_one_odd_line_sends_the_batch_the_slower_way(lines: list):
+    good = b'{"messages":[{"role":"user","content":"a"},{"role":"assistant","content":"c"}]}\n'
+    assert BULK.read([good, good]) is not None
+    assert BULK.read([good, *lines]) is None
