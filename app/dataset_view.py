@@ -4,27 +4,32 @@ import json
 from collections.abc import Iterable
 from html import escape
 from pathlib import Path
+from typing import Any
 
 from app.context import Context
-from app.i18n import bytes_text, when_text
-from app.markup import chip, notice, table
+from app.i18n import bytes_text
+from app.markup import chip, notice
 from studio.db.datasets import DatasetSummary
 from studio.db.jobs import JobView
 from studio.messages import has
 from studio.workshop.detect import Preview, PreviewRow
-from studio.workshop.problems import EXCLUDED, Problem
+from studio.workshop.layout import spoken
+from studio.workshop.manifest import MANIFEST
+from studio.workshop.problems import Problem
 from studio.workshop.versions import Row
 
 SHOWN_CHARACTERS = 4000
 """Of one text; the whole row stands in the file and in the edit box."""
 SHOWN_PREVIEW_FAULTS = 8
+AROUND = 40
+"""Characters shown around a change."""
 
 
 def title_html(context: Context, shown: DatasetSummary) -> str:
     """Name, version, counts and what the rows become in training."""
     chips = [
         chip(context.say("data.version", number=shown.version)),
-        chip(context.say("data.rows_chip", count=shown.rows), "good"),
+        chip(rows_text(context, shown.rows), "good"),
         problem_chip(context, shown.problems),
     ]
     if shown.excluded:
@@ -37,40 +42,81 @@ def title_html(context: Context, shown: DatasetSummary) -> str:
     )
 
 
+def rows_text(context: Context, count: int) -> str:
+    return context.say("data.rows_chip_one") if count == 1 else context.say("data.rows_chip", count=count)
+
+
+def is_damaged(shown: DatasetSummary) -> bool:
+    return not (Path(shown.path) / MANIFEST).is_file()
+
+
 def problem_chip(context: Context, count: int) -> str:
     if not count:
         return chip("✓ " + context.say("data.no_problems_chip"), "good")
     return chip("▲ " + context.say("data.problems_chip", count=count), "warn")
 
 
-def rows_html(context: Context, rows: Iterable[Row | PreviewRow]) -> str:
+def rows_html(context: Context, rows: Iterable[Row | PreviewRow], format: str) -> str:
     """Each row as a conversation, beside the source row."""
-    return "".join(_row_html(context, row) for row in rows)
+    return "".join(row_html(context, row, format) for row in rows)
 
 
-def _row_html(context: Context, row: Row | PreviewRow) -> str:
-    turns = row.messages or [
-        {"role": "user", "content": row.prompt or ""},
-        {"role": "assistant", "content": row.completion or ""},
-    ]
-    spoken = "".join(_turn_html(context, turn["role"], turn["content"]) for turn in turns)
+def row_html(context: Context, row: Row | PreviewRow, format: str, *, head: str = "") -> str:
+    """One row; `head` is HTML beside its number."""
+    title = f"<h3>{escape(context.say('data.row', row=row.row))}</h3>{head}"
     return (
-        f'<article class="lu-data-row" data-row="{row.row}"><h3>{escape(context.say("data.row", row=row.row))}</h3>'
-        f'<div class="lu-data-pair"><div>{spoken}</div>{_raw_html(context, row.raw)}</div></article>'
+        f'<article class="lu-data-row" data-row="{row.row}"><header>{title}</header>'
+        f'<div class="lu-data-pair"><div>{spoken_html(context, row, format)}</div>{raw_html(context, row.raw)}</div>'
+        "</article>"
     )
 
 
-def _turn_html(context: Context, role: str, content: str) -> str:
-    speaker = f'<span class="lu-data-speaker">{escape(context.say(f"data.role.{role}"))}</span>'
-    return f'<div class="lu-turn lu-{escape(role)}">{speaker}{_cut(content)}</div>'
+def spoken_html(context: Context, row: Row | PreviewRow, format: str) -> str:
+    """What training gets of a row, as people read it."""
+    parts = spoken(row, format)
+    named = {"chosen", "rejected"} & {name for name, _ in parts}
+    shown = "".join(
+        (_label_html(context, name) if name in named else "") + "".join(_turn_html(context, turn) for turn in turns)
+        for name, turns in parts
+    )
+    return shown + _beside_html(context, row, format)
 
 
-def _raw_html(context: Context, raw: str) -> str:
+def _beside_html(context: Context, row: Row | PreviewRow, format: str) -> str:
+    """What a row trains on besides texts: a verdict, tools, tokens."""
+    say = context.say
+    if format == "unpaired" and row.label is not None:
+        return chip(say("data.label.good" if row.label else "data.label.bad"), "good" if row.label else "bad")
+    if format == "tokens":
+        return f'<p class="lu-note">{escape(say("data.tokens", count=len(row.input_ids or [])))}</p>'
+    if format == "stepwise" and row.labels:
+        marks = " ".join("✓" if label else "✕" for label in row.labels)
+        return f'<p class="lu-note">{escape(say("data.steps_right", marks=marks))}</p>'
+    tools = getattr(row, "tools", None)
+    return f'<p class="lu-note">{escape(say("data.tools", count=len(tools)))}</p>' if tools else ""
+
+
+def _label_html(context: Context, name: str) -> str:
+    return chip(context.say(f"data.answer.{name}"), "good" if name == "chosen" else "bad")
+
+
+def _turn_html(context: Context, turn: dict[str, Any]) -> str:
+    role = turn["role"]
+    shown = context.say(f"data.role.{role}") if has(f"data.role.{role}") else role
+    if turn.get("name"):
+        shown += f" ({turn['name']})"
+    calls = turn.get("tool_calls")
+    called = f"<pre>{_cut(json.dumps(calls, ensure_ascii=False, indent=1))}</pre>" if calls else ""
+    speaker = f'<span class="lu-data-speaker">{escape(shown)}</span>'
+    return f'<div class="lu-turn lu-{escape(role)}">{speaker}{_cut(turn.get("content") or "")}{called}</div>'
+
+
+def raw_html(context: Context, raw: str) -> str:
     label = escape(context.say("data.raw"))
-    return f'<pre class="lu-log" tabindex="0" aria-label="{label}">{_cut(_pretty(raw))}</pre>'
+    return f'<pre class="lu-log" tabindex="0" aria-label="{label}">{_cut(pretty(raw))}</pre>'
 
 
-def _pretty(raw: str) -> str:
+def pretty(raw: str) -> str:
     try:
         return json.dumps(json.loads(raw), ensure_ascii=False, indent=2) if len(raw) < SHOWN_CHARACTERS else raw
     except (ValueError, RecursionError):
@@ -81,87 +127,57 @@ def _cut(text: str) -> str:
     return escape(text if len(text) <= SHOWN_CHARACTERS else text[:SHOWN_CHARACTERS] + " …")
 
 
-# -- problems and versions -----------------------------------------------------------------------------------------
+# -- changes ---------------------------------------------------------------------------------------------------------
 
 
-def problems_html(context: Context, problems: list[Problem], codes: dict[str, int]) -> str:
-    """How many of each kind, then the faults by row number, each with its reason."""
-    if not problems:
-        return notice(context.say("data.no_problems"), "good")
-    kinds = "".join(
-        f"<li>{chip(str(count), 'warn')} {escape(_kind(context, code))}</li>" for code, count in codes.items()
+def plain_text(value: Any) -> str:
+    """Any value of a row as text: turns a line each, everything else as JSON."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, list) and value and all(isinstance(turn, dict) and "content" in turn for turn in value):
+        return "\n".join(f"{turn.get('role')}: {turn['content']}" for turn in value)
+    return "" if value is None else json.dumps(value, ensure_ascii=False)
+
+
+def short(text: str, most: int = 160) -> str:
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
+def change_html(context: Context, before: str, after: str) -> str:
+    """The part of two texts that differs, one above the other, what goes and what comes marked."""
+    start, old, new, end = difference(before, after)
+    words = [context.say(f"data.change.{side}") for side in ("before", "after")]
+    lines = "".join(
+        f'<div><span class="lu-note">{escape(word)}</span> '
+        f"{escape(start)}<{tag}>{escape(part)}</{tag}>{escape(end)}</div>"
+        for word, part, tag in zip(words, (old, new), ("del", "ins"), strict=True)
     )
-    lines = ((str(each.row), _reason(context, each), f"<code>{_short(each.raw)}</code>") for each in problems)
-    headings = [context.say(f"data.problem_column.{name}") for name in ("row", "reason", "raw")]
-    return f'<ul class="lu-data-kinds">{kinds}</ul>' + table(headings, lines)
+    return f'<div class="lu-change">{lines}</div>'
 
 
-def _kind(context: Context, code: str) -> str:
-    return context.say(f"data.kind.{code}")
+def difference(before: str, after: str) -> tuple[str, str, str, str]:
+    """What two texts have in common in front, where they differ, and what they have in common behind; all cut.
+
+    `("colour red", "color red")` -> `("colo", "u", "", "r red")`
+    """
+    least = min(len(before), len(after))
+    same = next((place for place in range(least) if before[place] != after[place]), least)
+    rest = least - same
+    behind = next((place for place in range(rest) if before[-1 - place] != after[-1 - place]), rest)
+    old, new = before[same : len(before) - behind], after[same : len(after) - behind]
+    front, end = before[max(0, same - AROUND) : same], before[len(before) - behind :][:AROUND]
+    return ("…" if same > AROUND else "") + front, _middle(old), _middle(new), end + ("…" if behind > AROUND else "")
 
 
-def _reason(context: Context, problem: Problem) -> str:
-    words = escape(problem.message(context.language))
-    if problem.state == EXCLUDED:
-        return f"{chip(context.say('data.excluded'))} {words}"
-    return words
-
-
-def _short(raw: str) -> str:
-    return escape(raw[:120] + ("…" if len(raw) > 120 else ""))
-
-
-def faults_html(context: Context, problems: Iterable[Problem]) -> str:
-    """The faults of a row that somebody is mending."""
-    return "".join(notice(each.message(context.language), "warn") for each in problems)
-
-
-def versions_html(context: Context, versions: list[DatasetSummary]) -> str:
-    headings = [context.say(f"data.version_column.{name}") for name in ("number", "rows", "problems", "made", "from")]
-    return table(headings, (_version_cells(context, each) for each in versions))
-
-
-def _version_cells(context: Context, version: DatasetSummary) -> list[str]:
-    number = str(version.version)
-    if version.is_current:
-        number += " " + chip(context.say("data.current"), "info")
-    steps = version.manifest.get("steps", [])
-    last = steps[-1] if steps else {"operation": "import", "parameters": {}}
-    rows = last["parameters"].get("rows", [])
-    values = {"file": version.manifest.get("source", {}).get("file", "–"), "count": len(rows)}
-    made = escape(context.say(f"data.step.{last['operation']}", **values))
-    counts = (f"{version.rows:,}", f"{version.problems:,}")
-    return [number, *counts, escape(when_text(version.created_at, context.language)), made]
+def _middle(text: str) -> str:
+    return text if len(text) <= 6 * AROUND else text[: 3 * AROUND] + " … " + text[-3 * AROUND :]
 
 
 # -- preview and progress ------------------------------------------------------------------------------------------
 
 
-def preview_html(context: Context, preview: Preview) -> str:
-    """What the file is taken for, what it becomes, its faults, and its first rows."""
-    size = bytes_text(preview.size_bytes)
-    about = context.say(f"data.looked_at.{'all' if preview.is_whole else 'first'}", count=preview.sampled, size=size)
-    return "".join(
-        (
-            f'<p class="lu-note">{escape(preview.file)} · {escape(about)}</p>',
-            _choice_html(context, preview),
-            _preview_faults(context, preview),
-            rows_html(context, preview.rows),
-        )
-    )
-
-
-def _choice_html(context: Context, preview: Preview) -> str:
-    choice = preview.choice
-    if choice is None:
-        return notice(context.say("data.shape_unknown", columns=", ".join(preview.all_columns) or "–"), "warn")
-    shape = context.say(f"data.shape.{choice.shape}")
-    found = context.say("data.shape_found", shape=shape, percent=f"{100 * choice.confidence:.0f}")
-    becomes = context.say(f"data.becomes.{preview.format}", shape=shape)
-    return notice(f"{found} {becomes}", "good" if choice.confidence >= 0.9 else "warn")
-
-
-def _preview_faults(context: Context, preview: Preview) -> str:
+def preview_faults(context: Context, preview: Preview) -> str:
+    """The faults among the rows looked at."""
     if not preview.faults:
         return ""
     rows = len({fault.row for fault in preview.faults})

@@ -1,28 +1,23 @@
 """The data page's handlers on a real registry, with real prepare jobs: what a person sees from upload to version 3."""
 
 import json
-import time
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import gradio as gr
 import pytest
 
 from app import dataset_view as view
 from app.context import Context
+from app.data import importing, problems
 from app.main import in_a_loop
 from app.pages import data
 from studio.db import datasets
-from studio.errors import Conflict, RefusedInput
+from studio.errors import Conflict
 from studio.opening import OpenStudio, open_studio
 from studio.paths import SAMPLES, Workspace
-from studio.workshop.problems import Problem
 from studio.workshop.versions import Row
-
-FOLLOWING = ("job", "timer", "progress", "cancel")
-HEAD = ("left", "listed", "import_panel", "dataset_panel", "name")
+from tests.app.data_page import IMPORT, Page, event, imported
 
 
 @pytest.fixture(name="opened")
@@ -43,38 +38,18 @@ def built(context: Context) -> gr.Blocks:
     return blocks
 
 
-def asking(**query: str) -> Any:
-    return SimpleNamespace(query_params=query)
+def looked(context: Context, path: Path) -> dict:
+    return dict(zip(("name", *IMPORT), importing.look(context, str(path)), strict=True))
 
 
-def named(values: list, *groups: tuple[str, ...]) -> dict[str, Any]:
-    names = [name for group in groups for name in group]
-    return dict(zip(names, values, strict=True))
-
-
-def followed(context: Context, started: list) -> dict[str, Any]:
-    """Look until the job has ended, as the page's timer does."""
-    job_id = named(started, FOLLOWING)["job"]
-    assert job_id is not None
-    for _ in range(300):
-        seen = named(data.follow(context, job_id), FOLLOWING, HEAD, data._DRAWN)
-        if seen["job"] is None:
-            return seen
-        time.sleep(0.1)
-    raise AssertionError("the job did not end")
-
-
-def importing(context: Context, path: Path, name: str = "shop") -> dict[str, Any]:
-    _, _, form, shape, *columns, button, preview = data.look(context, str(path))
-    assert form["visible"] and button["interactive"], preview
-    return followed(
-        context, data.start_import(context, str(path), name, shape["value"], *[c["value"] for c in columns])
-    )
+def chosen(context: Context, path: Path, before: dict, do: str, **fields: str) -> dict:
+    values = importing.choose(context, event(do, fields), str(path), before["chosen"])
+    return dict(zip(IMPORT, values, strict=True))
 
 
 def test_the_empty_page_teaches_and_opens_the_import(context: Context):
-    page = named(data.open_page(context, asking()), FOLLOWING, HEAD, data._DRAWN)
-    assert page["import_panel"]["visible"] and not page["left"]["visible"] and not page["dataset_panel"]["visible"]
+    page = Page(context)
+    assert page["import"]["visible"] and not page["left"]["visible"] and not page["panel"]["visible"]
     assert page["job"] is None
 
 
@@ -82,101 +57,191 @@ def test_the_page_builds_in_both_languages_without_holding_a_connection(context:
     for language in ("en", "zh"):
         blocks = in_a_loop(built, Context(language, context.desk, context.registry))
         config = blocks.get_config_file()
-        kinds = {component["type"] for component in config["components"]}
-        assert "state" not in kinds
+        assert "state" not in {component["type"] for component in config["components"]}
         assert not any(function.types_generator for function in blocks.fns.values())
         ids = {component["props"].get("elem_id") for component in config["components"]}
-        assert {"data-file", "data-import", "data-sample", "data-rows", "data-problems", "data-save-fix"} <= ids
-        text = json.dumps(config, ensure_ascii=False, default=str)
-        assert "data.column." not in text and "data.tab." not in text  # no key without words
+        panels = {f"data-{tab.name}" for tab in data.TABS}
+        assert panels | {"data-file", "data-import", "data-sample", "data-title", "data-datasets"} <= ids
+        assert "data.tab." not in json.dumps(config, ensure_ascii=False, default=str)  # no key without words
 
 
 def test_from_upload_to_a_mended_and_trimmed_data_set(context: Context):
-    page = importing(context, SAMPLES / "broken" / "broken_line.jsonl")
+    page = imported(context, SAMPLES / "broken" / "broken_line.jsonl")
     assert page["name"] == "shop" and page["progress"]["visible"] is False
     assert "6 rows" in page["title"] and "2 with problems" in page["title"]
-    assert "What is the warranty" in page["rows"]
-    assert "Row 4 ends too early" in page["problems"] and "Row 6" in page["problems"]
-    assert page["row"]["value"] == 4 and page["raw"].startswith('{"prompt"')
+    assert "What is the warranty" in page.shown("rows")
+    shown = page.tab("problems")
+    assert "Row 4 ends too early" in shown and "Row 6" in shown
 
-    faults, *rest = data.save_fix(context, "shop", 4, '{"prompt": "x"')
-    assert "Row 4 ends too early" in faults and all(each == gr.skip() for each in rest)
+    page.press("problems", "save", {"raw": '{"prompt": "x"'}, row=4)
+    assert "Row 4 ends too early" in page.shown("problems") and page["name"] == "shop"
     fixed = json.dumps({"prompt": "Can I cancel?", "completion": "Yes."})
-    page = followed(context, data.save_fix(context, "shop", 4, fixed)[1:])
-    assert "version 2" in page["title"] and "7 rows" in page["title"] and "Can I cancel?" in page["rows"]
+    page.press("problems", "save", {"raw": fixed}, row=4)
+    assert "version 2" in page["title"] and "7 rows" in page["title"] and "1 row(s) mended" in page["title"]
+    assert "Can I cancel?" in page.tab("rows")
 
-    page = followed(context, data.exclude_row(context, "shop", 6))
-    assert "no problems" in page["title"] and "1 excluded" in page["title"] and "excluded" in page["problems"]
+    page.tab("problems")
+    page.press("problems", "exclude", row=6)
+    assert "no problems" in page["title"] and "1 excluded" in page["title"]
+    assert "Rows taken out: 1" in page.shown("problems") and "Bring all back" in page.shown("problems")
+    page.press("problems", "back_kind", kind_="excluded:empty_answer")
+    assert "version 4" in page["title"] and "1 with problems" in page["title"]
 
-    page = named(data.use_version(context, "shop", 1), HEAD, data._DRAWN)
-    assert "version 1" in page["title"] and "2 with problems" in page["title"]
-    assert page["version"]["choices"] == [3, 2, 1]
+    page.undo(3)
+    assert "version 3" in page["title"] and "version 4 is newer" in page["title"]
+    page.undo(4)
+    assert "1 with problems" in page["title"] and "brought back" in page["title"]
 
 
-def test_exclude_all_and_deep_link(context: Context):
-    importing(context, SAMPLES / "broken" / "speakers.jsonl", "first")
-    importing(context, SAMPLES / "chat.en.jsonl", "second")
-    followed(context, data.exclude_all(context, "first"))
-    page = named(data.open_page(context, asking(dataset="first")), FOLLOWING, HEAD, data._DRAWN)
-    assert page["name"] == "first" and "3 excluded" in page["title"] and "no problems" in page["title"]
-    assert [value for _, value in page["listed"]["choices"]] == ["first", "second"]
-    page = named(data.open_page(context, asking(dataset="third")), FOLLOWING, HEAD, data._DRAWN)
+def test_all_rows_of_a_kind_are_fixed_with_one_press(context: Context, tmp_path: Path):
+    good = [{"messages": [{"role": "user", "content": f"q{n}"}, {"role": "gpt", "content": f"a{n}"}]} for n in range(4)]
+    odd = [{"messages": [{"role": "usr", "content": f"z{n}"}, {"role": "gpt", "content": "a"}]} for n in range(3)]
+    odd.append({"messages": [{"role": "usr", "content": ""}, {"role": "gpt", "content": "a"}]})
+    path = tmp_path / "odd.jsonl"
+    path.write_text("\n".join(json.dumps(row) for row in good + odd), "utf-8")
+    page = imported(context, path)
+    shown = page.tab("problems")
+    assert "misspelt speaker" in shown and "<del>" in shown and "Fix all like this (4)" in shown
+    page.press("problems", "fix_all", kind_="open:unknown_role_hint")
+    assert "7 rows" in page["title"] and "3 rows are being mended; 1 like them" in page.shown("problems")
+    assert "needs a person" in page.shown("problems") or "need a person" in page.shown("problems")
+    page.press("problems", "exclude_kind", kind_="open:empty_turn")
+    assert "no problems" in page["title"]
+
+
+def test_exclude_everything_and_deep_links(context: Context):
+    imported(context, SAMPLES / "broken" / "speakers.jsonl", "first")
+    imported(context, SAMPLES / "chat.en.jsonl", "second")
+    page = Page(context, dataset="first", tab="problems")
+    assert page["name"] == "first" and page["tab"] == "problems"
+    page.press("problems", "exclude_all")
+    assert "3 excluded" in page["title"] and "no problems" in page["title"]
+    assert [each.index("first") for each in [page["listed"]]] and "second" in page["listed"]
+    page = Page(context, dataset="third")
     assert "no data set “third”" in page["title"]
+    page = Page(context, dataset="second", tab="rows", row="12")
+    assert 'data-row="12"' in page.shown("rows") and 'data-row="11"' not in page.shown("rows")
 
 
-def test_rows_page_and_search(context: Context):
-    importing(context, SAMPLES / "chat.en.jsonl")
-    rows, start, back, forward = data.rows_forward(context, "shop", "", 0)
-    assert start == 10 and "Row 11" in rows and back["interactive"] and not forward["interactive"]
-    rows, start, *_ = data.search_rows(context, "shop", "SATURDAY")
-    assert rows.count("<article") == 1 and start == 0
-    rows, *_ = data.search_rows(context, "shop", "<b>nothing")
-    assert "&lt;b&gt;nothing" in rows
+def test_rows_are_paged_searched_filtered_and_gone_to(context: Context, tmp_path: Path):
+    path = tmp_path / "rows.jsonl"
+    rows = [
+        {"prompt": f"Question {n}", "completion": "Yes", "category": "even" if n % 2 == 0 else "odd"} for n in range(60)
+    ]
+    path.write_text("\n".join(json.dumps(row) for row in rows), "utf-8")
+    page = imported(context, path)
+    assert "1–10 of 60" in page.shown("rows")
+    page.press("rows", "forward")
+    assert "11–20 of 60" in page.shown("rows") and "Question 10" in page.shown("rows")
+    page.press("rows", "filter", {"category": "odd", "search": ""})
+    assert "1–10 of 30" in page.shown("rows") and "Question 2<" not in page.shown("rows")
+    page.press("rows", "search", {"search": "QUESTION 31", "category": "odd"})
+    assert page.shown("rows").count("<article") == 1
+    page.press("rows", "search", {"search": "<b>nothing", "category": ""})
+    assert "No row is like that" in page.shown("rows") and "<b>nothing" not in page.shown("rows")
+    page.press("rows", "go", {"go": "45"})
+    assert page.shown("rows").index('data-row="45"') < page.shown("rows").index('data-row="46"')
+    page.press("rows", "back")
+    assert 'data-row="35"' in page.shown("rows")
 
 
-def test_unknown_columns_are_chosen_by_hand(context: Context):
-    path = str(SAMPLES / "broken" / "wrong_keys.jsonl")
-    *_, button, preview = data.look(context, path)
-    assert not button["interactive"] and "promt, reply" in preview
-    *_, button, preview = data.look_with(context, path, None, "", "promt", "", "", "")
-    assert not button["interactive"] and "not said which column" in preview
-    *_, button, preview = data.look_with(context, path, None, "", "promt", "reply", "", "")
-    assert button["interactive"] and "How heavy is the Birch 26?" in preview
-    started = data.start_import(context, path, "named", "prompt_completion", "", "promt", "reply", "", "")
-    assert "8 rows" in followed(context, started)["title"]
-    with pytest.raises(RefusedInput):
-        data.look_with(context, path, None, "", "promt", "promt", "", "")
+def test_a_row_is_edited_by_its_turns_and_the_source_follows(context: Context):
+    page = imported(context, SAMPLES / "sharegpt.en.json")
+    page.press("rows", "edit", row=1)
+    assert "Save" in page.shown("rows") and "<textarea" in page.shown("rows")
+    page.press("rows", "save_turns", {"messages.1": "A better answer."}, row=1)
+    assert "A better answer." in page.shown("rows") and "&quot;value&quot;: &quot;A better answer.&quot;" in page.shown(
+        "rows"
+    )
+    assert "1 row(s) mended" in page["title"]
+    page.press("rows", "save_turns", {"messages.1": " "}, row=1)
+    assert "empty" in page.shown("rows") and "version 2" in page["title"], "an unusable row is refused at once"
+
+
+def test_unknown_columns_get_their_parts_by_hand(context: Context):
+    path = SAMPLES / "broken" / "wrong_keys.jsonl"
+    seen = looked(context, path)
+    assert not seen["import"]["interactive"] and "promt, reply" in seen["reading"]
+    seen = chosen(context, path, seen, "shape", shape="prompt_completion")
+    assert not seen["import"]["interactive"] and 'name="column.0"' in seen["reading"]
+    seen = chosen(context, path, seen, "columns", **{"shape": "prompt_completion", "column.0": "prompt"})
+    assert not seen["import"]["interactive"] and "not said which column" in seen["reading"], seen["reading"]
+    both = {"shape": "prompt_completion", "column.0": "prompt", "column.1": "completion"}
+    seen = chosen(context, path, seen, "columns", **both)
+    assert seen["import"]["interactive"] and "How heavy is the Birch 26?" in seen["preview"]
+    page = Page(context)
+    page.take([*importing.start_import(context, str(path), "named", seen["chosen"]), *data._values()]).followed()
+    assert "8 rows" in page["title"]
+    twice = {"shape": "prompt_completion", "column.0": "prompt", "column.1": "prompt"}
+    assert not chosen(context, path, seen, "columns", **twice)["import"]["interactive"]
+
+
+@pytest.mark.parametrize("path", sorted(SAMPLES.glob("*.[jc]s*")), ids=lambda path: path.name)
+def test_every_sample_is_recognised_with_its_columns(context: Context, path: Path):
+    seen = looked(context, path)
+    assert seen["import"]["interactive"] and "Recognised as" in seen["reading"] and "<article" in seen["preview"]
+    assert 'name="column.0"' in seen["reading"] and "data." not in seen["reading"].replace("data-", "")
+
+
+def test_counter_examples_are_named(context: Context, tmp_path: Path):
+    path = tmp_path / "mixed.jsonl"
+    lines = [{"prompt": f"q{n}", "completion": "a"} for n in range(20)] + [{"other": 1, "thing": 2}]
+    path.write_text("\n".join(json.dumps(line) for line in lines), "utf-8")
+    reading = looked(context, path)["reading"]
+    assert "95 %" in reading and "Row 21 looks different: it has other, thing" in reading and "UTF-8" in reading
 
 
 @pytest.mark.parametrize("name", ["empty.jsonl", "not_json.jsonl"])
-def test_a_refused_file_says_so_in_the_preview(context: Context, name: str):
-    *_, button, preview = data.look(context, str(SAMPLES / "broken" / name))
-    assert name in preview and not button["interactive"]
+def test_a_refused_file_says_so_where_it_was_dropped(context: Context, name: str):
+    seen = looked(context, SAMPLES / "broken" / name)
+    assert name in seen["refused"] and not seen["form"]["visible"]
 
 
 def test_a_failed_import_says_which_row_and_why(context: Context):
-    page = importing(context, SAMPLES / "broken" / "no_usable_rows.jsonl")
+    page = imported(context, SAMPLES / "broken" / "no_usable_rows.jsonl")
     words = page["progress"]["value"]
     assert "None of the 8 rows" in words and "Row 1: no message is from the assistant" in words
     with context.registry.session() as session:
         assert datasets.list_datasets(session) == []
 
 
-def test_sample_data_and_no_two_changes_at_once(context: Context):
-    page = followed(context, data.import_sample(context))
-    name = page["name"]
+def test_sample_data_by_address_and_no_two_changes_at_once(context: Context):
+    page = Page(context, sample="1").followed()
     assert "no problems" in page["title"], page["progress"]
-    data.exclude_row(context, name, 1)
+    context.desk.revise_dataset(page["name"], exclude=[1])
     with pytest.raises(Conflict):
-        data.exclude_row(context, name, 2)
+        page.press("rows", "exclude", row=2)
 
 
 def test_text_from_data_is_shown_as_text(context: Context):
     nasty = '<img src=x onerror="alert(1)">'
     row = Row(row=1, raw=json.dumps({"prompt": nasty}), prompt=nasty, completion="</pre><script>1</script>")
-    problem = Problem(row=2, code="unknown_role", values={"turn": 1, "role": nasty}, raw=nasty)
-    for html in (view.rows_html(context, [row]), view.problems_html(context, [problem], {"unknown_role": 1})):
-        assert "<img" not in html and "<script" not in html and "&lt;img" in html
+    for html in (view.row_html(context, row, "prompt_completion"), view.change_html(context, nasty, "<script>")):
+        assert "<img" not in html and "<script" not in html and "&lt;" in html
+
+
+def test_a_tab_that_cannot_be_drawn_says_so_in_its_place(context: Context, monkeypatch: pytest.MonkeyPatch):
+    page = imported(context, SAMPLES / "chat.en.jsonl")
+    (Path(datasets_path(context)) / "problems.parquet").write_bytes(b"not a table")
+    assert "is incomplete" in page.tab("problems")
+    assert problems.TAB.name == "problems"
+
+
+def datasets_path(context: Context) -> str:
+    with context.registry.session() as session:
+        return datasets.list_datasets(session)[0].path
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "parts"),
+    [
+        ("colour red", "color red", ("colo", "u", "", "r red")),
+        ("same", "same", ("same", "", "", "")),
+        ("", "new", ("", "", "new", "")),
+    ],
+)
+def test_difference(before: str, after: str, parts: tuple[str, ...]):
+    assert view.difference(before, after) == parts
 
 
 @pytest.mark.parametrize(

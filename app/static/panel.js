@@ -1,0 +1,124 @@
+/* A panel of the data page: HTML from the server whose buttons and fields tell the server what a person did.
+
+   luthierPanel(element, trigger, watch) is called by the gr.HTML components of app/data/panel.py.
+   <button data-do="exclude" data-row="17">       a press sends {do: "exclude", row: "17", fields: {...}}
+   <select name="split" data-change="filter">     a change sends {do: "filter", fields: {...}}
+   <input name="search" data-enter="search">      the Enter key sends {do: "search", fields: {...}}
+   `fields` are the named fields of the nearest [data-form], whose own data- attributes are sent as well. What had the focus, what was unfolded and what is typed
+   under [data-draft] survives a redraw.
+   <button data-shortcut="s">                     the key clicks it while it is to be seen and no text is being typed
+   <input data-remember="annotator">              an empty one is filled with what was last typed there in this browser
+   <div data-form data-fresh="17">                Gradio keeps the fields of a redrawn panel with what is typed in them; when this
+                                                  mark is another than before they take the values that the server gives them */
+(() => {
+  "use strict";
+  const PATIENCE_MS = 8000;
+
+  const valueOf = (field) => {
+    if (field.type === "checkbox") return field.checked;
+    if (field.multiple) return [...field.selectedOptions].map((option) => option.value);
+    return field.value;
+  };
+
+  const told = (source, action) => {
+    const form = source.closest("[data-form]");
+    const { change, enter, key, form: mark, ...data } = { ...(form ? form.dataset : {}), ...source.dataset };
+    const fields = {};
+    for (const field of form ? form.querySelectorAll("[name]") : []) {
+      if (field.type !== "radio") fields[field.name] = valueOf(field);
+      else if (field.checked) fields[field.name] = field.value;
+    }
+    return { ...data, do: action, fields };
+  };
+
+  const isTyping = (target) => target.closest("textarea, select, input:not([type=radio]):not([type=checkbox])");
+
+  const pressShortcut = (element, event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing || isTyping(event.target)) return;
+    if (event.key === "Enter" && event.target.closest("button, a, summary")) return;
+    const wanted = event.key.toLowerCase();
+    const found = [...element.querySelectorAll("[data-shortcut]")].find(
+      (each) => each.dataset.shortcut.toLowerCase() === wanted && each.getClientRects().length,
+    );
+    if (!found) return;
+    event.preventDefault();
+    found.click();
+  };
+
+  const asServed = (field) => {
+    if (field.type === "radio" || field.type === "checkbox") field.checked = field.defaultChecked;
+    else if (field.tagName === "SELECT") for (const option of field.options) option.selected = option.defaultSelected;
+    else field.value = field.defaultValue;
+  };
+
+  const refresh = (form) => {
+    if (form.luthierFresh === form.dataset.fresh) return;
+    form.luthierFresh = form.dataset.fresh;
+    form.querySelectorAll("input, textarea, select").forEach(asServed);
+    const here = document.activeElement;
+    if (here && form.contains(here) && isTyping(here)) here.blur();
+  };
+
+  const remembered = (field) => `luthier-field-${field.dataset.remember}`;
+
+  const keyed = (element, key) => [...element.querySelectorAll("[data-key]")].find((each) => each.dataset.key === key);
+
+  function luthierPanel(element, trigger, watch) {
+    const unfolded = new Set();
+    const drafts = new Map();
+    let focused = null, quiet = 0;
+
+    const send = (source, action) => {
+      focused = source.dataset.key || null;
+      if (source.dataset.settles) drafts.clear();
+      element.classList.add("lu-busy");
+      clearTimeout(quiet);
+      quiet = setTimeout(() => element.classList.remove("lu-busy"), PATIENCE_MS);
+      trigger("select", told(source, action));
+    };
+
+    element.addEventListener("click", (event) => {
+      const button = event.target.closest("button[data-do]");
+      if (button && !element.classList.contains("lu-busy")) send(button, button.dataset.do);
+    });
+    element.addEventListener("change", (event) => {
+      const field = event.target.closest("[data-change]");
+      if (field) send(field, field.dataset.change);
+    });
+    element.addEventListener("keydown", (event) => {
+      const field = event.target.closest("[data-enter]");
+      if (!field || event.key !== "Enter" || event.isComposing) return;
+      event.preventDefault();
+      send(field, field.dataset.enter);
+    });
+    element.addEventListener("input", (event) => {
+      const field = event.target.closest("[data-draft]");
+      if (field) drafts.set(field.dataset.draft, field.value);
+    });
+    element.addEventListener("input", (event) => {
+      const field = event.target.closest("[data-remember]");
+      if (field) localStorage.setItem(remembered(field), field.value);
+    });
+    document.addEventListener("keydown", (event) => pressShortcut(element, event));
+    element.addEventListener("toggle", (event) => {
+      const key = event.target.dataset?.key;
+      if (key) unfolded[event.target.open ? "add" : "delete"](key);
+    }, true);
+
+    watch("value", () => {
+      element.classList.remove("lu-busy");
+      element.querySelectorAll("[data-fresh]").forEach(refresh);
+      for (const fold of element.querySelectorAll("details[data-key]")) if (unfolded.has(fold.dataset.key)) fold.open = true;
+      for (const field of element.querySelectorAll("[data-draft]")) {
+        if (drafts.has(field.dataset.draft)) field.value = drafts.get(field.dataset.draft);
+      }
+      for (const field of element.querySelectorAll("[data-remember]")) {
+        field.value ||= localStorage.getItem(remembered(field)) || "";
+      }
+      const back = focused && keyed(element, focused);
+      if (back && (document.activeElement === document.body || !document.activeElement)) back.focus();
+    });
+  }
+
+  window.luthierPanel = luthierPanel;
+})();
