@@ -52,11 +52,12 @@
   };
 
   const refresh = (form) => {
-    if (form.luthierFresh === form.dataset.fresh) return;
+    if (form.luthierFresh === form.dataset.fresh) return false;
     form.luthierFresh = form.dataset.fresh;
     form.querySelectorAll("input, textarea, select").forEach(asServed);
     const here = document.activeElement;
     if (here && form.contains(here) && isTyping(here)) here.blur();
+    return true;
   };
 
   const remembered = (field) => `luthier-field-${field.dataset.remember}`;
@@ -107,7 +108,7 @@
 
     watch("value", () => {
       element.classList.remove("lu-busy");
-      element.querySelectorAll("[data-fresh]").forEach(refresh);
+      const isAnew = [...element.querySelectorAll("[data-fresh]")].map(refresh).includes(true);
       for (const fold of element.querySelectorAll("details[data-key]")) if (unfolded.has(fold.dataset.key)) fold.open = true;
       for (const field of element.querySelectorAll("[data-draft]")) {
         if (drafts.has(field.dataset.draft)) field.value = drafts.get(field.dataset.draft);
@@ -116,6 +117,7 @@
         field.value ||= localStorage.getItem(remembered(field)) || "";
       }
       const back = focused && keyed(element, focused);
+      if (isAnew && back && isTyping(back)) return;
       if (back && (document.activeElement === document.body || !document.activeElement)) back.focus();
     });
   }

@@ -23,7 +23,7 @@ from studio.workshop.marks import Reason
 from studio.workshop.reports import CHANGES
 from studio.workshop.versions import Manifest, Step, write_version
 
-OPERATION = "marks"
+OPERATION = "labels"
 CORRECTED = "labels.corrected"
 
 

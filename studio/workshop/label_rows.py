@@ -67,6 +67,18 @@ def question(row: Row, format: str) -> str | None:
     return next((turn["content"] for turn in reversed(turns) if turn["role"] == "user"), None)
 
 
+def is_vague(asked: str | None) -> bool:
+    """Whether a question says nothing of what is wanted: the style check's finding, on one question."""
+    import polars as pl
+
+    from studio.workshop.checks import style
+
+    if not asked:
+        return False
+    rows = pl.DataFrame({"row": [1], "prompt": [asked], "completion": ["-"]})
+    return style.run(rows, style.Options()).vague > 0
+
+
 def sample(folder: Path, *, by: str, count: int, seed: int = 42, among: Iterable[int] = ()) -> list[int]:
     """Numbers of at most `count` rows, in the order in which to mark them.
 
