@@ -15,6 +15,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,8 @@ VERBS = frozenset(
         "keep_preference",
         "stay",
         "predict",
+        "labelling.apply_marks",
+        "labelling.import_marks",
     }
 )
 STATIC = Path(__file__).parent / "static"
@@ -103,7 +106,7 @@ def router(studio: Studio) -> APIRouter:
         if verb not in VERBS:
             return _json({"error": {"kind": "RefusedInput", "code": "server.verb", "values": {"verb": verb}}}, 404)
         body = await request.body()
-        return await run_in_threadpool(_perform, getattr(studio.desk, verb), body)
+        return await run_in_threadpool(_perform, attrgetter(verb)(studio.desk), body)
 
     @routes.get("/static/{name}")
     def static(name: str) -> Response:

@@ -4,8 +4,9 @@
    <button data-do="exclude" data-row="17">       a press sends {do: "exclude", row: "17", fields: {...}}
    <select name="split" data-change="filter">     a change sends {do: "filter", fields: {...}}
    <input name="search" data-enter="search">      the Enter key sends {do: "search", fields: {...}}
-   `fields` are the named fields of the nearest [data-form], whose own data- attributes are sent as well. What had the focus, what was unfolded and what is typed
-   under [data-draft] survives a redraw.
+   `fields` are the named fields of the nearest [data-form], whose own data- attributes are sent as well. What had the
+   focus, what was unfolded and what is typed under [data-draft] survives a redraw, until its field is gone or a button
+   with data-settles was pressed.
    <button data-shortcut="s">                     the key clicks it while it is to be seen and no text is being typed
    <input data-remember="annotator">              an empty one is filled with what was last typed there in this browser
    <div data-form data-fresh="17">                Gradio keeps the fields of a redrawn panel with what is typed in them; when this
@@ -106,12 +107,14 @@
       if (key) unfolded[event.target.open ? "add" : "delete"](key);
     }, true);
 
-    watch("value", () => {
+    const drawn = () => {
       element.classList.remove("lu-busy");
       const isAnew = [...element.querySelectorAll("[data-fresh]")].map(refresh).includes(true);
       for (const fold of element.querySelectorAll("details[data-key]")) if (unfolded.has(fold.dataset.key)) fold.open = true;
-      for (const field of element.querySelectorAll("[data-draft]")) {
-        if (drafts.has(field.dataset.draft)) field.value = drafts.get(field.dataset.draft);
+      const fields = new Map([...element.querySelectorAll("[data-draft]")].map((field) => [field.dataset.draft, field]));
+      for (const [name, typed] of drafts) {
+        if (fields.has(name)) fields.get(name).value = typed;
+        else drafts.delete(name);
       }
       for (const field of element.querySelectorAll("[data-remember]")) {
         field.value ||= localStorage.getItem(remembered(field)) || "";
@@ -119,7 +122,9 @@
       const back = focused && keyed(element, focused);
       if (isAnew && back && isTyping(back)) return;
       if (back && (document.activeElement === document.body || !document.activeElement)) back.focus();
-    });
+    };
+    watch("value", drawn);
+    drawn();
   }
 
   window.luthierPanel = luthierPanel;
