@@ -1,15 +1,15 @@
 """What a label round came to: every mark as it was made, each row's result, and what waits for an arbiter."""
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from studio.db.labels import DONE, TaskView, label_round
+from studio.db.labels import DONE, RoundView, TaskView, label_round, list_rounds
 from studio.db.tables import Annotator, LabelDecision, LabelTask, Mark
-from studio.workshop.marks import Judgement, Scale, Settled, settle
+from studio.workshop.marks import Judgement, Scale, Settled, keep_or_drop, settle
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +77,31 @@ def disputed(session: Session, round_id: int) -> list[tuple[TaskView, list[MarkV
         )
         for it in tasks
     ]
+
+
+def ratings(session: Session, dataset: str) -> dict[int, float]:
+    """Row -> mean rating as a share of the scale's highest, 0 to 1; the newest round that rated it counts."""
+    found: dict[int, float] = {}
+    for each, settled in _by_round(session, dataset):
+        highest = len(each.scale.values) if each.scale.order else 1
+        known = {row: it.score / highest for row, it in settled.items() if it.score is not None and not it.disputes}
+        found |= known
+    return found
+
+
+def keep_marks(session: Session, dataset: str) -> dict[int, bool]:
+    """Row -> keep (True) or drop: what `studio.workshop.checks.quality.train` learns from; the newest round counts."""
+    found: dict[int, bool] = {}
+    for each, settled in _by_round(session, dataset):
+        judged = {row: keep_or_drop(each.scale, it) for row, it in settled.items()}
+        found |= {row: is_kept for row, is_kept in judged.items() if is_kept is not None}
+    return found
+
+
+def _by_round(session: Session, dataset: str) -> Iterator[tuple[RoundView, dict[int, Settled]]]:
+    """The rounds of a data set, oldest first, each with its results."""
+    for each in reversed(list_rounds(session, dataset)):
+        yield each, results(each.scale, marks(session, each.id))
 
 
 def _settled(scale: Scale, views: list[MarkView]) -> Settled:

@@ -201,3 +201,18 @@ def test_marks_of_one_round_are_no_other_rounds(one):
     one.round = one.add("second")
     assert one.results() == {}
     assert one.row("Ann") == 11
+
+
+def test_results_serve_duplicates_and_the_quality_classifier(two):
+    for one, other in (("5", "4"), ("1", "1"), ("1", "5")):
+        two.say("Ann", one)
+        two.say("Ben", other)
+    with two.writer.begin() as session:
+        assert label_results.ratings(session, "support") == {11: 0.9, 12: 0.2}
+        assert label_results.keep_marks(session, "support") == {11: True, 12: False}
+    two.round = two.add("second")
+    two.say("Ann", "2")
+    with two.writer.begin() as session:
+        assert label_results.ratings(session, "support") == {11: 0.4, 12: 0.2}
+        assert label_results.keep_marks(session, "support") == {11: False, 12: False}
+        assert label_results.ratings(session, "other") == {}
