@@ -35,6 +35,11 @@ def values(context: Context, job_id: int) -> list[Any]:
     return [seen.id if is_live else None, gr.Timer(active=is_live), progress, gr.update(visible=is_live)]
 
 
+def started(context: Context, job_id: int) -> list[Any]:
+    """The parts for a job just queued: the timer runs in any case, and its looks find out how the job ends."""
+    return [job_id, gr.Timer(active=True), *values(context, job_id)[2:]]
+
+
 def idle() -> list[Any]:
     shut = gr.update(visible=False)
     return [None, gr.Timer(active=False), shut, shut]

@@ -128,11 +128,11 @@ def start_import(context: Context, path: str | None, name: str, chosen: str) -> 
         columns=asked.get("columns") or None,
         original_name=Path(path).name,
     )
-    return following.values(context, job_id)
+    return following.started(context, job_id)
 
 
 def import_sample(context: Context) -> list[Any]:
-    return following.values(context, sample_job(context))
+    return following.started(context, sample_job(context))
 
 
 def sample_job(context: Context) -> int:

@@ -209,7 +209,7 @@ def _edit_html(context: Context, chosen: DatasetSummary, problem: Problem, state
         problem.message(context.language), "warn"
     )
     field = controls.area("raw", say("data.mend_raw"), typed, rows=8, note=note, draft=f"mend.{problem.row}")
-    save = controls.button("save", say("data.save_fix"), kind="primary", row=problem.row, settles=True)
+    save = controls.button("save", say("data.save_fix"), kind="primary", row=problem.row)
     leave = controls.button("exclude", say("data.rows.exclude"), row=problem.row, settles=True)
     drop = controls.button("cancel", say("data.rows.cancel"), settles=True)
     return '<div class="lu-line lu-edit">' + controls.form(told, field, controls.buttons(save, leave, drop)) + "</div>"

@@ -164,7 +164,7 @@ def _edit_html(context: Context, chosen: DatasetSummary, row: Row, faults: list[
         controls.area(name, _speaker(context, role, column), text, rows=_lines(text), draft=f"{row.row}.{name}")
         for name, column, role, text in editing.texts(row, chosen.format)
     )
-    save = controls.button("save_turns", say("data.rows.save"), kind="primary", row=row.row, settles=True)
+    save = controls.button("save_turns", say("data.rows.save"), kind="primary", row=row.row)
     drop = controls.button("cancel", say("data.rows.cancel"), settles=True)
     raw = controls.area(
         "raw", say("data.raw"), view.pretty(row.raw), rows=10, note=say("data.rows.json_note"), draft=f"{row.row}.raw"

@@ -15,6 +15,7 @@ from app.context import Context
 from app.data import following, importing, overview
 from app.data.checking import TAB as CHECKS
 from app.data.cleaning import TAB as CLEAN
+from app.data.labelling import TAB as LABEL
 from app.data.mixing import TAB as MIX
 from app.data.panel import Pressed, State, Tab, panel, told
 from app.data.problems import TAB as PROBLEMS
@@ -27,7 +28,7 @@ from studio.db import datasets
 from studio.db.datasets import DatasetSummary
 from studio.errors import StudioError
 
-TABS: tuple[Tab, ...] = (ROWS, PROBLEMS, CLEAN, CHECKS, SPLIT, MIX, VERSIONS)
+TABS: tuple[Tab, ...] = (ROWS, PROBLEMS, CLEAN, CHECKS, SPLIT, MIX, VERSIONS, LABEL)
 _log = logging.getLogger(__name__)
 _NAMED = {tab.name: tab for tab in TABS}
 
@@ -145,7 +146,7 @@ def open_page(context: Context, request: gr.Request) -> list[Any]:
     job_id = following.under_way(context)
     if query.get("sample") and not job_id and not _known(context):
         job_id = importing.sample_job(context)
-    followed = following.values(context, job_id) if job_id else following.idle()
+    followed = following.started(context, job_id) if job_id else following.idle()
     return [*followed, *open_dataset(context, query.get("dataset"), tab=query.get("tab", ""), state=_asked(query))]
 
 
@@ -174,7 +175,7 @@ def press_tab(context: Context, tab: Tab, done: Any, name: str, state: str) -> l
     """Hand what a person did to its tab, and show what came of it."""
     chosen = _dataset(context, name)
     pressed: Pressed = tab.press(context, chosen, _read(state), done)
-    followed = following.values(context, pressed.job) if pressed.job else [gr.skip()] * 4
+    followed = following.started(context, pressed.job) if pressed.job else [gr.skip()] * 4
     if pressed.opens:
         return [*followed, *open_dataset(context, pressed.opens)]
     kept = {f"state_{tab.name}": json.dumps(pressed.state)}
@@ -213,7 +214,7 @@ def follow(context: Context, job_id: float | None, name: str, tab: str, *states:
     if job.state != "succeeded":
         return [*values, *_values()]
     after = following.under_way(context)
-    values = following.values(context, after) if after else values
+    values = following.started(context, after) if after else values
     made = job.values.get("name") or name
     if not name or (made != name and following.makes_version(job)) or job.values.get("operation") == "import":
         return [*values, *open_dataset(context, made)]

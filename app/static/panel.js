@@ -68,7 +68,7 @@
   function luthierPanel(element, trigger, watch) {
     const unfolded = new Set();
     const drafts = new Map();
-    let focused = null, quiet = 0;
+    let focused = null, typing = null, quiet = 0;
 
     const send = (source, action) => {
       focused = source.dataset.key || null;
@@ -107,8 +107,17 @@
       if (key) unfolded[event.target.open ? "add" : "delete"](key);
     }, true);
 
+    element.addEventListener("focusin", (event) => { typing = event.target.dataset.key || null; });
+
+    // Gradio lets a redraw use a field that stood elsewhere again, with what was typed in it.
+    const asServedUnlessTyping = (field) => {
+      const isHere = field === document.activeElement && field.dataset.key === typing;
+      if (!isHere && !field.closest("[data-fresh]")) asServed(field);
+    };
+
     const drawn = () => {
       element.classList.remove("lu-busy");
+      element.querySelectorAll("input, textarea, select").forEach(asServedUnlessTyping);
       const isAnew = [...element.querySelectorAll("[data-fresh]")].map(refresh).includes(true);
       for (const fold of element.querySelectorAll("details[data-key]")) if (unfolded.has(fold.dataset.key)) fold.open = true;
       const fields = new Map([...element.querySelectorAll("[data-draft]")].map((field) => [field.dataset.draft, field]));

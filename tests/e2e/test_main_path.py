@@ -105,7 +105,7 @@ def bring_in_and_mend(page: Any, server: Server, file: Path) -> None:
     problems = page.get_by_role("tab", name=re.compile("Problems"))
     problems.click()
     page.locator("#data-problems").get_by_text(re.compile(rf"\b{BROKEN_LINE}\b")).first.wait_for()
-    page.locator("#data-exclude").click()
+    page.locator("#data-problems button[data-do=exclude_kind]").first.click()
     page.locator("#data-title").get_by_text(re.compile(r"v?\b2\b")).first.wait_for()
 
 

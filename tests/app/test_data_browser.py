@@ -1,0 +1,131 @@
+"""The data page in Chromium: the real server, real jobs, real rows. The browser can reach this machine alone."""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from app.pages.data import TABS
+from studio.messages import LANGUAGES, say
+from studio.paths import workspace
+from tests.e2e.server import Server, end_everything
+from tests.unit.workshop.real_rows import corpus
+
+pytestmark = pytest.mark.browser
+
+KEY = re.compile(r"\b(?:data|problems|errors)\.[a-z_]+\.[a-z_]+")
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    place = workspace(tmp_path_factory.mktemp("browser") / "luthier")
+    place.make()
+    started = Server(place).start()
+    yield started
+    started.stop()
+    end_everything(place)
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """chatterbot's tech_support, 10 distinct rows in 1,050, and two that cannot be used."""
+    path = tmp_path_factory.mktemp("source") / "support.jsonl"
+    rows = corpus("english", "tech_support").select("prompt", "completion", "category")
+    lines = [json.dumps(row) for row in rows.iter_rows(named=True)]
+    path.write_text("\n".join([*lines, "{'prompt': 'Hi', 'completion': 'Hello'}", '{"prompt": "no answer"}']), "utf-8")
+    return path
+
+
+@pytest.fixture
+def page(browser, server):
+    opened = browser.new_page(viewport={"width": 1280, "height": 900})
+    faults: list[str] = []
+    asked: set[str] = set()
+    opened.on("pageerror", lambda error: faults.append(str(error)))
+    opened.on("request", lambda request: asked.add(request.url.split("?")[0]))
+    yield opened
+    assert faults == []
+    assert {url for url in asked if not url.startswith((server.url, "data:", "blob:"))} == set()
+    opened.close()
+
+
+def open_tab(page, name: str, language: str = "en") -> None:
+    page.get_by_role("tab").filter(has_text=say(f"data.tab.{name}", language)).first.click()
+    page.wait_for_selector(f"#data-{name} >> visible=true")
+
+
+def wait_title(page, words: str) -> None:
+    page.wait_for_selector(f"#data-title :text('{words}')", timeout=60_000)
+
+
+def test_from_upload_to_clean_rows_and_back(page, server, source):
+    page.goto(f"{server.url}/en/data")
+    page.locator("#data-file input[type=file]").set_input_files(str(source))
+    page.wait_for_selector("#data-reading select[name='column.1']")
+    assert page.locator("#data-reading select[name='column.1']").input_value() == "completion"
+    assert "category" in page.locator("#data-reading table").inner_text()
+    page.locator("#data-import").click()
+    wait_title(page, "1,050 rows")
+    assert "dataset=support" in page.url
+
+    open_tab(page, "problems")
+    page.locator("#data-problems button[data-do=fix_all]").click()
+    wait_title(page, "1,051 rows")
+    assert "row(s) mended" in page.locator("#data-title").inner_text()
+    page.locator("#data-problems button[data-do=exclude_kind]").click()
+    wait_title(page, "1 excluded")
+
+    open_tab(page, "clean")
+    assert "tab=clean" in page.url
+    page.locator("#data-clean button[data-do=look]").click()
+    figure = page.locator("#data-clean .lu-figure")
+    figure.wait_for(timeout=60_000)
+    assert "1,051 → 11 rows" in figure.inner_text()
+    switch = page.locator("#data-clean input[name='on.duplicates']")
+    switch.focus()
+    page.keyboard.press("Space")
+    page.wait_for_selector("#data-clean .lu-figure:has-text('about 1,051')")
+    page.wait_for_function(
+        "!document.querySelector('#data-clean .lu-figure').innerText.includes('about')", timeout=60_000
+    )
+    assert page.evaluate("document.activeElement.name") == "on.duplicates", "the focus stays where the person is"
+    page.keyboard.press("Space")
+    page.wait_for_selector("#data-clean .lu-figure:has-text('→ 11 rows')")
+    page.locator("#data-clean button[data-do=clean]").click()
+    wait_title(page, "11 rows")
+    page.locator("#data-title button[data-do=undo]").click()
+    wait_title(page, "1,051 rows")
+
+    page.reload()
+    page.wait_for_selector("#data-clean .lu-figure", timeout=30_000)
+
+
+def test_a_row_is_edited_and_what_is_typed_outlives_a_redraw(page, server, source):
+    page.goto(f"{server.url}/en/data?dataset=support")
+    page.locator("#data-rows button[data-do=edit]").first.click()
+    page.fill("#data-rows textarea[name='completion.0']", "")
+    page.locator("#data-rows button[data-do=save_turns]").click()
+    page.wait_for_selector("#data-rows .lu-notice")
+    page.fill("#data-rows textarea[name='completion.0']", "Turn it off and on again.")
+    page.locator("#data-rows button[data-do=save_turns]").click()
+    page.wait_for_selector("#data-rows .lu-turn:has-text('Turn it off and on again.')", timeout=60_000)
+    page.fill("#data-rows input[name=search]", "off and on")
+    page.keyboard.press("Enter")
+    page.wait_for_function("document.querySelectorAll('#data-rows article').length === 1")
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_every_tab_on_a_phone_in_the_dark(browser, server, source, language):
+    page = browser.new_page(viewport={"width": 400, "height": 800}, color_scheme="dark")
+    page.goto(f"{server.url}/{language}/data?dataset=support")
+    page.wait_for_selector("#data-rows article")
+    for tab in TABS:
+        page.goto(f"{server.url}/{language}/data?dataset=support&tab={tab.name}")
+        page.wait_for_selector(f"#data-{tab.name} >> visible=true")
+        page.wait_for_function(f"document.querySelector('#data-{tab.name}').innerText.length > 20")
+        assert page.evaluate("document.documentElement.scrollWidth") <= 400, tab.name
+        words = page.locator("#data-dataset-panel").inner_text()
+        assert KEY.findall(words) == [] and say("errors.server.unexpected", language) not in words, tab.name
+    page.close()
