@@ -1,10 +1,10 @@
 """What a label round came to: every mark as it was made, each row's result, and what waits for an arbiter."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
-from sqlalchemy import select
+from sqlalchemy import and_, distinct, func, or_, select
 from sqlalchemy.orm import Session
 
 from studio.db.labels import DONE, RoundView, TaskView, label_round, list_rounds
@@ -41,9 +41,9 @@ class MarkView:
         )
 
 
-def marks(session: Session, round_id: int, *, row: int | None = None) -> list[MarkView]:
-    """Every mark and decision of a round (or of one row of it), by row, then annotator; decisions last."""
-    where = [LabelTask.round_id == round_id] + ([LabelTask.row == row] if row is not None else [])
+def marks(session: Session, round_id: int, *, rows: Collection[int] | None = None) -> list[MarkView]:
+    """Every mark and decision of a round (or of some rows of it), by row, then annotator; decisions last."""
+    where = [LabelTask.round_id == round_id] + ([LabelTask.row.in_(rows)] if rows is not None else [])
     said = select(LabelTask, Mark, Annotator.name).select_from(LabelTask).join(Mark).join(Annotator)
     found = [
         _mark_view(task, mark, name) for task, mark, name in session.execute(said.where(*where, Mark.state == DONE))
@@ -65,7 +65,7 @@ def results(scale: Scale, said: Iterable[MarkView]) -> dict[int, Settled]:
 def disputed(session: Session, round_id: int) -> list[tuple[TaskView, list[MarkView]]]:
     """Rows that wait for an arbiter, in the round's order, each with its marks."""
     scale = label_round(session, round_id).scale
-    said = [each for each in marks(session, round_id) if each.counts]
+    said = [each for each in marks(session, round_id, rows=_uneven(session, round_id)) if each.counts]
     waiting = {row for row, result in results(scale, said).items() if result.disputes}
     tasks = session.scalars(
         select(LabelTask).where(LabelTask.round_id == round_id, LabelTask.row.in_(waiting)).order_by(LabelTask.place)
@@ -102,6 +102,24 @@ def _by_round(session: Session, dataset: str) -> Iterator[tuple[RoundView, dict[
     """The rounds of a data set, oldest first, each with its results."""
     for each in reversed(list_rounds(session, dataset)):
         yield each, results(each.scale, marks(session, each.id))
+
+
+def _uneven(session: Session, round_id: int) -> list[int]:
+    """Rows whose marks are not all alike, or flagged: only these can be in dispute, and they are few."""
+    query = (
+        select(LabelTask.row)
+        .join(Mark, and_(Mark.task_id == LabelTask.id, Mark.digest == LabelTask.digest))
+        .where(LabelTask.round_id == round_id, Mark.state == DONE)
+        .group_by(LabelTask.id)
+        .having(
+            or_(
+                func.count(distinct(Mark.rating)) > 1,
+                func.count(distinct(Mark.correction)) > 1,
+                func.max(Mark.is_flagged) == 1,
+            )
+        )
+    )
+    return list(session.scalars(query))
 
 
 def _settled(scale: Scale, views: list[MarkView]) -> Settled:

@@ -138,24 +138,19 @@ def claim_next(session: Session, round_id: int, annotator: int, *, now: str, sta
 
     What they hold already comes first. Rows on others' screens count as marked, unless claimed before `stale`.
     """
-    mine = _of_round(round_id).where(_has_mark(annotator, [CLAIMED]), ~_is_decided())
-    held = session.execute(mine.order_by(LabelTask.place)).first()
-    found = (
-        held
-        or session.execute(
-            _of_round(round_id)
-            .where(
-                ~_has_mark(annotator, [CLAIMED, SKIPPED, DONE]),
-                ~_is_decided(),
-                _num_marks(annotator, stale) < LabelRound.num_annotators,
-            )
-            .join(LabelRound, LabelRound.id == LabelTask.round_id)
-            .order_by(LabelTask.place)
-        ).first()
+    held = _of_round(round_id).where(_has_mark(annotator, [CLAIMED]), ~_is_decided())
+    new = (
+        _of_round(round_id)
+        .join(LabelRound, LabelRound.id == LabelTask.round_id)
+        .where(
+            ~_has_mark(annotator, [CLAIMED, SKIPPED, DONE]),
+            ~_is_decided(),
+            _num_marks(annotator, stale) < LabelRound.num_annotators,
+        )
     )
-    if found is None:
+    task = _first(session, held) or _first(session, new)
+    if task is None:
         return None
-    task = found[0]
     mark = _own_mark(session, task, annotator)
     if mark is None:
         mark = Mark(task_id=task.id, annotator_id=annotator, digest=task.digest, tags=[], note="", is_flagged=False)
@@ -261,6 +256,11 @@ def _of_round(round_id: int) -> Select:
 def _of_task() -> ColumnElement[bool]:
     """The mark is of the task's row as it is now."""
     return and_(Mark.task_id == LabelTask.id, Mark.digest == LabelTask.digest)
+
+
+def _first(session: Session, tasks: Select) -> LabelTask | None:
+    """The first in the round's order."""
+    return session.scalars(tasks.order_by(LabelTask.place).limit(1)).first()
 
 
 def _has_mark(annotator: int, states: list[str]) -> ColumnElement[bool]:
