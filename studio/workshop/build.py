@@ -103,12 +103,12 @@ class _Import:
 
     def _take_lines(self, batch: list[tuple[int, int, bytes]]) -> None:
         """The quickest way that takes the lines: all at once, one by one, or with every fault looked for."""
-        together = self._bulk.read([line for _, _, line in batch]) if self._bulk else None
+        lines = [line for _, _, line in batch]
+        together = self._bulk.read(lines) if self._bulk else None
         if together is not None:
             self._writer.add_conversations([number for number, _, _ in batch], together)
             return
-        for number, offset, line in batch:
-            made = self._quick.read(line)
+        for (number, offset, line), made in zip(batch, self._quick.read(lines), strict=True):
             if made is None:
                 self._take(self._source.line_row(number, offset, line))
             else:

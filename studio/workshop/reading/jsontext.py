@@ -46,10 +46,15 @@ def hidden_fault(text: bytes | str, value: Any) -> RowFault | None:
     if sum(map(text.count, brackets)) > limits.MAX_DEPTH and depth_of(value) > limits.MAX_DEPTH:
         return RowFault("too_deep")
     surplus = text.count(colon) - count_keys(value)
-    if not surplus or surplus == text.count(escaped):  # what stands within a string is escaped
-        return None
+    if (not surplus or surplus == text.count(escaped)) and not has_spaced_colon(text):
+        return None  # what stands within a string is escaped
     key = repeated_key(text)
     return None if key is None else RowFault("reading.duplicate_key", shorten(key), {"key": shorten(key)})
+
+
+def has_spaced_colon(text: bytes | str) -> bool:
+    """Whether a colon stands apart from its key, so that counting `":` does not count the keys."""
+    return _SPACED_COLON[type(text)].search(text) is not None
 
 
 def count_keys(value: Any) -> int:
@@ -66,6 +71,7 @@ def count_keys(value: Any) -> int:
     return total
 
 
+_SPACED_COLON = {bytes: re.compile(rb'"[ \t\r\n]+:'), str: re.compile(r'"[ \t\r\n]+:')}
 _CONTAINERS = frozenset((dict, list))
 _MARKS = {bytes: ((b"{", b"["), b'":', b'\\":'), str: (("{", "["), '":', '\\":')}
 

@@ -11,10 +11,11 @@ from studio.workshop.build import import_file
 from studio.workshop.bulk import BulkReader
 from studio.workshop.convert import convert_text, converter
 from studio.workshop.layout import ROLES
-from studio.workshop.quick import quick_reader
+from studio.workshop.quick import QuickReader, quick_reader
 from studio.workshop.versions import iterate_problems, iterate_rows, read_manifest
 
 CHAT = quick_reader("chat", {"messages": "messages"}, ["messages", "id"])
+BARE = quick_reader("chat", {"messages": "messages"}, ["messages"])
 SHAREGPT = quick_reader("sharegpt", {"talk": "conversations"}, ["talk"])
 PAIR = quick_reader("prompt_completion", {"q": "prompt", "a": "completion"}, ["q", "a", "id"])
 SLOW = converter("chat", {"messages": "messages"})
@@ -31,18 +32,19 @@ TURNS = st.lists(
 )
 
 
+@pytest.mark.parametrize("reader", [CHAT, BARE])
 @settings(max_examples=300)
 @given(turns=TURNS, extra=st.sampled_from([{}, {"id": 3}, {"id": {"a": [1]}}, {"other": 1}]), ascii=st.booleans())
-def test_what_it_takes_the_careful_reader_makes_the_same_of(turns: list, extra: dict, ascii: bool):
+def test_what_it_takes_the_careful_reader_makes_the_same_of(reader: QuickReader, turns: list, extra: dict, ascii: bool):
     text = json.dumps({"messages": turns} | extra, ensure_ascii=ascii)
-    quick = CHAT.read(text.encode())
+    (quick,) = reader.read([text.encode()])
     made, faults = convert_text(text, SLOW)
     if quick is not None:
         assert not faults and made.extra == quick.extra
         roles = [ROLES[code] for code in quick.roles]
         said = [{"role": role, "content": text} for role, text in zip(roles, quick.contents, strict=True)]
         assert made.messages == said
-    elif made and not extra.get("other"):
+    elif made and (reader is CHAT or not extra) and not extra.get("other"):
         assert any(turn["role"] not in ("user", "assistant", "system", "tool") or len(turn) > 2 for turn in turns)
 
 
@@ -59,20 +61,38 @@ def test_what_it_takes_the_careful_reader_makes_the_same_of(turns: list, extra: 
         + b"[" * 300
         + b"]" * 300
         + b"}",
+        b'{"messages":[{"role":"user","content":"a"},{"role":"assistant","content":"\\n\\u3000 "}]}',
+        b'{"messages":[{"role":"user","content":"a"},{"role":"assistant" ,"role" :"assistant","content":"c"}]}',
+        b'{"messages":[{"role":"user","content" :"a","content":"b"},{"role":"assistant","content":"c"}]}',
         b"7",
         b"",
     ],
 )
 def test_odd_lines_are_left_to_the_careful_reader(line: bytes):
-    assert CHAT.read(line) is None
+    assert [*CHAT.read([line])] == [*BARE.read([line])] == [None]
 
 
 def test_pairs_and_sharegpt_are_quick_too():
-    assert PAIR.read(b'{"id":1,"a":"y","q":"x"}') == (b"", ["x", "y"], {"id": 1})
-    assert PAIR.read(b'{"a":" ","q":"x"}') is None
-    line = b'{"talk":[{"from":"human","value":"x"},{"from":"gpt","value":"y"}]}'
-    assert SHAREGPT.read(line) == (b"\x01\x02", ["x", "y"], None)
+    pair, blank = PAIR.read([b'{"id":1,"a":"y","q":"x"}', b'{"a":" ","q":"x"}'])
+    assert (pair.roles, pair.contents, pair.extra, blank) == (b"", ["x", "y"], {"id": 1}, None)
+    (row,) = SHAREGPT.read([b'{"talk":[{"from":"human","value":"x"},{"from":"gpt","value":"y"}]}'])
+    assert (row.roles, row.contents, row.extra) == (b"\x01\x02", ["x", "y"], None)
     assert SHAREGPT.speakers() == {"human": 1, "gpt": 1}
+
+
+def test_each_line_of_a_batch_is_judged_by_itself():
+    def line(answer: str) -> bytes:
+        turns = [{"role": "user", "content": "q"}, {"role": "assistant", "content": answer}]
+        return json.dumps({"messages": turns}, ensure_ascii=False).encode()
+
+    good = [
+        line(text)
+        for text in ("a", 'He said "no": twice', "\\", '\\"', "\n a", "é", "你好", '"' * 70_000, "a" * 70_000)
+    ]
+    twice = b'{"messages":[{"role":"user","content":"q"},{"role":"assistant","content":"a"' + b',"content":"a"' * 16_384
+    bad = [line(" "), line("\n"), line("\u2003"), twice + b"}]}"]
+    lines = [each for number in range(150) for each in (good[number % len(good)], bad[number % len(bad)])]
+    assert [row is not None for row in BARE.read(lines)] == [True, False] * 150
 
 
 @pytest.mark.parametrize(
