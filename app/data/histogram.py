@@ -1,6 +1,6 @@
 """Bars of row lengths before and after, as HTML. A sentence and a table say the same.
 
-    bars_html(context, before, after)  ->  <figure>...</figure>
+bars_html(context, before, after)  ->  <figure>...</figure>
 """
 
 from collections.abc import Sequence

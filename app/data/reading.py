@@ -6,6 +6,7 @@
 pyarrow is imported where it is used: the server starts without it.
 """
 
+import functools
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from studio.workshop.versions import PROBLEMS, ROWS, Manifest, Row, read_manifes
 
 MOST_CATEGORIES = 200
 MOST_EXCERPTS, EXCERPT_CHARACTERS = 100, 160
+_FEW_VALUES = ["split", "category", "state", "code"]
 NONE = "-"
 """Asks for rows that have no value."""
 
@@ -58,7 +60,7 @@ def find_rows(folder: Path, wanted: Wanted, *, start: int, count: int) -> Found:
         start = min(start, max(0, total - 1))
         return Found(read_rows(folder, start=start, count=count), start, total, start + count < total)
     places = _places(folder, wanted)
-    rows = [row for row in _rows_at(folder, places[start : start + count])]
+    rows = list(_rows_at(folder, places.slice(start, count).to_pylist()))
     return Found(rows, start, len(places), start + count < len(places))
 
 
@@ -67,7 +69,7 @@ def excerpts(folder: Path, numbers: Iterable[int], format: str) -> dict[int, str
     wanted = Wanted(numbers=tuple(sorted(set(numbers))[:MOST_EXCERPTS]))
     if not wanted.numbers:
         return {}
-    rows = _rows_at(folder, _places(folder, wanted))
+    rows = _rows_at(folder, _places(folder, wanted).to_pylist())
     return {row.row: _excerpt(row, format) for row in rows}
 
 
@@ -85,8 +87,9 @@ def place_of(folder: Path, number: int) -> int:
     return int(numpy.searchsorted(numbers, number))
 
 
+@functools.lru_cache(maxsize=32)
 def categories(folder: Path) -> list[tuple[str, int]]:
-    """The categories of a version with their rows, largest first."""
+    """The categories of a version with their rows, largest first; a version never changes."""
     return _counted(folder, "category")[:MOST_CATEGORIES]
 
 
@@ -112,31 +115,36 @@ def _counted(folder: Path, column: str) -> list[tuple[str, int]]:
     return sorted(counts, key=lambda pair: (-pair[1], pair[0]))
 
 
-def _places(folder: Path, wanted: Wanted) -> list[int]:
-    """Positions of all wanted rows, the text aside; reads the small columns only."""
+@functools.lru_cache(maxsize=4)
+def _places(folder: Path, wanted: Wanted) -> Any:
+    """Positions of all wanted rows, the text aside, as an Arrow array; reads the small columns only."""
+    import pyarrow
     import pyarrow.compute as compute
 
     with _opened(folder, ROWS) as file:
         known = file.schema_arrow.names
         needed = [name for name in ("split", "category") if getattr(wanted, name) and name in known]
-        table = file.read(columns=["row", *needed])
-    return compute.indices_nonzero(_mask(table, wanted)).to_pylist()
+        table = file.read(columns=needed if needed and not wanted.numbers else ["row", *needed])
+    mask = _mask(table, wanted)
+    return pyarrow.array(range(len(table))) if mask is None else compute.indices_nonzero(mask)
 
 
-def _mask(table: Any, wanted: Wanted) -> Any:
+def _mask(table: Any, wanted: Wanted) -> Any | None:
+    """Which lines are wanted, the text aside; None: all of them."""
     import pyarrow
     import pyarrow.compute as compute
 
-    mask = pyarrow.chunked_array([pyarrow.array([True] * len(table))])
+    hits = []
     if wanted.numbers:
-        mask = compute.is_in(table["row"], value_set=pyarrow.array(wanted.numbers, pyarrow.int64()))
+        hits.append(compute.is_in(table["row"], value_set=pyarrow.array(wanted.numbers, pyarrow.int64())))
     for name in ("split", "category"):
         value = getattr(wanted, name)
         if value and name in table.column_names:
             column = table[name]
-            hit = compute.is_null(column) if value == NONE else compute.equal(column, value).fill_null(False)
-            mask = compute.and_(mask, hit)
-    return mask
+            hits.append(
+                compute.is_null(column) if value == NONE else compute.is_in(column, value_set=pyarrow.array([value]))
+            )
+    return functools.reduce(compute.and_, hits) if hits else None
 
 
 def _rows_at(folder: Path, places: list[int]) -> Iterator[Row]:
@@ -163,7 +171,8 @@ def _searched(folder: Path, wanted: Wanted, start: int, count: int) -> list[Row]
         for index in range(file.num_row_groups):
             table = file.read_row_group(index, use_threads=False)
             found = table.filter(_matches(table, wanted.search))
-            found = found.filter(_mask(found, wanted)) if len(found) else found
+            mask = _mask(found, wanted)
+            found = found if mask is None else found.filter(mask)
             lines += found.slice(start, count - len(lines)).to_pylist()
             start = max(0, start - len(found))
             if len(lines) >= count:
@@ -257,7 +266,10 @@ def _opened(folder: Path, name: str) -> Any:
     import pyarrow.parquet
     from pyarrow import ArrowException
 
+    path = Path(folder) / name
     try:
-        return pyarrow.parquet.ParquetFile(Path(folder) / name)
+        with pyarrow.parquet.ParquetFile(path) as file:
+            metadata, few = file.metadata, [column for column in _FEW_VALUES if column in file.schema_arrow.names]
+        return pyarrow.parquet.ParquetFile(path, metadata=metadata, read_dictionary=few)
     except (OSError, ArrowException) as error:
         raise RefusedInput("data.version_damaged", folder=str(folder)) from error
