@@ -9,16 +9,15 @@ source row (`plain.py`), and it need not be stored. Whatever passes here passes 
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import repeat
-from typing import Annotated, Any, Literal, NamedTuple
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 
 from studio.workshop.layout import ROLES, Turn, role_codes
 from studio.workshop.plain import SHAREGPT_SPEAKERS
 from studio.workshop.problems import RowFault
-from studio.workshop.raw_lines import loose_quotes
+from studio.workshop.raw_lines import count_quotes
 from studio.workshop.reading import limits
 from studio.workshop.reading.jsontext import count_keys, has_spaced_colon, repeated_key
 from studio.workshop.shapes import CHAT, PROMPT_COMPLETION, SHAREGPT
@@ -33,31 +32,21 @@ class QuickRow(NamedTuple):
 
     roles: bytes
     """See `layout.role_codes`; empty for a prompt and its completion."""
-    turns: Sequence[Any]
-    """Each with its text as `content`."""
+    contents: list[str]
     extra: dict[str, Any] | None
-
-    @property
-    def contents(self) -> list[str]:
-        return [turn.content for turn in self.turns]
 
 
 _strip, _new = str.strip, tuple.__new__
-_Text = Annotated[str, msgspec.Meta(min_length=1)]
-
-
-class _Said(NamedTuple):
-    content: str
 
 
 class _ChatTurn(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     role: Literal["user", "assistant", "system", "tool"]
-    content: _Text
+    content: str
 
 
 class _ShareGptTurn(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     role: Literal["human", "gpt", "system"] = msgspec.field(name="from")
-    content: _Text = msgspec.field(name="value")
+    content: str = msgspec.field(name="value")
 
 
 def quick_reader(shape: str, columns: Mapping[str, str], names: Sequence[str]) -> "QuickReader | None":
@@ -92,7 +81,7 @@ class _Conversations:
     def read(self, lines: Sequence[bytes]) -> Iterator[QuickRow | None]:
         """Each line's row; None for those that need a closer look."""
         decode, order_of, seen = self._decode, self._orders.get, self._seen
-        for line, quotes in zip(lines, self._quotes(lines), strict=True):
+        for line, quotes in zip(lines, count_quotes(lines), strict=True):
             try:
                 row = decode(line)
             except (msgspec.DecodeError, ValueError, RecursionError):
@@ -101,19 +90,16 @@ class _Conversations:
             turns = row.part0
             said = tuple([turn.role for turn in turns])
             roles = order_of(said) or self._order(said)
-            if roles is None or (quotes != 8 * len(said) + 2 and self._hides_something(line, row)):
+            contents = [turn.content for turn in turns]
+            if roles is None or not all(map(_strip, contents)):
+                yield None
+                continue
+            extra = _extra(row, self._extra) if self._extra else None
+            if quotes != 8 * len(said) + 2 and _hides_key(line, quotes, 2 * len(said), 2 * len(said) + 1, extra):
                 yield None
                 continue
             seen[roles] = seen.get(roles, 0) + 1
-            yield _new(QuickRow, (roles, turns, _extra(row, self._extra) if self._extra else None))
-
-    def _quotes(self, lines: Sequence[bytes]) -> Iterable[int]:
-        """`loose_quotes` where they tell something: a column that holds anything may hold any number of them."""
-        return repeat(0, len(lines)) if self._extra else loose_quotes(lines)
-
-    def _hides_something(self, line: bytes, row: Any) -> bool:
-        texts = [turn.content for turn in row.part0]
-        return not all(map(_strip, texts)) or _hides_key(line, 2 * len(texts) + 1, _extra(row, self._extra))
+            yield _new(QuickRow, (roles, contents, extra))
 
     def _order(self, said: tuple[str, ...]) -> bytes | None:
         """The speakers as they are trained, if they may speak in this order."""
@@ -134,24 +120,24 @@ class _Pairs:
         by_part = {part: column for column, part in columns.items()}
         prompt, completion = by_part["prompt"], by_part["completion"]
         self._extra = [name for name in names if name not in columns]
-        self._decode = _decoder({prompt: _Text, completion: _Text}, self._extra)
+        self._decode = _decoder({prompt: str, completion: str}, self._extra)
 
     def speakers(self) -> Counter[str]:
         return Counter()
 
     def read(self, lines: Sequence[bytes]) -> Iterator[QuickRow | None]:
         """Each line's row; None for those that need a closer look."""
-        return map(self._read, lines)
+        return map(self._read, lines, count_quotes(lines))
 
-    def _read(self, line: bytes) -> QuickRow | None:
+    def _read(self, line: bytes, quotes: int) -> QuickRow | None:
         try:
             row = self._decode(line)
         except (msgspec.DecodeError, ValueError, RecursionError):
             return None
         extra = _extra(row, self._extra)
-        if not row.part0.strip() or not row.part1.strip() or _hides_key(line, 2, extra):
+        if not row.part0.strip() or not row.part1.strip() or (quotes != 8 and _hides_key(line, quotes, 2, 2, extra)):
             return None
-        return QuickRow(b"", [_Said(row.part0), _Said(row.part1)], extra)
+        return QuickRow(b"", [row.part0, row.part1], extra)
 
 
 QuickReader = _Conversations | _Pairs
@@ -172,8 +158,13 @@ def _extra(row: Any, names: Sequence[str]) -> dict[str, Any] | None:
     return {name: value for name, value in values if value is not msgspec.UNSET} or None
 
 
-def _hides_key(line: bytes, keys: int, extra: dict[str, Any] | None) -> bool:
-    """Whether a key may stand twice, or brackets too deep: what decoding does not tell."""
+def _hides_key(line: bytes, quotes: int, texts: int, keys: int, extra: dict[str, Any] | None) -> bool:
+    """Whether a key may stand twice, or brackets too deep: what decoding does not tell.
+
+    `texts` and `keys` are those outside of `extra`.
+    """
+    if extra is None and quotes - line.count(b'\\"') == 2 * (texts + keys) and b"\\\\" not in line:
+        return False
     if extra and line.count(b"{") + line.count(b"[") > limits.MAX_DEPTH:
         return True
     surplus = line.count(b'":') - keys - count_keys(extra or {})
