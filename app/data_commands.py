@@ -191,6 +191,62 @@ def data_order(name: str, settings: Settings = None, as_json: AsJson = False) ->
     _show(name, as_json=as_json)
 
 
+# -- more rows -------------------------------------------------------------------------------------------------------
+
+
+@app.command("augment")
+def data_augment(name: str, settings: Settings = None, as_json: AsJson = False) -> None:
+    """Add rows whose question says the same in other words (under 1,000 rows only); makes a new version."""
+    added = done("augment_dataset", name=name, options=_settings(settings)).figures["added"]
+    version = _version(name)
+    rows = list(_told(_added(version)))
+    document = {"name": version.name, "version": version.version, "rows": version.rows, "added": added, "new": rows}
+    lines = [show.sentence("cli.data.added.rows", count=len(rows), **document)]
+    show.lines(document, lines + [f"  {each['after']}" for each in rows], as_json=as_json)
+
+
+@app.command("write")
+def data_write(
+    name: str,
+    model: Annotated[str, typer.Option(help="Who writes: a model's name, or a checkpoint's number.")],
+    kind: Annotated[str, typer.Option(help="write, backtranslate, or base.")] = "write",
+    judge: Annotated[list[str] | None, typer.Option(help="Who judges, as --model; may be given again.")] = None,
+    settings: Settings = None,
+    as_json: AsJson = False,
+) -> None:
+    """Have a model write candidates for new rows, and others judge them. Off unless you ask; makes no version."""
+    from studio.workshop import written
+
+    asked = {"model": _asked(model), "kind": kind, "judges": [_asked(each) for each in judge or []]}
+    job = done("write_rows", name=name, options=_settings(settings), **asked)
+    folder = Path(job.figures["report"])
+    report = _plain(written.read_report(folder))
+    candidates = written.read_candidates(folder, count=written.MOST_CANDIDATES)
+    document = {"report": str(folder), **report, "rows": _plain(candidates)}
+    lines = [show.sentence("data.written.label"), show.sentence("data.written.told", **report), str(folder)]
+    lines += [f"  {each.number}: {each.message() or each.prompt + ' / ' + each.answer}" for each in candidates]
+    show.lines(document, lines, as_json=as_json)
+
+
+@app.command("accept")
+def data_accept(
+    name: str,
+    report: Annotated[Path, typer.Argument(help="The report that `data write` named.")],
+    row: Annotated[list[int] | None, typer.Option(help="Candidate to take; may be given again.")] = None,
+    accepted: Annotated[bool, typer.Option("--accepted", help="Take all that the judges accepted.")] = False,
+    into: Annotated[str | None, typer.Option(help="Name of a new data set that holds them alone.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Take candidates that you have looked at into the data set; makes a new version."""
+    chosen = None if accepted else row or []
+    figures = done("accept_rows", name=name, report=str(report.resolve()), rows=chosen, into=into).figures
+    version = _version(into or name)
+    counts = {each: figures[each] for each in ("added", "left_out")}
+    document = {"name": version.name, "version": version.version, "rows": version.rows} | counts
+    line = show.sentence("cli.data.added.taken", **document)
+    show.lines(document, [line], as_json=as_json)
+
+
 # -- versions --------------------------------------------------------------------------------------------------------
 
 
@@ -345,7 +401,20 @@ def _cleaning_lines(document: dict[str, Any]) -> Iterator[str]:
 
 def _told(findings: Iterator[Any]) -> Iterator[dict[str, Any]]:
     for each in findings:
-        yield {"row": each.row, "step": each.step, "code": each.code, "field": each.field, "reason": each.message()}
+        told = {"row": each.row, "step": each.step, "code": each.code, "field": each.field, "reason": each.message()}
+        yield told | ({"before": each.before, "after": each.after} if each.action == "add" else {})
+
+
+def _added(version: Any) -> Iterator[Any]:
+    """The findings on rows that the newest step of a version added."""
+    from studio.workshop import reports
+
+    return reports.iterate_findings(Path(version.path) / reports.CHANGES, action="add")
+
+
+def _asked(text: str) -> str | dict[str, Any]:
+    """A model by its name, or a checkpoint by its number."""
+    return {"checkpoint": int(text)} if text.isdecimal() else text
 
 
 def _recipe(text: str | None) -> str | dict[str, Any] | None:

@@ -19,7 +19,8 @@ from studio.db.engine import Writer
 from studio.db.jobs import NewJob
 from studio.db.models import ModelSummary
 from studio.db.tables import Answer, Preference
-from studio.desk_data import DataDesk, check_name
+from studio.desk_adding import AddingDesk
+from studio.desk_data import check_name
 from studio.errors import Conflict, Failure, Fault, RefusedInput, SpecRefused, UnknownName
 from studio.jobs import supervisor
 from studio.jobs.lifecycle import ENDED, LIVE
@@ -38,7 +39,7 @@ def is_hub_id(text: str) -> bool:
     return bool(_HUB_ID.fullmatch(text))
 
 
-class Desk(DataDesk):
+class Desk(AddingDesk):
     """The studio's counter. One per server; its methods may be called from any thread."""
 
     def __init__(

@@ -2,8 +2,8 @@
 
 An operation leaves one of these, and the server moves it to its place (`studio.jobs.products`):
 
-    <output_path>/version    a new data set version     import, revise, clean, split, mix, balance, order, restore,
-                             marks, pull
+    <output_path>/version    a new data set version     import, revise, clean, split, mix, balance, order, augment,
+                             accept, restore, marks, pull
     <output_path>/report     what was found             look, check, diff
     <output_path>/export     a file and what describes it                                                       export
 
@@ -102,6 +102,23 @@ def _marks(attempt: Attempt, values: dict[str, Any], output: Path) -> Figures:
     return {"manifest": from_job(Path(values["parent"]), output / "version", values)}
 
 
+def _augment(attempt: Attempt, values: dict[str, Any], output: Path) -> Figures:
+    from studio.workshop.augmenting import augment
+
+    attempt.phase("data.augment")
+    manifest, added = augment(Path(values["parent"]), values["options"], output / "version")
+    return {"manifest": manifest, "added": added}
+
+
+def _accept(attempt: Attempt, values: dict[str, Any], output: Path) -> Figures:
+    from studio.workshop.accepting import accept
+
+    attempt.phase("data.written.accept")
+    parent, report = Path(values["parent"]), Path(values["candidates"])
+    manifest, counts = accept(parent, report, values["rows"], output / "version", only=values["only"])
+    return {"manifest": manifest, **counts}
+
+
 def _restore(attempt: Attempt, values: dict[str, Any], output: Path) -> Figures:
     from studio.workshop.restore import restore
 
@@ -195,6 +212,8 @@ OPERATIONS = {
     "mix": _mix,
     "balance": _balance,
     "order": _order,
+    "augment": _augment,
+    "accept": _accept,
     "restore": _restore,
     "marks": _marks,
     "pull": _pull,

@@ -96,4 +96,4 @@ def _take_nothing(session: Session, workspace: Workspace, job: Job) -> None:
     """Training leaves checkpoints, which were entered as they came; serving leaves answers."""
 
 
-_TAKE = {"prepare": _take_prepared, "inspect": _take_inspection, "fetch": _take_model}
+_TAKE = {"prepare": _take_prepared, "write": _take_prepared, "inspect": _take_inspection, "fetch": _take_model}

@@ -96,7 +96,7 @@ def _questions(session: Session, answers: list[AnswerView]) -> list[dict[str, An
     for answer in answers:
         columns, settings = asked[answer.comparison_id]
         try:
-            place = _where(session, columns[answer.column])
+            place = place_of(session, columns[answer.column])
         except UnknownName as error:
             failed = {"answer_id": answer.id, "text": "", "done": True, "error": error.code}
             comparisons.update_answer(session, failed)
@@ -106,7 +106,7 @@ def _questions(session: Session, answers: list[AnswerView]) -> list[dict[str, An
     return questions
 
 
-def _where(session: Session, column: dict[str, Any]) -> dict[str, Any]:
+def place_of(session: Session, column: dict[str, Any]) -> dict[str, Any]:
     """Paths of what a column names: a base model alone, an adapter on it, or a full checkpoint."""
     if column.get("checkpoint") is None:
         return {"model_path": models.model(session, column["model"]).path, "load_in_4bit": False}

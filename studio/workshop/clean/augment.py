@@ -19,8 +19,8 @@ from msgspec import Meta
 
 from studio.errors import RefusedInput
 from studio.workshop import table
+from studio.workshop.added import copied, training_rows
 from studio.workshop.clean.outcome import Outcome, no_findings
-from studio.workshop.clean.split import TRAIN
 from studio.workshop.language import languages
 from studio.workshop.rephrase import rephrasings
 from studio.workshop.similarity.findings import lines
@@ -106,30 +106,17 @@ def run(rows: pl.DataFrame, options: Options, *, above: int = 0) -> Outcome:
 
 def new_rows(rows: pl.DataFrame, wordings: list[Wording], first: int) -> pl.DataFrame:
     """A copy of each wording's row with its question in place of the old one, numbered from `first`."""
-    numbers = pl.Series("row", range(first, first + len(wordings)), dtype=pl.Int64)
-    parents = pl.DataFrame({"row": [wording.row for wording in wordings]}, schema={"row": pl.Int64})
-    copies = parents.join(rows, on="row", how="left", maintain_order="left").with_columns(numbers)
-    split = TRAIN if "split" in rows.columns and rows["split"].is_not_null().any() else None
-    copies = copies.with_columns(
-        pl.Series("origin", [f"augment:{wording.kind}:{wording.row}" for wording in wordings]),
-        pl.lit(split, pl.String).alias("split"),
-        *([pl.lit(None, pl.String).alias("extra")] if "extra" in rows.columns else []),
-    )
+    parents = [wording.row for wording in wordings]
+    copies = copied(rows, parents, [f"augment:{wording.kind}:{wording.row}" for wording in wordings], first=first)
     changed = pl.DataFrame(
         {
-            "row": numbers,
+            "row": copies["row"],
             "column": [wording.column for wording in wordings],
             "turn": [wording.turn for wording in wordings],
             "text": [wording.after for wording in wordings],
         }
     )
     return table.with_texts(copies, changed)
-
-
-def training_rows(rows: pl.DataFrame) -> pl.DataFrame:
-    """The rows that train and were made by nobody."""
-    trains = rows if "split" not in rows.columns else rows.filter(pl.col("split").fill_null(TRAIN) == TRAIN)
-    return trains if "origin" not in rows.columns else trains.filter(pl.col("origin").is_null())
 
 
 def _chosen(rows: pl.DataFrame, options: Options) -> list[Wording]:
