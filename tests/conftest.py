@@ -42,7 +42,8 @@ def pytest_configure(config: pytest.Config) -> None:
     """Before anything of the studio's heavier parts is imported: no network, no calls home, no real workspace."""
     config.stash[SCRATCH] = tempfile.mkdtemp(prefix="luthier-tests-")
     scratch = Path(config.stash[SCRATCH])
-    os.environ[SOCKET_LOG] = str(scratch / "sockets.log")
+    if "PYTEST_XDIST_WORKER" not in os.environ:  # a worker writes to the log of the process that started it
+        os.environ[SOCKET_LOG] = str(scratch / "sockets.log")
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(GUARD), os.environ.get("PYTHONPATH")]))
     os.environ["HF_HUB_OFFLINE"] = "1"
     os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
@@ -53,12 +54,17 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 SCRATCH = pytest.StashKey[str]()
+WEIGHTS = {"starter", "workspace_with_starter"}
+"""Fixtures of tests that load the starter model."""
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    # Playwright's event loop runs in the main thread for as long as the browser lives, so what needs a loop of its own
-    # comes before the first test with a browser.
-    items.sort(key=lambda item: "browser" in getattr(item, "fixturenames", ()))
+    # Two that load weights slow each other fivefold, so they share one worker and come first; the longest of all, the
+    # ones with a browser, come last.
+    for item in items:
+        if WEIGHTS & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.xdist_group("weights"))
+    items.sort(key=lambda item: (item.get_closest_marker("xdist_group") is None, "browser" in item.fixturenames))
     if config.option.markexpr:
         return
     left_out = {"network"}
@@ -129,9 +135,12 @@ def link_or_copy(source: str, target: str) -> None:
         shutil.copyfile(source, target)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[object]:
-    """This machine's Chromium, driven by Playwright; only 127.0.0.1 exists for it."""
+    """This machine's Chromium, driven by Playwright; only 127.0.0.1 exists for it.
+
+    One a module: Playwright's event loop runs in the main thread while it lives, and other tests need their own.
+    """
     executable = start.find_browser()
     if executable is None:
         sentence = "No Chromium here: `python3 start.py test` installs it on Debian as root, elsewhere it says how."
