@@ -128,8 +128,8 @@ def _polite(text: str) -> list[str]:
         return []
     small = text[0].lower() + text[1:]
     framed = [f"I have a question: {small}", f"Could you answer this: {small}", f"Please tell me: {small}"]
-    is_short = len(text.split()) <= SHORT_WORDS and not small.startswith(("how", "why"))
-    return [*framed, f"{text.rstrip('? ')}, please?"] if is_short else framed
+    bears_please = len(text.split()) <= SHORT_WORDS and not small.startswith(("how", "why"))
+    return [*framed, f"{text.rstrip('? ')}, please?"] if bears_please and text.rstrip("? ")[-1].isalnum() else framed
 
 
 def _request(text: str) -> list[str]:

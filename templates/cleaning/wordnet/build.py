@@ -106,12 +106,13 @@ def double(word: str) -> str:
 
 
 def compounds(senses: dict[str, dict[tuple[str, str], int]], words: set[str]) -> Iterator[str]:
-    """Neighbouring words of WordNet's compounds, where one of them is in the table."""
+    """Neighbouring words of WordNet's compounds, where one of them is in the table; also in the plural."""
     for lemma in senses:
         parts = lemma.split("_")
         for pair in zip(parts, parts[1:], strict=False):
             if words & set(pair) and all(part.isalpha() for part in pair):
                 yield " ".join(pair)
+                yield f"{pair[0]} {with_s(pair[1])}"
 
 
 if __name__ == "__main__":

@@ -65,6 +65,7 @@ def test_a_word_is_replaced_in_its_form_with_its_article(text, others):
         "Ask Mr Doctor.",
         "My CAR is a car-to-car thing, car2 and the_car",
         "What is your phone number?",
+        "Do you have cell phones?",
         "How do you spell cemetery?",
         "What does movie mean?",
         "{car} and <car>",
