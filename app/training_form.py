@@ -262,7 +262,8 @@ def _ask(form: Form, seen: Seen, *, without: Iterable[str] = ()) -> Plan:
     facts = facts_from(
         seen.inspection,
         machine=read_machine(),
-        rows=seen.version.rows,
+        rows=seen.version.training_rows,
+        validation_rows=seen.version.validation_rows,
         open_problems=seen.version.problems,
         disk_free_bytes=seen.disk_free_bytes,
     )

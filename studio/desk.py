@@ -163,7 +163,7 @@ class Desk(AddingDesk):
 
         base, version = self._named(spec)
         machine = self._read_machine()
-        facts = facts_from(self._inspection(base, version), machine=machine, rows=version.rows)
+        facts = facts_from(self._inspection(base, version), machine=machine, rows=version.training_rows)
         values, _ = complete(spec, facts)
         return as_document(estimate(facts.inventory, values, shapes=facts.shapes, machine=machine))
 

@@ -39,8 +39,16 @@ class DatasetRef(msgspec.Struct, frozen=True, kw_only=True):
     """Folder of the immutable version: rows.parquet, problems.parquet, manifest.json."""
     content_hash: str
     format: str
-    """trl type of the rows: `messages` or `prompt_completion`."""
+    """trl type of the rows, see `studio.workshop.layout`."""
     rows: int
+    """Usable rows on every side of the split."""
+    splits: dict[str, int] = {}
+    """Usable rows by side; empty where the version is not split."""
+
+    @property
+    def training_rows(self) -> int:
+        """Rows that are neither for validation nor for the test."""
+        return self.rows - self.splits.get("validation", 0) - self.splits.get("test", 0)
 
 
 class ModelRef(msgspec.Struct, frozen=True, kw_only=True):

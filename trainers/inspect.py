@@ -88,12 +88,13 @@ def modules(model: Any) -> list[dict[str, Any]]:
 
 
 def inspect_rows(attempt: Attempt, dataset: DatasetRef, tokenizer: Any) -> tuple[dict[str, Any], list[list]]:
-    """Token lengths of a data set's rows (the first MAX_ROWS evenly spread over it) and its first rows as trained."""
-    from trainers.data import Findings, Renderer, conversations, render_rows, segments
+    """Token lengths of the rows to train on (MAX_ROWS of them, evenly spread) and the first of them as trained."""
+    from trainers.data import TRAIN, Findings, Renderer, conversations, render_rows, segments
 
-    findings, stride = Findings(), max(1, dataset.rows // MAX_ROWS)
+    rows, findings = dataset.training_rows, Findings()
+    stride = max(1, rows // MAX_ROWS)
     chosen = islice(conversations(dataset), 0, None, stride)
-    expected = -(-dataset.rows // stride)
+    expected = -(-rows // stride)
     lengths, answers, samples = [], [], []
     for rendered in render_rows(chosen, Renderer(tokenizer), max_length=None, findings=findings):
         lengths.append(len(rendered.input_ids))
@@ -105,7 +106,8 @@ def inspect_rows(attempt: Attempt, dataset: DatasetRef, tokenizer: Any) -> tuple
     if not lengths:
         raise JobFailed("no_usable_rows", dataset=dataset.name, max_length="–")
     tokens = {
-        "rows": dataset.rows,
+        "rows": rows,
+        "held_out": {side: count for side, count in dataset.splits.items() if side != TRAIN},
         "sampled_rows": expected,
         "is_sample": stride > 1,
         "lengths": _statistics(lengths),

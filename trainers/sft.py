@@ -6,10 +6,13 @@ two arguments only.
 
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from studio.errors import JobFailed
 from trainers.attempt import Attempt, run_attempt
+
+if TYPE_CHECKING:
+    from trainers.data import Findings
 
 
 def main(attempt: Attempt) -> dict[str, Any]:
@@ -88,24 +91,38 @@ def main(attempt: Attempt) -> dict[str, Any]:
 
 
 def prepare_data(attempt: Attempt, tokenizer: Any) -> tuple[Any, Any]:
-    """Training and validation rows as trl data sets; rows that cannot be used are reported by number."""
-    from datasets import Dataset
+    """Training and validation rows as trl data sets; rows that cannot be used are reported by number.
 
-    from trainers.data import Findings, Renderer, conversations, held_out, render_rows, write_tokens
+    Validation rows are those of the version's own split, or a share of the others where it has none. Rows for the test
+    are left alone.
+    """
+    from trainers.data import TRAIN, VALIDATION, Findings, held_out
 
-    values, findings = attempt.spec.values, Findings()
-    tokens = attempt.folder / "cache" / "tokens.arrow"
-    rows = render_rows(
-        conversations(attempt.spec.dataset), Renderer(tokenizer), max_length=values["max_length"], findings=findings
-    )
-    count = write_tokens(rows, tokens)
+    dataset, values, findings = attempt.spec.dataset, attempt.spec.values, Findings()
+    train = _tokens(attempt, tokenizer, TRAIN, findings)
+    validates = values["validation_split"] > 0
+    validation = _tokens(attempt, tokenizer, VALIDATION, findings) if validates else None
     for code in findings.rows:
         attempt.alert(code, **findings.named(code), max_length=values["max_length"])
-    if count == 0:
-        raise JobFailed("no_usable_rows", dataset=attempt.spec.dataset.name, max_length=values["max_length"])
-    everything = Dataset.from_file(str(tokens))
-    train, validation = held_out(count, values["validation_split"], seed=attempt.spec.seed)
-    return everything.select(train), everything.select(validation) if validation else None
+    if train is None:
+        raise JobFailed("no_usable_rows", dataset=dataset.name, max_length=values["max_length"])
+    if validation is not None or not validates:
+        return train, validation
+    kept, chosen = held_out(len(train), values["validation_split"], seed=attempt.spec.seed)
+    return train.select(kept), train.select(chosen) if chosen else None
+
+
+def _tokens(attempt: Attempt, tokenizer: Any, split: str, findings: "Findings") -> Any | None:
+    """The usable rows on one side of the split as a data set on disk; None if there are none."""
+    from datasets import Dataset
+
+    from trainers.data import Renderer, conversations, render_rows, write_tokens
+
+    rows = conversations(attempt.spec.dataset, split=split)
+    max_length = attempt.spec.values["max_length"]
+    path = attempt.folder / "cache" / f"{split}.arrow"
+    count = write_tokens(render_rows(rows, Renderer(tokenizer), max_length=max_length, findings=findings), path)
+    return Dataset.from_file(str(path)) if count else None
 
 
 def surroundings(attempt: Attempt, device: str) -> dict[str, Any]:

@@ -55,7 +55,13 @@ def complete_spec(
         SpecRefused: with every fault of the spec, or every error of the preflight.
     """
     # Room on the disk is the desk's to check: it knows where the run's folder will lie.
-    facts = facts_from(inspection, machine=machine, rows=dataset.rows, open_problems=dataset.problems)
+    facts = facts_from(
+        inspection,
+        machine=machine,
+        rows=dataset.training_rows,
+        validation_rows=dataset.validation_rows,
+        open_problems=dataset.problems,
+    )
     spec = with_preset(spec, facts)
     values, reasons = complete(spec, facts)
     plan = forecast(facts, values)

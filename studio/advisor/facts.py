@@ -36,7 +36,9 @@ class Facts:
     """Longest text that the model was made for."""
     has_chat_template: bool = True
     rows: int | None = None
-    """Rows that can be used; None while no data set is chosen."""
+    """Rows to train on, those that a run may still hold out among them; None while no data set is chosen."""
+    validation_rows: int = 0
+    """Rows that the data set's own split holds out for validation: a run then holds out no others."""
     open_problems: int = 0
     """Rows left out because of a problem that nobody has settled."""
     lengths: Lengths | None = None

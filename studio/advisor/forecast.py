@@ -22,7 +22,7 @@ class Forecast:
 
 
 def forecast(facts: Facts, values: Mapping[str, Any]) -> Forecast:
-    steps = steps_of(values, facts.rows) if facts.rows else None
+    steps = steps_of(values, facts.rows, facts.validation_rows) if facts.rows else None
     if facts.inventory is None or facts.shapes is None or steps is None:
         return Forecast(steps, None, None, None, None)
     count = -(-steps // values["save_steps"])
@@ -53,8 +53,8 @@ def _seconds(facts: Facts, values: Mapping[str, Any], steps: int) -> float:
     mean = min((facts.lengths.mean + facts.lengths.p95) / 2, values["max_length"])
     rows = steps * values["per_device_train_batch_size"] * values["gradient_accumulation_steps"]
     tokens = rows * mean
-    validations = steps // values["eval_steps"] if validation_rows(values, facts.rows) else 0
-    held_out = validations * validation_rows(values, facts.rows) * mean
+    validation = validation_rows(values, facts.rows, facts.validation_rows)
+    held_out = (steps // values["eval_steps"] * validation if validation else 0) * mean
     if facts.seconds_per_token is not None:
         return speed["start_seconds"] + (tokens + held_out / 3) * facts.seconds_per_token
     work = facts.inventory.parameters * 2 * (tokens * _passes(values) + held_out)

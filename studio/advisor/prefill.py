@@ -59,23 +59,26 @@ def prefill(facts: Facts, chosen: Mapping[str, Any]) -> dict[str, Filled]:
     return {name: filled for name, filled in draft.filled.items() if draft.applies(name)}
 
 
-def steps_of(values: Mapping[str, Any], rows: int) -> int:
+def steps_of(values: Mapping[str, Any], rows: int, own_validation: int = 0) -> int:
     """Optimizer steps of a run as transformers counts them: the last, smaller batch of an epoch is a step too."""
     if values["max_steps"] > 0:
         return values["max_steps"]
-    batches = math.ceil(training_rows(values, rows) / values["per_device_train_batch_size"])
+    batches = math.ceil(training_rows(values, rows, own_validation) / values["per_device_train_batch_size"])
     per_epoch = max(1, math.ceil(batches / values["gradient_accumulation_steps"]))
     return max(1, math.ceil(per_epoch * values["num_train_epochs"]))
 
 
-def training_rows(values: Mapping[str, Any], rows: int) -> int:
+def training_rows(values: Mapping[str, Any], rows: int, own_validation: int = 0) -> int:
     """Rows that are left after the held-out ones are set aside (`trainers.data.held_out` counts the same)."""
-    return rows - validation_rows(values, rows)
+    return rows if own_validation else rows - validation_rows(values, rows)
 
 
-def validation_rows(values: Mapping[str, Any], rows: int) -> int:
-    if values["validation_split"] == 0 or rows < 2:
+def validation_rows(values: Mapping[str, Any], rows: int, own_validation: int = 0) -> int:
+    """Rows that a run validates with: those of the data set's own split if any, else a share of `rows`."""
+    if values["validation_split"] == 0:
         return 0
+    if own_validation or rows < 2:
+        return own_validation
     return min(max(1, round(rows * values["validation_split"])), rows - 1)
 
 
@@ -98,6 +101,10 @@ class _Draft:
     @property
     def values(self) -> dict[str, Any]:
         return {name: filled.value for name, filled in self.filled.items()} | self.chosen
+
+    @property
+    def steps(self) -> int:
+        return steps_of(self.values, self.facts.rows, self.facts.validation_rows)
 
     def applies(self, name: str) -> bool:
         return self.table[name].applies_to(self.values)
@@ -242,14 +249,14 @@ def _fill_epochs(draft: _Draft) -> None:
     draft.fill("num_train_epochs", float(epochs), reason, source="A", low=low, high=high, rows=_rows(draft))
     draft.fill("max_steps", -1, "steps_by_epochs", source="trl")
     quick = recipes()["quick_steps"]
-    if draft["intention"] == "quick" and draft.facts.rows and steps_of(draft.values, draft.facts.rows) > quick:
+    if draft["intention"] == "quick" and draft.facts.rows and draft.steps > quick:
         draft.fill("max_steps", quick, "steps_quick", source="ours")
 
 
 def _fill_intervals(draft: _Draft) -> None:
     if not draft.facts.rows:
         return
-    steps = steps_of(draft.values, draft.facts.rows)
+    steps = draft.steps
     parts = recipes()["checkpoints"]
     save = max(1, steps // (parts // 2 if draft["intention"] == "quick" else parts))
     draft.fill("save_steps", save, "save_steps", source="D, ours", steps=steps)

@@ -64,7 +64,7 @@ def measures(facts: Facts, values: Mapping[str, Any], plan: Forecast) -> dict[st
     return {
         "rows": rows,
         "open_problems": facts.open_problems,
-        "validation_rows": validation_rows(values, rows) if rows is not None else None,
+        "validation_rows": validation_rows(values, rows, facts.validation_rows) if rows is not None else None,
         "steps": plan.steps,
         "max_positions": facts.max_positions,
         **{name: values[name] for name in ("max_length", "save_steps", "eval_steps", "learning_rate", "seed")},

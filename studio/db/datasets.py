@@ -40,7 +40,18 @@ class DatasetSummary:
             content_hash=self.content_hash,
             format=self.format,
             rows=self.rows,
+            splits=self.manifest.get("splits", {}),
         )
+
+    @property
+    def training_rows(self) -> int:
+        """Rows that are neither for validation nor for the test."""
+        return self.ref().training_rows
+
+    @property
+    def validation_rows(self) -> int:
+        """Rows that the version's own split holds out for validation."""
+        return self.manifest.get("splits", {}).get("validation", 0)
 
 
 def list_datasets(session: Session) -> list[DatasetSummary]:

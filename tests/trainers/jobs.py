@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +55,10 @@ def write_dataset(folder: Path, rows: list[dict[str, Any]]) -> DatasetRef:
     numbered = [{"row": i, **row} for i, row in enumerate(rows, 1)]
     pq.write_table(pa.Table.from_pylist(numbered), folder / "rows.parquet")
     shape = "messages" if "messages" in rows[0] else "prompt_completion"
-    return DatasetRef(name="data", version=1, path=str(folder), content_hash="", format=shape, rows=len(rows))
+    splits = Counter(row["split"] for row in rows if row.get("split"))
+    return DatasetRef(
+        name="data", version=1, path=str(folder), content_hash="", format=shape, rows=len(rows), splits=dict(splits)
+    )
 
 
 def write_spec(job: Path, *, attempt: int = 1, kind: str = "train", **fields: Any) -> Path:

@@ -26,6 +26,20 @@ def test_the_starter_is_counted_and_its_rows_are_shown_as_trained(tmp_path: Path
     assert "Question 1?" in first[0][0] and first[1][0].startswith("Yes.")
 
 
+def test_only_rows_that_train_are_measured_and_shown(tmp_path: Path, starter: Path) -> None:
+    sides = ["test", "train", "validation", "train"]
+    rows = [
+        {"prompt": f"Question {n}?", "completion": "Yes. " * 10 ** (n % 2), "split": s} for n, s in enumerate(sides)
+    ]
+    data = write_dataset(tmp_path / "data", rows)
+    folder = write_spec(tmp_path / "job", kind="inspect", dataset=data, model=model_ref(starter))
+    result = run("trainers.inspect", folder)
+    tokens, samples = result.figures["tokens"], result.figures["samples"]
+    assert (tokens["rows"], tokens["sampled_rows"], tokens["held_out"]) == (2, 2, {"test": 1, "validation": 1})
+    assert [f"Question {n}?" in sample[0][0] for n, sample in zip((1, 3), samples, strict=True)] == [True, True]
+    assert tokens["lengths"]["p50"] == tokens["lengths"]["max"]
+
+
 def test_a_folder_that_is_no_language_model_is_a_sentence(tmp_path: Path, tiny: Path) -> None:
     import shutil
 

@@ -133,6 +133,44 @@ def test_a_killed_run_goes_on_as_if_nothing_had_happened(pair: tuple[str, Path, 
     assert losses[1] == {step: loss for step, loss in losses[0].items() if step > SAVE_STEPS}
 
 
+def split_rows(folder: Path, sides: list[str | None]) -> DatasetRef:
+    turns = [{"prompt": f"{side} {n}?", "completion": f"{side} {n}.", "split": side} for n, side in enumerate(sides)]
+    return write_dataset(folder, turns)
+
+
+def asked(data: Any, tokenizer: Any) -> set[str]:
+    """The sides that a data set's rows come from."""
+    texts = [tokenizer.decode(row["input_ids"]) for row in data] if data is not None else []
+    return {side for side in ("train", "validation", "test", "None") if any(f"{side} " in text for text in texts)}
+
+
+@pytest.mark.parametrize(
+    ("sides", "share", "train", "validation"),
+    [
+        (["train", "train", "validation", "test"] * 5, 0.1, 10, 5),
+        (["train", "train", "validation", "test"] * 5, 0.0, 10, 0),
+        (["train", "train", "train", "test"] * 5, 0.2, 12, 3),
+        ([None] * 20, 0.25, 15, 5),
+    ],
+)
+def test_rows_held_out_by_the_version_are_not_trained_on(
+    tmp_path: Path, tiny: Path, tokenizer: Any, sides: list[str | None], share: float, train: int, validation: int
+) -> None:
+    folder = spec_of(tmp_path / "1", tiny, split_rows(tmp_path / "v", sides), validation_split=share)
+    learned, checked = sft.prepare_data(Attempt(folder, read_spec(folder)), tokenizer)
+    assert (len(learned), len(checked or ())) == (train, validation)
+    own = "validation" in sides
+    assert asked(learned, tokenizer) == {sides[0] or "None"}
+    assert asked(checked, tokenizer) == (set() if not validation else {"validation" if own else sides[0] or "None"})
+
+
+def test_a_split_version_is_trained_and_validated_on_its_own_sides(tmp_path: Path, starter: Path) -> None:
+    rows = split_rows(tmp_path / "v", ["train", "validation", "test"] * 4)
+    folder = spec_of(tmp_path / "1", starter, rows, max_steps=1, save_steps=1, eval_steps=1, validation_split=0.1)
+    assert run_here(folder).outcome == "succeeded"
+    assert [e.data["step"] for e in events_of(folder, "metric") if "eval_loss" in e.data["values"]] == [1]
+
+
 def begin(job: Path, tiny: Path, rows: DatasetRef) -> tuple[Path, subprocess.Popen]:
     """A run that would take long, at a moment when it trains."""
     folder = spec_of(job, tiny, rows, max_steps=100_000, save_steps=100_000)

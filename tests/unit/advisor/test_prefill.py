@@ -5,6 +5,7 @@ import pytest
 from studio.advisor.complete import complete
 from studio.advisor.forecast import forecast
 from studio.advisor.prefill import prefill, recipes, steps_of, training_rows, validation_rows
+from studio.advisor.preflight import measures
 from studio.messages import LANGUAGES, has, say
 from studio.params.table import check, effective_batch_size, parameters
 
@@ -166,6 +167,19 @@ def test_held_out_rows_are_counted_as_the_trainer_does():
             train, held = held_out(rows, share, seed=1)
             values = {"validation_split": share}
             assert (training_rows(values, rows), validation_rows(values, rows)) == (len(train), len(held))
+
+
+def test_a_data_set_with_validation_rows_of_its_own_gives_up_no_others(facts):
+    share, none = {"validation_split": 0.1}, {"validation_split": 0.0}
+    assert (training_rows(share, 90, 7), validation_rows(share, 90, 7)) == (90, 7)
+    assert (training_rows(none, 90, 7), validation_rows(none, 90, 7)) == (90, 0)
+    chosen = {**NAMED, "per_device_train_batch_size": 1, "gradient_accumulation_steps": 1, "num_train_epochs": 1}
+    own, split_off = facts(rows=100, validation_rows=25), facts(rows=100)
+    for known, steps in ((own, 100), (split_off, 90)):
+        values, _ = complete(chosen, known)
+        plan = forecast(known, values)
+        found = measures(known, values, plan)
+        assert (plan.steps, found["validation_rows"]) == (steps, 25 if known is own else 10)
 
 
 def test_it_answers_while_a_form_is_being_changed(facts):

@@ -75,7 +75,7 @@ class Named:
     """The parts of a data set's summary that completing reads."""
 
     def __init__(self, rows):
-        self.rows, self.problems = rows, 0
+        self.training_rows, self.validation_rows, self.problems = rows, 0, 0
 
 
 def inspection(longest=90):
