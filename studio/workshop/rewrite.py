@@ -14,6 +14,7 @@ import msgspec
 
 from studio.workshop.layout import TRAINED_COLUMNS, row_of, schema
 from studio.workshop.manifest import PROBLEMS, ROWS, Manifest, Step, read_manifest
+from studio.workshop.old_layouts import up_to_date
 from studio.workshop.plain import source_text
 from studio.workshop.problems import EXCLUDED, Problem
 from studio.workshop.writer import VersionWriter
@@ -124,7 +125,7 @@ def _anywhere(parent: Path, rows: "pl.DataFrame") -> Iterator[tuple["pl.DataFram
     """In any other order the parent is held in memory, source texts and all."""
     import polars as pl
 
-    whole = pl.read_parquet(parent / ROWS)
+    whole = up_to_date(pl.read_parquet(parent / ROWS))
     for part in rows.iter_slices(SLICE_ROWS):
         yield part, part.select("row").join(whole, on="row", how="inner")
 
@@ -135,7 +136,7 @@ def _batches(parent: Path) -> Iterator["pl.DataFrame"]:
 
     with pyarrow.parquet.ParquetFile(parent / ROWS) as file:
         for batch in file.iter_batches(batch_size=SLICE_ROWS, use_threads=False):
-            yield pl.from_arrow(batch)
+            yield up_to_date(pl.from_arrow(batch))
 
 
 def _batch(part: "pl.DataFrame", source: "pl.DataFrame", known: Manifest) -> Any:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import polars as pl
 
+from studio.workshop.old_layouts import up_to_date
 from studio.workshop.versions import ROWS
 
 ROLE_OF_COLUMN = {
@@ -33,7 +34,7 @@ TEXTS_SCHEMA = {"row": pl.Int64, "column": pl.String, "turn": pl.Int64, "role": 
 
 def load(version: Path) -> pl.DataFrame:
     """Every usable row of a version, without the source text (`raw`)."""
-    return pl.scan_parquet(Path(version) / ROWS).drop("raw", strict=False).collect()
+    return up_to_date(pl.scan_parquet(Path(version) / ROWS).drop("raw", strict=False).collect())
 
 
 def texts(rows: pl.DataFrame) -> pl.DataFrame:
