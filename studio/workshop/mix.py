@@ -1,6 +1,7 @@
 """Joins data sets by ratio: all rows of one, and so many of others that each makes up its share of the whole.
 
     mix(support (950 rows), [general: share 0.05])  ->  1,000 rows, 50 of them `origin` "mix:general@2:17"
+    a row that was itself made from another one says so behind it:   "mix:general@2:1017<augment:synonyms:17"
 
 Which rows are drawn depends on the seed alone. Rows held out for validation or test of the other data set are never
 drawn. Formats must agree; prompt and completion become a conversation only where that is asked for. Used inside jobs:
@@ -48,7 +49,8 @@ def mix(base: Path, parts: list[Part], folder: Path, *, seed: int = 42, convert:
         taken.append(
             {"dataset": f"{part.dataset}@{part.version}", "share": part.share, "wanted": wanted, "taken": chosen.height}
         )
-        origin = pl.lit(f"mix:{part.dataset}@{part.version}:") + pl.col("row").cast(pl.String)
+        own = ("<" + pl.col("origin")).fill_null("") if "origin" in chosen.columns else pl.lit("")
+        origin = pl.lit(f"mix:{part.dataset}@{part.version}:") + pl.col("row").cast(pl.String) + own
         drawn.append(
             chosen.with_columns(origin=origin, split=pl.lit("train" if is_split else None, pl.String)).with_columns(
                 row=pl.int_range(number + 1, number + 1 + chosen.height, dtype=pl.Int64)

@@ -24,6 +24,8 @@ from studio.workshop.stratify import assign, quotas
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
 _MADE = r"^(?:augment|balance):(?:.*:)?(\d+)$"
 """Origins of rows that were made from a row of this table, whose number comes last."""
+_MADE_SOMEWHERE = r"(?:^|<)(?:augment|balance):"
+"""Those, and rows that were made in another data set before they were mixed in: all of them train only."""
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
@@ -118,7 +120,8 @@ def _groups(rows: pl.DataFrame, vectors: tfidf.Vectors, options: Options) -> tup
     source = rows["origin"].str.extract(_MADE).cast(pl.Int64)
     links = pl.DataFrame({"row": source}).with_row_index("made").drop_nulls()
     links = links.join(rows.select("row").with_row_index("source"), on="row", how="inner")
-    return merged(groups, links["made"].to_numpy(), links["source"].to_numpy()), source.is_not_null().to_numpy()
+    made = rows["origin"].str.contains(_MADE_SOMEWHERE).fill_null(False).to_numpy()
+    return merged(groups, links["made"].to_numpy(), links["source"].to_numpy()), made
 
 
 def _firsts(names: np.ndarray) -> np.ndarray:

@@ -140,6 +140,9 @@ def test_made_rows_and_what_they_were_made_from_train() -> None:
 
 def test_rows_mixed_in_from_elsewhere_are_split_as_all_others() -> None:
     assert sizes(split(distinct(100, origin=["mix:general@2:7"] * 100)))["test"] == 10
+    mixed = ["mix:general@2:7<augment:written:starter:3"] * 50 + [None] * 50
+    held_out = split(distinct(100, origin=mixed)).filter(pl.col("split") != "train")
+    assert held_out["row"].min() > 50
 
 
 def test_tech_support_has_too_few_distinct_rows_and_it_says_so() -> None:
