@@ -10,13 +10,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from studio.workshop.layout import TRAINED_COLUMNS, row_of, schema
 from studio.workshop.manifest import PROBLEMS, ROWS, Manifest, Step, read_manifest
 from studio.workshop.old_layouts import up_to_date
-from studio.workshop.plain import source_text
-from studio.workshop.problems import EXCLUDED, Problem
+from studio.workshop.plain import plain_texts, source_text
+from studio.workshop.problems import EXCLUDED
 from studio.workshop.writer import VersionWriter
 
 if TYPE_CHECKING:
@@ -53,8 +51,8 @@ def write_version(
     try:
         for part, source in _with_source(rows, parent):
             writer.add_batch(_batch(part, source, known))
-        for problem in _all_problems(parent, excluded, known):
-            writer.add_problem(problem)
+        for problems in _all_problems(parent, excluded, known):
+            writer.add_problems(problems)
     finally:
         writer.close()
     fields = {
@@ -109,7 +107,7 @@ def _forward(parent: Path, rows: "pl.DataFrame") -> Iterator[tuple["pl.DataFrame
     import polars as pl
 
     at = 0
-    for batch in _batches(parent):
+    for batch in _batches(parent / ROWS):
         if not batch["row"].is_sorted() or (at and batch["row"][0] < rows["row"][at - 1]):
             yield from _anywhere(parent, rows[at:])
             return
@@ -130,11 +128,11 @@ def _anywhere(parent: Path, rows: "pl.DataFrame") -> Iterator[tuple["pl.DataFram
         yield part, part.select("row").join(whole, on="row", how="inner")
 
 
-def _batches(parent: Path) -> Iterator["pl.DataFrame"]:
+def _batches(table: Path) -> Iterator["pl.DataFrame"]:
     import polars as pl
     import pyarrow.parquet
 
-    with pyarrow.parquet.ParquetFile(parent / ROWS) as file:
+    with pyarrow.parquet.ParquetFile(table) as file:
         for batch in file.iter_batches(batch_size=SLICE_ROWS, use_threads=False):
             yield up_to_date(pl.from_arrow(batch))
 
@@ -155,35 +153,41 @@ def _batch(part: "pl.DataFrame", source: "pl.DataFrame", known: Manifest) -> Any
     return table.cast(schema(known.format)).combine_chunks().to_batches()[0]
 
 
-def _all_problems(parent: Path, excluded: "pl.DataFrame", known: Manifest) -> Iterator[Problem]:
+def _all_problems(parent: Path, excluded: "pl.DataFrame", known: Manifest) -> Iterator["pl.DataFrame"]:
     """The parent's problems and the excluded rows, by row number where the parent is in that order."""
-    import heapq
+    import polars as pl
 
-    yield from heapq.merge(_old_problems(parent), _new_problems(parent, excluded, known), key=lambda each: each.row)
+    old = (batch for batch in _batches(parent / PROBLEMS) if batch.height)
+    waiting = next(old, None)
+    for new in _new_problems(parent, excluded, known):
+        parts, last = [new], new["row"].max()
+        while waiting is not None and waiting["row"][0] < last:
+            is_before = waiting["row"] < last
+            parts.append(waiting.filter(is_before))
+            waiting = next(old, None) if is_before.all() else waiting.filter(~is_before)
+        yield pl.concat(parts, how="diagonal_relaxed").sort("row", maintain_order=True)
+    while waiting is not None:
+        yield waiting
+        waiting = next(old, None)
 
 
-def _old_problems(parent: Path) -> Iterator[Problem]:
-    import pyarrow.parquet
+def _new_problems(parent: Path, excluded: "pl.DataFrame", known: Manifest) -> Iterator["pl.DataFrame"]:
+    import polars as pl
 
-    with pyarrow.parquet.ParquetFile(parent / PROBLEMS) as file:
-        for batch in file.iter_batches(batch_size=SLICE_ROWS, use_threads=False):
-            for line in batch.to_pylist():
-                yield Problem(**line | {"values": msgspec.json.decode(line["values"])})
+    reasons = excluded.select("row", "code", pl.col("field").fill_null(""), pl.col("values").fill_null("{}"))
+    for batch in _batches(parent / ROWS):
+        gone = batch.filter(pl.col("row").is_in(reasons["row"].implode()))
+        if gone.height:
+            source = gone.select("row", _source_texts(gone, known).alias("raw"))
+            found = reasons.join(source, on="row", how="inner", maintain_order="right_left")
+            yield found.with_columns(pl.lit(EXCLUDED).alias("state"), pl.lit(None, pl.Int64).alias("offset"))
 
 
-def _new_problems(parent: Path, excluded: "pl.DataFrame", known: Manifest) -> Iterator[Problem]:
-    reasons = excluded.select("row", "code", "field", "values")
-    for batch in _batches(parent):
-        found = reasons.join(batch, on="row", how="inner", maintain_order="right_left")
-        for line in found.iter_rows(named=True):
-            reason = {name: line.pop(name) for name in ("code", "field", "values")}
-            values = msgspec.json.decode(reason["values"]) if reason["values"] else {}
-            raw = line["raw"] or source_text(row_of(line, known.format), known)
-            yield Problem(
-                row=line["row"],
-                code=reason["code"],
-                field=reason["field"] or "",
-                values=values,
-                raw=raw,
-                state=EXCLUDED,
-            )
+def _source_texts(rows: "pl.DataFrame", known: Manifest) -> "pl.Series":
+    """The source rows as JSON text, told by the columns where they were not stored."""
+    import polars as pl
+
+    texts = rows.select(pl.coalesce("raw", plain_texts(rows, known))).to_series()
+    missing = texts.is_null().arg_true()
+    told = (row_of(rows.row(index, named=True), known.format) for index in missing)
+    return texts.scatter(missing, [source_text(fields, known) for fields in told]) if len(missing) else texts

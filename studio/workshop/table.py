@@ -70,6 +70,10 @@ def fields(pieces: pl.DataFrame, rows: pl.DataFrame) -> pl.Series:
 
 def whole_texts(rows: pl.DataFrame) -> pl.DataFrame:
     """`row` and `text`: all turns' text, joined by line breaks, without any role mark; in the order of `rows`."""
+    columns = [name for name in TEXT_COLUMNS if name in rows.columns]
+    if len(columns) == 1 and _is_turns(rows.schema[columns[0]]):  # several times as fast as by pieces
+        contents = pl.col(columns[0]).list.eval(pl.element().struct.field("content"))
+        return rows.select("row", contents.list.join("\n", ignore_nulls=True).fill_null("").alias("text"))
     joined = texts(rows).group_by("row", maintain_order=True).agg(pl.col("text").str.join("\n"))
     return (
         rows.select("row")

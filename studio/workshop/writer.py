@@ -9,7 +9,7 @@
 
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -19,6 +19,9 @@ from studio.workshop.layout import MESSAGES, TRAINED_COLUMNS, TrainingRow, Turns
 from studio.workshop.manifest import LAYOUT, MANIFEST, PROBLEMS, ROWS, Manifest
 from studio.workshop.problems import EXCLUDED, OPEN, Problem
 from studio.workshop.quick import QuickRow
+
+if TYPE_CHECKING:
+    import polars as pl
 
 GROUP_ROWS, GROUP_CHARACTERS = 2000, 4 << 20
 """A row group is the least that reading one page costs, and the most that writing holds in memory."""
@@ -79,6 +82,18 @@ class VersionWriter:
         if problem.state == OPEN:
             self._codes[problem.code] += 1
         self._problems.add(problem)
+
+    def add_problems(self, problems: "pl.DataFrame") -> None:
+        """Many at once: a table with the columns of problems.parquet."""
+        import polars as pl
+
+        firsts = problems.filter(pl.col("row").ne_missing(pl.col("row").shift(fill_value=self._last_problem)))
+        states = dict(firsts["state"].value_counts().iter_rows())
+        self.problems += states.get(OPEN, 0)
+        self.excluded += states.get(EXCLUDED, 0)
+        self._codes.update(dict(problems.filter(state=OPEN)["code"].value_counts().iter_rows()))
+        self._last_problem = problems["row"].tail(1).item() if problems.height else self._last_problem
+        self._problems.write(problems)
 
     def finish(self, **known: Any) -> Manifest:
         """Close both tables, then write the manifest with the `known` rest of its fields."""
@@ -219,14 +234,29 @@ class _ProblemsFile:
         self._schema = pyarrow.schema([("row", pyarrow.int64()), *text, ("offset", pyarrow.int64())])
         self._writer = pyarrow.parquet.ParquetWriter(path, self._schema, compression=COMPRESSION)
         self._lines: list[tuple] = []
+        self._tables: list[pl.DataFrame] = []
         self._size = 0
 
     def add(self, problem: Problem) -> None:
+        if self._tables:
+            self._flush()
         values = _encode(problem.values).decode()
         line = (problem.row, problem.code, problem.field, values, problem.raw, problem.state, problem.offset)
         self._lines.append(line)
         self._size += len(problem.raw) + len(values)
         if len(self._lines) >= GROUP_ROWS or self._size >= GROUP_CHARACTERS:
+            self._flush()
+
+    def write(self, table: "pl.DataFrame") -> None:
+        """Lines that are laid out already; a column that an old version did not have is null."""
+        import polars as pl
+
+        if self._lines:
+            self._flush()
+        missing = [pl.lit(None).alias(name) for name in self._schema.names if name not in table.columns]
+        self._tables.append(table.with_columns(missing).select(self._schema.names))
+        self._size += table["raw"].str.len_bytes().sum()
+        if sum(map(len, self._tables)) >= GROUP_ROWS or self._size >= GROUP_CHARACTERS:
             self._flush()
 
     def close(self) -> None:
@@ -236,8 +266,13 @@ class _ProblemsFile:
     def _flush(self) -> None:
         import pyarrow
 
+        if self._tables:
+            import polars as pl
+
+            tables = (table.to_arrow(compat_level=pl.CompatLevel.oldest()).cast(self._schema) for table in self._tables)
+            self._writer.write_table(pyarrow.concat_tables(tables))
         if self._lines:
             columns = zip(*self._lines, strict=True)
             arrays = [pyarrow.array(values, field.type) for values, field in zip(columns, self._schema, strict=True)]
             self._writer.write_batch(pyarrow.record_batch(arrays, schema=self._schema))
-            self._lines, self._size = [], 0
+        self._lines, self._tables, self._size = [], [], 0

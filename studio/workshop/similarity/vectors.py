@@ -11,7 +11,6 @@ texts, and texts of equal tokens, share one vector. Equality is by 64-bit hashes
 wrong match are 1 in 30 million.
 """
 
-import sys
 import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -28,6 +27,8 @@ _ALONE = r"\p{Han}\p{Hiragana}\p{Katakana}"
 TOKEN = rf"[{_ALONE}]|[\w--[{_ALONE}]]+"
 PART_ROWS, PART_BYTES = 20_000, 32 << 20
 """How much text is looked at in one go."""
+_BEYOND_LETTERS = 0x20000
+"""No character from here on has two cases: only ideographs, emoji's tags and private ones follow."""
 EMPTY = xxhash.xxh3_64_intdigest(b"")
 """The digest of no text at all."""
 
@@ -91,7 +92,7 @@ def normalised(texts: pl.Series) -> pl.Series:
 @cache
 def _folds() -> dict[str, str]:
     """Characters whose case folding is more than their lower case, such as ß."""
-    characters = (chr(code) for code in range(sys.maxunicode + 1) if unicodedata.category(chr(code)) != "Cs")
+    characters = (chr(code) for code in range(_BEYOND_LETTERS) if unicodedata.category(chr(code)) != "Cs")
     return {each: each.casefold() for each in characters if each.lower() == each != each.casefold()}
 
 

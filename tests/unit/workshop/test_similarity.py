@@ -158,3 +158,8 @@ def test_the_nearest_is_found_where_it_is_far_too() -> None:
     assert early[far] == pytest.approx(best[far])
     assert (early[~far] >= 0.3).all()
     assert (match[best == 0] == -1).all()
+
+
+def test_no_character_beyond_the_letters_folds_into_something_else() -> None:
+    beyond = map(chr, range(vectors._BEYOND_LETTERS, sys.maxunicode + 1))
+    assert all(each.casefold() == each for each in beyond)
