@@ -32,16 +32,14 @@ class Problem(msgspec.Struct, kw_only=True):
     values: dict[str, Any] = {}
     raw: str = ""
     """The source row as JSON text, or the broken text itself."""
-    offset: int | None = None
-    """The byte of the file (inside an archive: of the file there) that the row begins at; None where none is known."""
     state: str = OPEN
     """open, or excluded: by hand, or by a cleaning step, whose finding `code` then is."""
     offset: int | None = None
-    """Byte of the file at which the row begins; None where a file has no such place."""
+    """Byte of the file (inside an archive: of the file there) at which the row begins; None where none is known."""
 
     def message(self, language: str = "en") -> str:
         """The fault in plain words."""
-        values = {name: _in_words(name, value, language) for name, value in self.values.items()}
+        values = values_in_words(self.code, self.values, language)
         code = (
             f"{self.code}_counted" if self.values.get("count") and has(f"problems.{self.code}_counted") else self.code
         )
@@ -88,5 +86,21 @@ def closest(word: str, known: Iterable[str]) -> str | None:
     return matches[0] if matches else None
 
 
-def _in_words(name: str, value: object, language: str) -> object:
-    return say(f"problems.types.{value}", language) if name in ("found", "wanted") else value
+def values_in_words(code: str, values: dict[str, Any], language: str) -> dict[str, Any]:
+    """`values` as a sentence of `code` takes them: what the studio has a word for is told in that word.
+
+    {"wanted": "number|nothing"} -> {"wanted": "a number / nothing (null)"}
+    """
+    return {name: _in_words(code, name, value, language) for name, value in values.items()}
+
+
+def _in_words(code: str, name: str, value: Any, language: str) -> Any:
+    if name in ("found", "wanted") and isinstance(value, str):
+        return " / ".join(_word(f"problems.types.{kind}", kind, language) for kind in value.split("|"))
+    if name in ("value", "usual") and code in ("checks.style.form", "checks.style.closing"):
+        return _word(f"problems.{code}s.{value}", value, language)
+    return value
+
+
+def _word(key: str, otherwise: str, language: str) -> str:
+    return say(key, language) if has(key) else otherwise

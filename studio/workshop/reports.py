@@ -20,6 +20,7 @@ from studio.messages import say
 from studio.paths import Workspace
 from studio.workshop import recipe as recipes
 from studio.workshop.manifest import MANIFEST
+from studio.workshop.problems import values_in_words
 from studio.workshop.recipe import Recipe
 
 REPORT, FINDINGS, CHANGES = "report.json", "findings.parquet", "changes.parquet"
@@ -44,7 +45,8 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
 
     def message(self, language: str = "en") -> str:
         """The finding in plain words."""
-        return say(f"problems.{self.code}", language, row=self.row, field=self.field, **self.values)
+        values = values_in_words(self.code, self.values, language)
+        return say(f"problems.{self.code}", language, row=self.row, field=self.field, **values)
 
 
 class Histogram(msgspec.Struct, frozen=True, kw_only=True):
