@@ -43,7 +43,7 @@ def title_html(context: Context, shown: DatasetSummary) -> str:
 
 
 def rows_text(context: Context, count: int) -> str:
-    return context.say("data.rows_chip_one") if count == 1 else context.say("data.rows_chip", count=count)
+    return context.say("data.rows_chip", count=count)
 
 
 def is_damaged(shown: DatasetSummary) -> bool:
@@ -195,7 +195,7 @@ def job_html(context: Context, job: JobView) -> str:
     if job.reason and job.state not in ("queued", "starting", "running"):
         return notice(failure_text(context, job), "bad" if job.state in ("failed", "lost") else "warn")
     share = 100 * (job.progress_done or 0) / job.progress_total if job.progress_total else 0
-    doing = context.say("data.waiting" if job.state == "queued" else "data.working", name=job.title)
+    doing = _doing(context, job)
     far = _how_far(job)
     return (
         f'<div class="lu-card" role="status"><strong>{escape(doing)}</strong> '
@@ -203,6 +203,15 @@ def job_html(context: Context, job: JobView) -> str:
         f'<div class="lu-progress"><div style="width:{share:.1f}%"></div></div>'
         f'<p class="lu-note">{escape(context.say("data.may_close"))}</p></div>'
     )
+
+
+def _doing(context: Context, job: JobView) -> str:
+    """Whose turn it is, or what is being done to which data set."""
+    if job.state == "queued":
+        return context.say("data.waiting", name=job.title)
+    phase = f"phases.{job.phase}"
+    words = context.say(phase) if has(phase) else context.say("phases.starting")
+    return context.say("data.working", name=job.title, doing=words)
 
 
 def _how_far(job: JobView) -> str:

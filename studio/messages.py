@@ -25,11 +25,13 @@ def catalogue(language: str) -> dict[str, str]:
 
 
 def say(key: str, language: str = "en", /, **values: object) -> str:
-    """The sentence behind `key` with `values` filled in.
+    """The sentence behind `key` with `values` filled in; behind `<key>_one` where there is one and `count` is 1.
 
     A missing key yields the key itself: a page with one odd word beats no page (a test finds missing keys).
     """
-    words = catalogue(language).get(key)
+    known = catalogue(language)
+    words = known.get(f"{key}_one") if values.get("count") == 1 else None
+    words = words or known.get(key)
     if words is None:
         return key
     return words.format(**values) if values else words

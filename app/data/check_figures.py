@@ -7,7 +7,7 @@ from typing import Any
 
 from app import dataset_view as view
 from app.context import Context
-from app.data import controls, histogram, words
+from app.data import controls, histogram
 from app.markup import table
 
 SHOWN_CLASSES = 20
@@ -24,7 +24,7 @@ def told(context: Context, check: str, figures: dict[str, Any], count: int) -> V
 def _by_count(context: Context, check: str, count: int) -> Verdict:
     if not count:
         return context.say("data.checks.fine"), "good", ""
-    return words.counted(context, "data.checks.named", count), "warn", ""
+    return context.say("data.checks.named", count=count), "warn", ""
 
 
 def _amount(context: Context, figures: dict[str, Any], count: int) -> Verdict:

@@ -105,7 +105,7 @@ class Cards:
             return f'<p class="lu-good">✓ {escape(say("data.clean.found_nothing"))}</p>'
         about = "" if self.is_exact else say("data.clean.about") + " "
         acts = [
-            chip(about + words.counted(self.context, f"data.clean.would.{act}", count), _TONES[act])
+            chip(about + self.context.say(f"data.clean.would.{act}", count=count), _TONES[act])
             for act, count in (("remove", seen.removed), ("change", seen.changed), ("mark", seen.marked))
             if count
         ]

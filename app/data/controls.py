@@ -114,9 +114,9 @@ def labelled_group(label: str, made: str, note: str = "") -> str:
     return f'<fieldset class="lu-labelled"><legend>{escape(label)}</legend>{made}{below}</fieldset>'
 
 
-def form(*parts: str, classes: str = "") -> str:
-    """Fields that are sent together."""
-    return f'<div data-form class="lu-form {classes}">{"".join(parts)}</div>'
+def form(*parts: str, classes: str = "", **data: Any) -> str:
+    """Fields that are sent together, with `data`."""
+    return f'<div data-form class="lu-form {classes}"{_data(data)}>{"".join(parts)}</div>'
 
 
 def fold(title: str, inner: str, *, key: str, is_open: bool = False) -> str:

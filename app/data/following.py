@@ -12,7 +12,9 @@ from studio.errors import Conflict
 from studio.jobs.lifecycle import LIVE, WAITING
 
 FOLLOW_SECONDS = 0.7
-LOOKING = ("look", "check", "diff", "export", "push")
+KINDS = ("prepare", "write")
+"""Of jobs that are about a data set."""
+LOOKING = ("look", "check", "diff", "export", "push", "write")
 """Operations that leave a data set as it is."""
 
 
@@ -26,9 +28,8 @@ def parts(context: Context) -> dict[str, Any]:
     }
 
 
-def values(context: Context, job_id: int) -> list[Any]:
-    """The parts for a job as it stands now."""
-    seen = job(context, job_id)
+def values(context: Context, seen: JobView) -> list[Any]:
+    """The parts for a job as it was seen."""
     is_live = seen.state in LIVE | WAITING
     html = view.job_html(context, seen)
     progress = gr.update(value=html, visible=bool(html))
@@ -37,7 +38,7 @@ def values(context: Context, job_id: int) -> list[Any]:
 
 def started(context: Context, job_id: int) -> list[Any]:
     """The parts for a job just queued: the timer runs in any case, and its looks find out how the job ends."""
-    return [job_id, gr.Timer(active=True), *values(context, job_id)[2:]]
+    return [job_id, gr.Timer(active=True), *values(context, job(context, job_id))[2:]]
 
 
 def idle() -> list[Any]:
@@ -83,4 +84,4 @@ def stop_looking(context: Context, name: str) -> None:
 
 def _live(context: Context) -> list[JobView]:
     with context.registry.session() as session:
-        return jobs.list_jobs(session, kinds=("prepare",), states=LIVE | WAITING)
+        return jobs.list_jobs(session, kinds=KINDS, states=LIVE | WAITING)

@@ -110,7 +110,7 @@ def _agreement_html(context: Context, current: RoundView, valid: list[MarkView])
     title = f'<h2 class="lu-part">{escape(say("data.labelling.agreement"))}</h2>'
     found = agreement(marks, order=current.scale.order)
     if not found.rows:
-        return title + notice(say("data.labelling.agreement_one"))
+        return title + notice(say("data.labelling.agreement_alone"))
     words = say(f"data.labelling.level.{found.level}")
     figures = say(
         "data.labelling.agreement_figures",

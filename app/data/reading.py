@@ -24,6 +24,8 @@ from studio.workshop.versions import PROBLEMS, ROWS, Manifest, Row, read_manifes
 MOST_CATEGORIES = 200
 MOST_EXCERPTS, EXCERPT_CHARACTERS = 100, 160
 _FEW_VALUES = ["split", "category", "state", "code"]
+MADE_FROM_ROWS = "augment:"
+"""How the `origin` of such a row begins."""
 NONE = "-"
 """Asks for rows that have no value."""
 
@@ -91,6 +93,19 @@ def place_of(folder: Path, number: int) -> int:
 def categories(folder: Path) -> list[tuple[str, int]]:
     """The categories of a version with their rows, largest first; a version never changes."""
     return _counted(folder, "category")[:MOST_CATEGORIES]
+
+
+@functools.lru_cache(maxsize=8)
+def added(folder: Path) -> list[tuple[int, str]]:
+    """Rows that were made here from other rows, by number, each with its origin: `(1001, "augment:synonyms:17")`."""
+    import pyarrow.compute as compute
+
+    with _opened(folder, ROWS) as file:
+        if "origin" not in file.schema_arrow.names:
+            return []
+        table = file.read(columns=["row", "origin"])
+    made = table.filter(compute.starts_with(table["origin"], MADE_FROM_ROWS))
+    return list(zip(made["row"].to_pylist(), made["origin"].to_pylist(), strict=True))
 
 
 def split_counts(folder: Path) -> dict[str, Counter]:

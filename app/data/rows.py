@@ -5,7 +5,7 @@ from pathlib import Path
 
 from app import dataset_view as view
 from app.context import Context
-from app.data import controls, editing, following
+from app.data import controls, editing, following, words
 from app.data.panel import Pressed, State, Tab, Told
 from app.data.reading import NONE, Found, Wanted, categories, find_rows, place_of
 from app.markup import chip, notice
@@ -149,7 +149,7 @@ def _row_html(context: Context, chosen: DatasetSummary, row: Row, state: State) 
     marks = [
         chip(say(f"data.side.{row.split}"), "info") if row.split else "",
         chip(row.category) if row.category else "",
-        chip(say("data.rows.made", how=row.origin.partition(":")[0]), "info") if row.origin else "",
+        chip(words.origin(context, row.origin), "info") if row.origin else "",
     ]
     acts = controls.button("edit", say("data.rows.edit"), kind="link", row=row.row)
     acts += controls.button("exclude", say("data.rows.exclude"), kind="link", row=row.row)

@@ -40,11 +40,11 @@ def _rows_named(step: dict[str, Any], parameters: dict[str, Any]) -> int:
     return len(rows) if isinstance(rows, list) else abs(step["rows_out"] - step["rows_in"])
 
 
-def counted(context: Context, key: str, count: int) -> str:
-    """The sentence for this many; `<key>_one` where there is exactly one and it has words of its own."""
-    if count == 1 and has(f"{key}_one"):
-        return context.say(f"{key}_one")
-    return context.say(key, count=count)
+def origin(context: Context, text: str) -> str:
+    """How a row came to be: `augment:written:starter:17` -> `written by starter`."""
+    kind, _, rest = text.removeprefix("augment:").partition(":")
+    key = f"data.origin.{kind}"
+    return context.say(key, source=rest.rpartition(":")[0]) if has(key) else kind
 
 
 def kind(context: Context, code: str) -> str:

@@ -13,6 +13,7 @@ import gradio as gr
 from app import dataset_view as view
 from app.context import Context
 from app.data import following, importing, overview
+from app.data.adding import TAB as ADDING
 from app.data.checking import TAB as CHECKS
 from app.data.cleaning import TAB as CLEAN
 from app.data.labelling import TAB as LABEL
@@ -28,7 +29,7 @@ from studio.db import datasets
 from studio.db.datasets import DatasetSummary
 from studio.errors import StudioError
 
-TABS: tuple[Tab, ...] = (ROWS, PROBLEMS, CLEAN, CHECKS, SPLIT, MIX, VERSIONS, LABEL)
+TABS: tuple[Tab, ...] = (ROWS, PROBLEMS, CLEAN, CHECKS, SPLIT, MIX, ADDING, VERSIONS, LABEL)
 _log = logging.getLogger(__name__)
 _NAMED = {tab.name: tab for tab in TABS}
 
@@ -210,7 +211,7 @@ def follow(context: Context, job_id: float | None, name: str, tab: str, *states:
     if not job_id:
         return [*following.idle(), *_values()]
     job = following.job(context, int(job_id))
-    values = following.values(context, job.id)
+    values = following.values(context, job)
     if job.state != "succeeded":
         return [*values, *_values()]
     after = following.under_way(context)

@@ -73,7 +73,7 @@ def test_from_upload_to_clean_rows_and_back(page, server, source):
     open_tab(page, "problems")
     page.locator("#data-problems button[data-do=fix_all]").click()
     wait_title(page, "1,051 rows")
-    assert "row(s) mended" in page.locator("#data-title").inner_text()
+    assert "1 row mended" in page.locator("#data-title").inner_text()
     page.locator("#data-problems button[data-do=exclude_kind]").click()
     wait_title(page, "1 excluded")
 

@@ -1,6 +1,7 @@
 """The data page's handlers on a real registry, with real prepare jobs: what a person sees from upload to version 3."""
 
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 
 from app import dataset_view as view
 from app.context import Context
-from app.data import importing, problems
+from app.data import following, importing, problems
 from app.main import in_a_loop
 from app.pages import data
 from studio.db import datasets
@@ -77,7 +78,7 @@ def test_from_upload_to_a_mended_and_trimmed_data_set(context: Context):
     assert "Row 4 ends too early" in page.shown("problems") and page["name"] == "shop"
     fixed = json.dumps({"prompt": "Can I cancel?", "completion": "Yes."})
     page.press("problems", "save", {"raw": fixed}, row=4)
-    assert "version 2" in page["title"] and "7 rows" in page["title"] and "1 row(s) mended" in page["title"]
+    assert "version 2" in page["title"] and "7 rows" in page["title"] and "1 row mended" in page["title"]
     assert "Can I cancel?" in page.tab("rows")
 
     page.tab("problems")
@@ -153,7 +154,7 @@ def test_a_row_is_edited_by_its_turns_and_the_source_follows(context: Context):
     assert "A better answer." in page.shown("rows") and "&quot;value&quot;: &quot;A better answer.&quot;" in page.shown(
         "rows"
     )
-    assert "1 row(s) mended" in page["title"]
+    assert "1 row mended" in page["title"]
     page.press("rows", "save_turns", {"messages.1": " "}, row=1)
     assert "empty" in page.shown("rows") and "version 2" in page["title"], "an unusable row is refused at once"
 
@@ -250,3 +251,16 @@ def test_difference(before: str, after: str, parts: tuple[str, ...]):
 )
 def test_suggested_name(path: str, name: str):
     assert view.suggested_name(path) == name
+
+
+def test_a_job_that_ends_while_it_is_looked_at_is_still_followed(context: Context):
+    page = imported(context, SAMPLES / "chat.en.jsonl")
+    job_id = context.desk.revise_dataset(page["name"], exclude=[1])
+    seen = following.job(context, job_id)
+    page.press("rows", "all")
+    for _ in range(600):
+        if following.job(context, job_id).state == "succeeded":
+            break
+        time.sleep(0.05)
+    number, timer, *_ = following.values(context, seen)
+    assert number == job_id and timer.active, "what was seen is shown, so that the next look shows the version"

@@ -255,9 +255,9 @@ def test_results_show_agreement_people_and_what_would_come_of_it(opened):
     html = unescape(ann.html)
     assert "Cohen's kappa, near misses count less" in html and "Too few rows" in html and "3 rows marked" in html
     assert "same mark 67 %" in html and ">Ann<" in html and ">Ben<" in html
-    assert "2 row(s) in dispute stay as they are" in html and "leaves out 0 marked row(s) and corrects 1" in html
+    assert "2 rows in dispute stay as they are" in html and "left out: 0. Answers corrected: 1" in html
     ann.press("filter", {"round": 1}, least_rating="5", use_corrections=False, drop_unmarked=False)
-    assert "leaves out 1 marked row(s) and corrects 0" in ann.html
+    assert "left out: 1. Answers corrected: 0" in ann.html
     assert re.search(r'value="5" selected', ann.html)
     assert "data.labelling" not in html
 

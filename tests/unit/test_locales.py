@@ -1,6 +1,7 @@
 """Both languages say the same things, and everything that the code says has words."""
 
 import ast
+import re
 import string
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 import yaml
 
 import start
-from studio.messages import LANGUAGES, catalogue
+from studio.messages import LANGUAGES, catalogue, say
 from studio.paths import LOCALES, PROJECT_ROOT
 
 AREAS = sorted(path.name for path in (LOCALES / "en").glob("*.yaml"))
@@ -88,8 +89,37 @@ def test_no_key_stands_twice(area, language):
     yaml.load((LOCALES / language / area).read_text("utf-8"), OnceLoader)
 
 
+def is_singular(key: str) -> bool:
+    """Words for exactly one, which `say` chooses by `count`; Chinese has no need of them."""
+    return key.endswith("_one") and key.removesuffix("_one") in catalogue("en")
+
+
 def test_both_languages_have_the_same_keys():
-    assert sorted(set(catalogue("en")) ^ set(catalogue("zh"))) == []
+    english = {key for key in catalogue("en") if not is_singular(key)}
+    assert sorted(english ^ set(catalogue("zh"))) == []
+
+
+def test_one_of_a_thing_has_words_of_its_own():
+    words = catalogue("en")
+    assert say("data.rows_chip", count=1) == "1 row" and say("data.rows_chip", count=2) == "2 rows"
+    assert say("data.rows_chip", "zh", count=1) == "1 条"
+    for key in filter(is_singular, words):
+        plural = words[key.removesuffix("_one")]
+        assert "{count" in plural and placeholders(words[key]) <= placeholders(plural) - {"count"}, key
+
+
+CHINESE_DATA = [path for path in (LOCALES / "zh").glob("*.yaml") if path.name.startswith(("data.", "problems."))]
+
+
+@pytest.mark.parametrize("path", CHINESE_DATA, ids=lambda path: path.name)
+def test_chinese_of_the_data_page_has_one_punctuation_and_counts_rows_in_tiao(path: Path):
+    words = {key: text for key, text in catalogue("zh").items() if key.startswith(f"{path.stem}.")}
+    half = re.compile(r"[\u4e00-\u9fff”）}][,;?!]|[\u4e00-\u9fff”）]:|[,;?!()][\u4e00-\u9fff“]")
+    rows = re.compile(r"第 \{(?:row|other|kept|parent|nearest)\} 行|\{(?:count|rows)[^}]*\} 行(?!网页)")
+    wrong = {
+        key: text for key, text in words.items() if half.search(re.sub(r"\{[^{}]*\}", "}", text)) or rows.search(text)
+    }
+    assert wrong == {}
 
 
 def test_both_languages_fill_in_the_same_values():

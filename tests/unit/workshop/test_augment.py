@@ -254,7 +254,7 @@ def test_the_first_question_of_a_conversation_is_worded_anew(tmp_path):
     ]
     (found,) = reports.read_changes(tmp_path / "v2", start=0, count=9, step="augment", action="add")
     assert (found.row, found.field, found.before) == (2, "messages[0].content", "Where is the cemetery?")
-    assert "row 1" in found.message() and "第 1 行" in found.message("zh")
+    assert "row 1" in found.message() and "第 1 条" in found.message("zh")
 
 
 def test_new_rows_stay_in_training_when_split_again(tmp_path):
