@@ -42,11 +42,14 @@ def data_import(
     file: Path,
     name: Annotated[str, typer.Option(help="Name of the data set; a known one gets a new version.")] = "",
     shape: Annotated[str | None, typer.Option("--format", help="Shape of the rows, if it is not recognised.")] = None,
+    encoding: Annotated[
+        str | None, typer.Option(help="Encoding of the text, such as gb18030, if it is misread.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Import a file of rows and report those that cannot be used."""
     name = name or file.stem
-    done("import_dataset", source=str(file.expanduser().resolve()), name=name, shape=shape)
+    done("import_dataset", source=str(file.expanduser().resolve()), name=name, shape=shape, encoding=encoding)
     _show(name, as_json=as_json)
 
 

@@ -19,12 +19,13 @@ from studio.jobs.lifecycle import LIVE
 from studio.paths import Workspace
 from studio.workshop import recipe as recipes
 from studio.workshop import reports
+from studio.workshop.reading.encoding import named_encoding
 from studio.workshop.recipe import CHECKS, Recipe
 
 LOW_DISK_BYTES = 1 << 30
 """Under this much free space nothing large is started."""
 MAX_NOTE_CHARACTERS = 2000
-_LOOKING = ("look", "check", "diff", "export", "push")
+_LOOKING = ("look", "check", "teach", "diff", "export", "push")
 """Operations that leave the data set as it is."""
 _NAME = re.compile(r"[\w][\w .()+-]{0,63}")
 
@@ -46,21 +47,25 @@ class DataDesk:
         shape: str | None = None,
         columns: dict[str, str] | None = None,
         original_name: str | None = None,
+        encoding: str | None = None,
     ) -> int:
         """Queue the import of a file as a data set (a new version if the name exists); returns the job.
 
         Raises:
-            RefusedInput: no such file, an empty one, an unusable name, or no room on the disk.
+            RefusedInput: no such file or encoding, an empty file, an unusable name, or no room on the disk.
         """
         path = Path(source).expanduser().resolve()
         shown = original_name or path.name
         check_name(name)
+        if encoding:
+            named_encoding(encoding)
         if not path.is_file():
             raise RefusedInput("data.no_such_file", file=str(source))
         if path.stat().st_size == 0:
             raise RefusedInput("data.empty_file", file=shown)
         self._require_space(2 * path.stat().st_size)
         values = {"source": str(path), "original_name": shown, "shape": shape, "columns": columns}
+        values |= {"encoding": encoding} if encoding else {}
         return self._prepare("import", name, values)
 
     def revise_dataset(

@@ -4,7 +4,7 @@ An operation leaves one of these, and the server moves it to its place (`studio.
 
     <output_path>/version    a new data set version     import, revise, clean, split, mix, balance, order, augment,
                              accept, restore, marks, pull
-    <output_path>/report     what was found             look, check, diff
+    <output_path>/report     what was found             look, check, teach, diff
     <output_path>/export     a file and what describes it                                                       export
 
 A stop ends the process at once, whatever it does: nothing of it has been taken over yet, so nothing is half done.
@@ -48,6 +48,7 @@ def _import(attempt: Attempt, values: dict[str, Any], output: Path) -> Figures:
         original_name=values.get("original_name"),
         shape=values.get("shape"),
         columns=values.get("columns"),
+        encoding=values.get("encoding"),
         report=_progress(attempt),
     )
     return {"manifest": manifest}
@@ -151,6 +152,16 @@ def _look(attempt: Attempt, values: dict[str, Any], output: Path) -> Figures:
     return {"report": values["report"]}
 
 
+def _teach(attempt: Attempt, values: dict[str, Any], output: Path) -> Figures:
+    from studio.workshop.taught import teach
+
+    attempt.phase("data.teach")
+    marks = {int(row): is_kept for row, is_kept in values["marks"].items()}
+    named = {"dataset": values["name"], "number": values["number"]}
+    made = teach(Path(values["version"]), marks, output / "report", **named)
+    return {"report": values["report"], "accuracy": made.accuracy}
+
+
 def _check(attempt: Attempt, values: dict[str, Any], output: Path) -> Figures:
     from studio.workshop.checking import check
     from studio.workshop.table import load
@@ -219,6 +230,7 @@ OPERATIONS = {
     "pull": _pull,
     "look": _look,
     "check": _check,
+    "teach": _teach,
     "diff": _diff,
     "export": _export,
     "push": _push,

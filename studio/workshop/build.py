@@ -34,24 +34,25 @@ Report = Callable[[float, float, str], None]
 REPORT_EVERY_ROWS = 2000
 
 
-def import_file(
+def import_file(  # noqa: PLR0913 - each is a choice that a person can make on the page
     source: Path,
     folder: Path,
     *,
     original_name: str | None = None,
     shape: str | None = None,
     columns: Mapping | None = None,
+    encoding: str | None = None,
     report: Report = lambda done, total, unit: None,
 ) -> Manifest:
-    """Read a file of any size into a new version at `folder`.
+    """Read a file of any size into a new version at `folder`; `encoding` is found out unless a person names it.
 
     Raises:
         RefusedInput: the file cannot be read, shows no shape, or none of its rows can be used.
     """
     name = original_name or source.name
-    sample = read_sample(source, original_name=name)
+    sample = read_sample(source, original_name=name, encoding=encoding)
     choice = required_choice(sample.rows, file=name, shape=shape, columns=columns)
-    opened = open_source(source, original_name=name)
+    opened = open_source(source, original_name=name, encoding=encoding)
     writer = VersionWriter(folder, format=format_of(choice.shape, choice.columns))
     try:
         rows = _Import(opened, choice, columns_of(sample.rows), writer)
@@ -62,6 +63,7 @@ def import_file(
         _refuse_unusable(name, writer, rows.first)
     report(opened.total, opened.total, opened.unit)
     parameters = {"file": name, "shape": choice.shape, "columns": choice.columns, "confidence": choice.confidence}
+    parameters |= {"encoding": encoding} if encoding else {}
     step = Step(operation="import", parameters=parameters, rows_in=writer.rows + writer.problems, rows_out=writer.rows)
     return writer.finish(
         shape=choice.shape,

@@ -78,6 +78,7 @@ def preview(
     limit: int = 20,
     shape: str | None = None,
     columns: Mapping | None = None,
+    encoding: str | None = None,
 ) -> Preview:
     """The first rows of a file as they would be trained on, at most `limit`, and the faults among the sampled ones.
 
@@ -85,7 +86,7 @@ def preview(
         RefusedInput: the file cannot be read, or `shape` and `columns` do not go together.
     """
     name = original_name or path.name
-    sample = read_sample(path, original_name=name)
+    sample = read_sample(path, original_name=name, encoding=encoding)
     choice = choose(sample.rows, file=name, shape=shape, columns=columns)
     rows, faults = _converted(sample.rows, choice, limit) if choice else ([], _unread(sample.rows))
     return Preview(
@@ -101,9 +102,9 @@ def preview(
     )
 
 
-def read_sample(path: Path, *, original_name: str) -> Sample:
+def read_sample(path: Path, *, original_name: str, encoding: str | None = None) -> Sample:
     """The rows in about the first megabyte."""
-    source = open_source(path, original_name=original_name)
+    source = open_source(path, original_name=original_name, encoding=encoding)
     rows: list[RawRow] = []
     size = 0
     stream = source.rows()

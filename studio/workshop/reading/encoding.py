@@ -10,6 +10,9 @@ import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from studio.errors import RefusedInput
+from studio.workshop.problems import shorten
+
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8"),
     (codecs.BOM_UTF32_LE, "utf-32-le"),  # before UTF-16: its mark begins with that one's
@@ -20,6 +23,10 @@ _MARKS = (
 _WIDE = ("utf-32-le", "utf-32-be", "utf-16-le", "utf-16-be")
 _TEXT_CONTROLS = frozenset(b"\t\n\r\f\v\x1a\x1b")
 _LATIN = ("cp1252", "cp1250", "cp1254", "cp1257", "iso8859-15", "mac-roman", "cp850")
+_OF_PAIRS = ("gb", "big5", "euc", "johab", "shift", "cp9", "iso2022", "hz", "utf")
+_BEYOND_ASCII = re.compile(rb"[\x80-\xff]+")
+_COMMON_CHINESE = re.compile(rb"(?:[\xa1-\xa3][\xa1-\xfe]|[\xb0-\xd7][\xa1-\xfe])+")
+"""GB2312's punctuation and the 3,755 characters of its first level."""
 _TWO_BEYOND_ASCII = re.compile(rb"[\x80-\xff]{2}")
 SAMPLE_BYTES = 1 << 16
 
@@ -45,6 +52,30 @@ def detect_encoding(head: bytes, *, is_whole: bool) -> Encoding | None:
         return Encoding("utf-8", 1.0)
     sample = _telling_lines(head)
     return _mostly_utf8(sample) or _guess(sample) or Encoding("utf-8", 0.0)
+
+
+def named_encoding(name: str) -> Encoding:
+    """The encoding that a person names: `GBK`, `windows-1252`, `utf8`, `UTF-16`.
+
+    Raises:
+        RefusedInput: no text encoding of this name.
+    """
+    try:
+        codec = codecs.lookup(name.strip())
+        "a".encode(codec.name)
+        codec.incrementaldecoder()
+    except (LookupError, TypeError, ValueError) as error:
+        raise RefusedInput("data.reading.unknown_encoding", encoding=shorten(name)) from error
+    return Encoding("utf-8" if codec.name == "utf-8-sig" else codec.name, 1.0)
+
+
+def with_mark(encoding: Encoding, head: bytes) -> Encoding:
+    """The named encoding as this text has it: a byte order mark of it is no text, and tells which UTF-16 it is."""
+    for mark, name in _MARKS:
+        if head.startswith(mark) and name.startswith(encoding.name):
+            return Encoding(name, 1.0, len(mark))
+    order = "-le" if encoding.name in ("utf-16", "utf-32") else ""
+    return encoding._replace(name=encoding.name + order)
 
 
 def _is_wide(head: bytes) -> bool:
@@ -102,7 +133,18 @@ def _guess(sample: bytes) -> Encoding | None:
     found = chardet.detect_all(
         sample, ignore_threshold=True, prefer_superset=True, compat_names=False, include_encodings=among
     )
-    return _first_that_decodes(sample, ((each["encoding"], each["confidence"]) for each in found))
+    best = _first_that_decodes(sample, ((each["encoding"], each["confidence"]) for each in found))
+    is_pairs = best is None or not best.name.startswith(_OF_PAIRS)
+    return Encoding("gb18030", 0.6) if is_pairs and _is_common_chinese(sample) else best
+
+
+def _is_common_chinese(sample: bytes) -> bool:
+    """Whether every byte beyond ASCII is part of a common Chinese character, as no other script's text has it.
+
+    A few such characters among English ones are too little for the guess by frequencies.
+    """
+    runs = _BEYOND_ASCII.findall(sample)
+    return len(set(runs)) > 1 and all(map(_COMMON_CHINESE.fullmatch, runs))
 
 
 def _has_accents_only(sample: bytes) -> bool:

@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from studio.errors import RefusedInput
 from studio.workshop.reading import archives, limits
 from studio.workshop.reading.elements import read_elements
-from studio.workshop.reading.encoding import Encoding, detect_encoding
+from studio.workshop.reading.encoding import Encoding, detect_encoding, named_encoding, with_mark
 from studio.workshop.reading.layout import JSON_SUFFIXES, json_layout
 from studio.workshop.reading.lines import read_lines
 from studio.workshop.reading.parquet import parquet_source
@@ -41,20 +41,24 @@ PLAIN_SEARCH_BYTES = 64 << 20
 """How far a text that begins in ASCII is searched for the first letter that tells its encoding."""
 
 
-def open_source(path: Path, *, original_name: str | None = None) -> Source:
+def open_source(path: Path, *, original_name: str | None = None, encoding: str | None = None) -> Source:
     """The file as a source of numbered rows, in bounded memory.
 
+    Args:
+        encoding: what a person says that the text is in; None: found out. What is no text takes no notice.
+
     Raises:
-        RefusedInput: missing, empty, no text, of an unknown kind, or an archive that is not opened.
+        RefusedInput: missing, empty, no text, of an unknown kind, or an archive that is not opened; no such encoding.
     """
     name = original_name or path.name
+    known = named_encoding(encoding) if encoding else None
     head = _head(Content(path, name))
     if head.startswith(b"\x1f\x8b"):
-        return _from_gzip(archives.gzip_content(path, name))
+        return _from_gzip(archives.gzip_content(path, name), known)
     if head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
         found = archives.members_of(path, name)
-        return spreadsheet_source(Content(path, name)) if found is None else _from_zip(*found)
-    return _plain(Content(path, name), head, Path(name).suffix.lower())
+        return spreadsheet_source(Content(path, name)) if found is None else _from_zip(*found, known)
+    return _plain(Content(path, name), head, Path(name).suffix.lower(), known)
 
 
 def _head(content: Content) -> bytes:
@@ -68,22 +72,22 @@ def _head(content: Content) -> bytes:
 # -- archives ------------------------------------------------------------------------------------------------------
 
 
-def _from_gzip(content: Content) -> Source:
+def _from_gzip(content: Content, known: Encoding | None) -> Source:
     head = _head(content)
     inner = Path(content.name).with_suffix("") if content.name.lower().endswith(".gz") else Path(content.name)
     suffix = inner.suffix.lower()
     if not (head.startswith(b"PK\x03\x04") and suffix in (".xlsx", ".xlsm")):
         archives.refuse_nested(head, content.name)
-    source = _plain(content, head, suffix)
+    source = _plain(content, head, suffix, known)
     source.members.append(inner.name)
     return source
 
 
-def _from_zip(contents: list[Content], skipped: list[str]) -> Source:
+def _from_zip(contents: list[Content], skipped: list[str], known: Encoding | None) -> Source:
     if len(contents) == 1:
-        source = _member(contents[0])
+        source = _member(contents[0], known)
     else:
-        parts = [_member(content) for content in contents]
+        parts = [_member(content, known) for content in contents]
         first = parts[0]
         content = replace(first.content, name=first.content.path.name)
         source = Source(content, first.kind, sum(part.total for part in parts), _read_parts, unit=first.unit)
@@ -93,12 +97,12 @@ def _from_zip(contents: list[Content], skipped: list[str]) -> Source:
     return source
 
 
-def _member(content: Content) -> Source:
+def _member(content: Content, known: Encoding | None) -> Source:
     head = _head(content)
     suffix = PurePosixPath(content.member).suffix.lower()
     if suffix not in (".xlsx", ".xlsm"):
         archives.refuse_nested(head, content.name)
-    return _plain(content, head, suffix)
+    return _plain(content, head, suffix, known)
 
 
 def _read_parts(source: Source) -> Iterator[RawRow]:
@@ -111,7 +115,7 @@ def _read_parts(source: Source) -> Iterator[RawRow]:
 # -- one file ------------------------------------------------------------------------------------------------------
 
 
-def _plain(content: Content, head: bytes, suffix: str) -> Source:
+def _plain(content: Content, head: bytes, suffix: str, known: Encoding | None) -> Source:
     if not head.strip(_BLANK):
         _refuse_if_blank(content)
     if head.startswith(b"PAR1"):
@@ -120,7 +124,10 @@ def _plain(content: Content, head: bytes, suffix: str) -> Source:
         return spreadsheet_source(content)
     _refuse_foreign(content.name, head, suffix)
     is_whole = len(head) < limits.SNIFF_BYTES
-    encoding = detect_encoding(head if is_whole else _telling(content, head), is_whole=is_whole)
+    if known:
+        encoding = with_mark(known, head)
+    else:
+        encoding = detect_encoding(head if is_whole else _telling(content, head), is_whole=is_whole)
     if encoding is None:
         raise RefusedInput("data.not_text", file=content.name)
     return _text(content, head, encoding, suffix)
