@@ -10,7 +10,8 @@ import msgspec
 
 from studio.db import datasets, models
 from studio.db.jobs import NewJob
-from studio.desk_data import DataDesk, check_name
+from studio.desk_data import check_name
+from studio.desk_marks import MarksDesk
 from studio.errors import RefusedInput
 from studio.jobs.serving import place_of
 from studio.protocol import utc_now
@@ -21,7 +22,7 @@ from studio.workshop.writing import FORMATS
 MOST_JUDGES = 8
 
 
-class AddingDesk(DataDesk):
+class AddingDesk(MarksDesk):
     """What `Desk` can do to get more rows."""
 
     def augment_dataset(self, name: str, options: dict[str, Any] | None = None) -> int:

@@ -11,11 +11,11 @@ from app.data.clean_cards import PAGE_FINDINGS, findings_html
 from app.data.panel import Pressed, State, Tab, Told
 from app.data.rows import showing
 from app.markup import chip, notice
-from studio.db import datasets, models
+from studio.db import datasets, labels, models
 from studio.db.datasets import DatasetSummary
 from studio.errors import RefusedInput
 from studio.workshop import recipe as recipes
-from studio.workshop import reports
+from studio.workshop import reports, taught
 from studio.workshop.recipe import CHECKS
 
 EXAMPLES = 3
@@ -59,10 +59,12 @@ def press(context: Context, chosen: DatasetSummary, state: State, told: Told) ->
             return _measured(context, name, {**state, "model": told.text("model")})
         case "balance":
             return Pressed(state, job=desk.balance_dataset(chosen.name))
+        case "teach":
+            return Pressed(state, job=desk.teach_quality(name))
         case "order":
             return Pressed(state, job=desk.order_dataset(chosen.name))
-        case "split" | "clean":
-            return Pressed(state, goto=(told.do, {}))
+        case "split" | "clean" | "label":
+            return Pressed(state, goto=(told.do, {"unfold": "noise"} if told.do == "clean" else {}))
         case "exclude":
             return _excluded(context, chosen, state, told)
         case "row":
@@ -147,14 +149,15 @@ def _card(context: Context, chosen: DatasetSummary, check: str, answer: Answer |
     question = f'<p class="lu-note">{escape(say(f"data.checks.{check}.help"))}</p>'
     chooser = _chooser(context, chosen, check, state)
     if answer is None:
-        return f'<section class="lu-card lu-step" data-check="{check}"><h3>{title}</h3>{question}{chooser}</section>'
+        inner = f"<h3>{title}</h3>{question}{chooser}{_teaching(context, chosen, check)}"
+        return f'<section class="lu-card lu-step" data-check="{check}">{inner}</section>'
     count = reports.count_findings(answer.folder, step=check)
     verdict, tone, figures = check_figures.told(context, check, answer.figures, count)
     icon = "✓" if tone == "good" else "▲" if tone == "warn" else "ⓘ"
     return (
         f'<section class="lu-card lu-step" data-check="{check}"><h3>{title} {chip(f"{icon} {verdict}", tone)}</h3>'
         f"{question}{figures}{_rows_html(context, chosen, answer, check, state)}{chooser}"
-        f"{_remedy(context, check, answer, count, tone)}</section>"
+        f"{_remedy(context, check, answer, count, tone)}{_teaching(context, chosen, check)}</section>"
     )
 
 
@@ -196,6 +199,26 @@ def _chooser(context: Context, chosen: DatasetSummary, check: str, state: State)
     choices = [(nothing, ""), *((name, name) for name in names)]
     label = say(f"data.checks.{field}")
     return controls.form(controls.select(field, label, choices, state.get(field) or "", change=field))
+
+
+def _teaching(context: Context, chosen: DatasetSummary, check: str) -> str:
+    """That the quality check can learn from the marks of the labelling rounds, and how good it is at it."""
+    if check != "quality":
+        return ""
+    say, known = context.say, taught.find(context.desk.workspace, chosen.name)
+    told = ""
+    if known:
+        made = known[0]
+        told = say("data.marks.taught", kept=made.kept, dropped=made.dropped, percent=f"{100 * made.accuracy:.0f}")
+    with context.registry.session() as session:
+        has_rounds = bool(labels.list_rounds(session, chosen.name))
+    acts = [
+        controls.button("teach", say("data.marks.teach_again" if known else "data.marks.teach")) if has_rounds else "",
+        controls.button("clean", say("data.marks.to_clean")) if known else "",
+        "" if has_rounds else controls.button("label", say("data.marks.to_label"), kind="link"),
+    ]
+    note = say("data.marks.teach_note")
+    return f'<p class="lu-note">{escape(told or note)}</p>' + controls.buttons(*acts)
 
 
 def _remedy(context: Context, check: str, answer: Answer, count: int, tone: str) -> str:

@@ -12,11 +12,13 @@ from app.data.reading import excerpts
 from app.markup import chip
 from studio.db.datasets import DatasetSummary
 from studio.workshop import recipe as recipes
-from studio.workshop import reports
+from studio.workshop import reports, taught
 from studio.workshop.recipe import Recipe, RecipeStep
 from studio.workshop.reports import CodeReport, Finding, LookReport, StepReport
 
 PAGE_FINDINGS = 20
+FILLED_IN = ("ratings",)
+"""Options that the desk fills in."""
 _TONES = {"remove": "bad", "change": "info", "mark": "warn"}
 
 
@@ -82,6 +84,9 @@ class Cards:
             more += "" if last else controls.button("down", say("data.clean.down"), kind="link", step=step.step)
         if step.step == "task_schema":
             more += controls.button("derive", say("data.clean.derive"), kind="link", step=step.step)
+        if step.step == "noise" and taught.find(self.context.desk.workspace, self.chosen.name):
+            way = "by_rules" if step.options.get("quality_model") else "by_marks"
+            more += controls.button("learned", say(f"data.clean.{way}"), kind="link")
         form = self._options(step) if is_open else ""
         off = "" if step.enabled else " lu-off"
         head = controls.form(f"<h3>{on}</h3>", classes="lu-card-head")
@@ -91,7 +96,7 @@ class Cards:
         )
 
     def _options(self, step: RecipeStep) -> str:
-        infos = recipes.options_of(step.step)
+        infos = [each for each in recipes.options_of(step.step) if each.name not in FILLED_IN]
         fields = options.fields_html(self.context, f"clean.{step.step}", infos, step.options, change="options")
         return f'<div data-form data-step="{step.step}" class="lu-form lu-options">{fields}</div>'
 

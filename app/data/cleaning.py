@@ -17,7 +17,7 @@ from app.markup import notice
 from studio.db.datasets import DatasetSummary
 from studio.errors import RefusedInput
 from studio.workshop import recipe as recipes
-from studio.workshop import reports
+from studio.workshop import reports, taught
 from studio.workshop.recipe import STEPS, Recipe
 
 OWN_TAB = ("split",)
@@ -29,7 +29,7 @@ def draw(context: Context, chosen: DatasetSummary, state: State) -> str:
     """State: recipe (a name), steps (a document, once something was changed), unfold, found (step, code, start)."""
     recipe = current(context, state)
     folder = Path(chosen.path)
-    exact = reports.find_look(context.desk.workspace, folder, recipe)
+    exact = reports.find_look(context.desk.workspace, folder, context.desk.with_ratings(recipe, chosen.name))
     kept = exact or reports.find_last_look(context.desk.workspace, folder)
     report = reports.read_look(kept) if kept else None
     cards = clean_cards.Cards(context, chosen, recipe, report, kept, is_exact=exact is not None, state=state)
@@ -52,8 +52,8 @@ def press(context: Context, chosen: DatasetSummary, state: State, told: Told) ->
             return _looking(context, chosen, state)
         case "toggle" | "options" | "up" | "down":
             return _changed(context, chosen, state, told)
-        case "derive":
-            return _derived(context, chosen, state)
+        case "derive" | "learned":
+            return (_derived if told.do == "derive" else _learned)(context, chosen, state)
         case "load":
             return _looking_again(context, chosen, {"recipe": told.text("recipe")})
         case "save_recipe":
@@ -117,6 +117,19 @@ def _derived(context: Context, chosen: DatasetSummary, state: State) -> Pressed:
         raise RefusedInput("data.page.no_schema")
     step |= {"enabled": True, "options": found}
     return _looking_again(context, chosen, {**state, "steps": steps, "unfold": "task_schema"})
+
+
+def _learned(context: Context, chosen: DatasetSummary, state: State) -> Pressed:
+    """Judge quality by what the marks taught; or, where that is so already, by the simple rules again."""
+    known = taught.find(context.desk.workspace, chosen.name)
+    steps = recipes.to_document(current(context, state))["steps"]
+    step = next(each for each in steps if each["step"] == "noise")
+    options_set = {name: value for name, value in step["options"].items() if name != "quality_model"}
+    if known and "quality_model" not in step["options"]:
+        options_set["quality_model"] = str(known[1])
+        step["enabled"] = True
+    step["options"] = options_set
+    return _looking_again(context, chosen, {**state, "steps": steps})
 
 
 def schema_of(folder: Path) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from studio.jobs.lifecycle import LIVE, WAITING
 FOLLOW_SECONDS = 0.7
 KINDS = ("prepare", "write")
 """Of jobs that are about a data set."""
-LOOKING = ("look", "check", "diff", "export", "push", "write")
+LOOKING = ("look", "check", "teach", "diff", "export", "push", "write")
 """Operations that leave a data set as it is."""
 
 

@@ -14,7 +14,7 @@ import gradio as gr
 from app import dataset_view as view
 from app.context import Context
 from app.data import controls, following
-from app.data.panel import panel, told
+from app.data.panel import answered, panel, told
 from app.markup import notice
 from app.pages.shell import bind
 from studio.errors import RefusedInput, StudioError
@@ -166,7 +166,7 @@ def _looked(context: Context, path: str, asked: dict[str, Any]) -> list[Any]:
         gr.update(visible=False),
         "",
         gr.update(visible=True),
-        reading_html(context, found, wanted),
+        answered(reading_html(context, found, wanted)),
         gr.update(interactive=is_ready),
         shown,
         json.dumps(kept),

@@ -6,6 +6,7 @@ A tab of the page is a module with `draw(context, chosen, state) -> str` (HTML) 
 `press(context, chosen, state, told) -> Pressed`. Its state is a small JSON object, kept by the page in a hidden field.
 """
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,6 +18,7 @@ from app.theme import static_url
 from studio.db.datasets import DatasetSummary
 
 State = dict[str, Any]
+_answers = itertools.count()
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,11 @@ def panel(elem_id: str, **arguments: Any) -> gr.HTML:
         elem_classes="lu-panel-host",
         **arguments,
     )
+
+
+def answered(html: str) -> str:
+    """The HTML with a mark of its own, so that a panel hears of an answer that shows what it showed before."""
+    return f"{html}<!-- {next(_answers)} -->"
 
 
 def told(event: gr.EventData) -> Told:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from app import dataset_view as view
 from app.context import Context
-from app.data import controls, editing, following, words
+from app.data import controls, editing, following, judged, words
 from app.data.panel import Pressed, State, Tab, Told
 from app.data.reading import NONE, Found, Wanted, categories, find_rows, place_of
 from app.markup import chip, notice
@@ -16,15 +16,16 @@ from studio.workshop.layout import SPLITS
 from studio.workshop.versions import Row, read_manifest
 
 PAGE_ROWS = 10
+FILTERS = ("search", "split", "category", "rating", "tag")
 
 
 def draw(context: Context, chosen: DatasetSummary, state: State) -> str:
-    """State: start, search, split, category, numbers (only these rows), row (go there), edit, faults."""
+    """State: start, search, split, category, rating, tag, numbers (only these rows), row (go there), edit, faults."""
     folder = Path(chosen.path)
     start = state.get("start", 0)
     if "row" in state:
         start = place_of(folder, state["row"])
-    found = find_rows(folder, _wanted(state), start=start, count=PAGE_ROWS)
+    found = find_rows(folder, _wanted(context, chosen, state), start=start, count=PAGE_ROWS)
     listed = "".join(_row_html(context, chosen, each, state) for each in found.rows)
     if not found.rows:
         listed = notice(context.say("data.rows.nothing"))
@@ -60,7 +61,7 @@ def _moved(chosen: DatasetSummary, state: State, told: Told) -> State:
         case "forward":
             return here | {"start": start + PAGE_ROWS}
         case "filter" | "search":
-            filters = {name: told.text(name) for name in ("search", "split", "category")}
+            filters = {name: told.text(name) for name in FILTERS}
             return {name: value for name, value in filters.items() if value}
         case "go":
             number = told.text("go")
@@ -76,8 +77,12 @@ def _browsing(state: State) -> State:
     return {name: value for name, value in state.items() if name not in ("edit", "faults")}
 
 
-def _wanted(state: State) -> Wanted:
+def _wanted(context: Context, chosen: DatasetSummary, state: State) -> Wanted:
     texts = {name: state.get(name, "") for name in ("search", "split", "category")}
+    rating, tag = state.get("rating", ""), state.get("tag", "")
+    if rating or tag:
+        rows = judged.rows(context, chosen, rating=rating, tag=tag)
+        return Wanted(**texts, numbers=tuple(rows) or judged.NO_ROW)
     return Wanted(**texts, numbers=tuple(state.get("numbers", ())))
 
 
@@ -136,6 +141,7 @@ def _bar(context: Context, chosen: DatasetSummary, state: State) -> str:
                 hides_label=True,
             )
         )
+    fields += judged.filters(context, chosen, rating=state.get("rating", ""), tag=state.get("tag", ""))
     go = say("data.rows.go")
     fields.append(controls.text("go", go, "", placeholder=go, enter="go", kind="search"))
     fields.append(controls.button("search", say("data.rows.find")))

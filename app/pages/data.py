@@ -18,7 +18,7 @@ from app.data.checking import TAB as CHECKS
 from app.data.cleaning import TAB as CLEAN
 from app.data.labelling import TAB as LABEL
 from app.data.mixing import TAB as MIX
-from app.data.panel import Pressed, State, Tab, panel, told
+from app.data.panel import Pressed, State, Tab, answered, panel, told
 from app.data.problems import TAB as PROBLEMS
 from app.data.rows import TAB as ROWS
 from app.data.splitting import TAB as SPLIT
@@ -253,12 +253,12 @@ def _shown(
 ) -> dict[str, Any]:
     """List, title and one tab; the other tabs are drawn when they are opened."""
     label = context.say("data.tab.problems") + (f" ({chosen.problems:,})" if chosen.problems else "")
-    listed = overview.list_html(context, known or _known(context), chosen.name)
+    listed = answered(overview.list_html(context, known or _known(context), chosen.name))
     shown = {"listed": listed, f"label_{PROBLEMS.name}": gr.update(label=label)}
     if view.is_damaged(chosen):
         return shown | {"title": note + overview.damaged(context, chosen)}
     return shown | {
-        "title": note + overview.title_html(context, chosen),
+        "title": answered(note + overview.title_html(context, chosen)),
         f"tab_{tab.name}": _drawn(context, tab, chosen, state),
     }
 
@@ -266,7 +266,7 @@ def _shown(
 def _drawn(context: Context, tab: Tab, chosen: DatasetSummary, state: State) -> str:
     """A tab's HTML, or in its place why there is none: the timer that may have asked shows errors nowhere."""
     try:
-        return tab.draw(context, chosen, state)
+        return answered(tab.draw(context, chosen, state))
     except StudioError as error:
         return notice(error.message(context.language), "bad")
     except Exception:

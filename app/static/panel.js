@@ -14,6 +14,7 @@
 (() => {
   "use strict";
   const PATIENCE_MS = 8000;
+  const TOAST = "[data-testid=toast-body]";
 
   const valueOf = (field) => {
     if (field.type === "checkbox") return field.checked;
@@ -65,17 +66,33 @@
 
   const keyed = (element, key) => [...element.querySelectorAll("[data-key]")].find((each) => each.dataset.key === key);
 
+  // What was refused is told in a toast and redraws nothing; the same sentence again only changes its count.
+  const tellsToast = ({ target, addedNodes }) => {
+    const place = target.nodeType === Node.ELEMENT_NODE ? target : target.parentElement;
+    const isNew = (node) => node.nodeType === Node.ELEMENT_NODE && (node.matches(TOAST) || node.querySelector(TOAST));
+    return place?.closest(TOAST) || [...addedNodes].some(isNew);
+  };
+
   function luthierPanel(element, trigger, watch) {
     const unfolded = new Set();
     const drafts = new Map();
     let focused = null, typing = null, quiet = 0;
 
+    const answered = () => {
+      toasts.disconnect();
+      element.classList.remove("lu-busy");
+    };
+    const toasts = new MutationObserver((changes) => {
+      if (changes.some(tellsToast)) answered();
+    });
+
     const send = (source, action) => {
       focused = source.dataset.key || null;
       if (source.dataset.settles) drafts.clear();
       element.classList.add("lu-busy");
+      toasts.observe(document.body, { childList: true, characterData: true, subtree: true });
       clearTimeout(quiet);
-      quiet = setTimeout(() => element.classList.remove("lu-busy"), PATIENCE_MS);
+      quiet = setTimeout(answered, PATIENCE_MS);
       trigger("select", told(source, action));
     };
 
@@ -116,7 +133,7 @@
     };
 
     const drawn = () => {
-      element.classList.remove("lu-busy");
+      answered();
       element.querySelectorAll("input, textarea, select").forEach(asServedUnlessTyping);
       const isAnew = [...element.querySelectorAll("[data-fresh]")].map(refresh).includes(true);
       for (const fold of element.querySelectorAll("details[data-key]")) if (unfolded.has(fold.dataset.key)) fold.open = true;

@@ -89,6 +89,14 @@ def ratings(session: Session, dataset: str) -> dict[int, float]:
     return found
 
 
+def tags(session: Session, dataset: str) -> dict[int, tuple[str, ...]]:
+    """Row -> its tags; the newest round that looked at it counts."""
+    found: dict[int, tuple[str, ...]] = {}
+    for _, settled in _by_round(session, dataset):
+        found |= {row: it.tags for row, it in settled.items()}
+    return {row: given for row, given in found.items() if given}
+
+
 def keep_marks(session: Session, dataset: str) -> dict[int, bool]:
     """Row -> keep (True) or drop: what `studio.workshop.checks.quality.train` learns from; the newest round counts."""
     found: dict[int, bool] = {}

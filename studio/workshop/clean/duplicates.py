@@ -9,6 +9,7 @@ Never removed for each other: the same question with answers that are not near-d
 the same text with another label, chosen answer, tool or tool call.
 """
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 import msgspec
@@ -22,6 +23,7 @@ from studio.workshop.similarity.clusters import clusters
 from studio.workshop.similarity.findings import lines, rounded_down
 from studio.workshop.similarity.join import SLACK, cosines
 from studio.workshop.similarity.variants import variants
+from studio.workshop.taught import read_ratings
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
@@ -31,10 +33,12 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     """Cosine from which two rows are near-duplicates."""
     near: bool = True
     """Near-duplicates too, not only rows of the same text."""
-    keep: Literal["first", "longest", "highest_rated"] = "first"
+    keep: Literal["first", "longest", "highest_rated", "highest_marked"] = "first"
     """Which row of a cluster stays."""
     rating: str = "rating"
     """For highest_rated: the source column that holds the number."""
+    ratings: str = ""
+    """For highest_marked: file of the annotators' ratings (studio.workshop.taught); the desk fills it in."""
     same_prompt: bool = True
     """Mark rows that ask the same and are answered differently."""
 
@@ -119,6 +123,9 @@ def _preference(rows: pl.DataFrame, options: Options) -> np.ndarray:
         return -np.concatenate([np.empty(0), *lengths])
     if options.keep == "highest_rated" and "extra" in rows.columns:
         return np.array([-_rating(text, options.rating) for text in rows["extra"].to_list()])
+    if options.keep == "highest_marked":
+        known = read_ratings(Path(options.ratings))
+        return np.array([-known.get(row, -np.inf) for row in rows["row"].to_list()])
     return np.zeros(rows.height)
 
 
