@@ -100,6 +100,8 @@ class _Import:
         for batch in _batches(self._source.lines()):
             self._take_lines(batch)
             report(self._source.done, self._source.total, self._source.unit)
+        if self._source.cut_row:
+            self._take(self._source.cut_row)
         for reader in filter(None, (self._quick, self._bulk)):
             self._writer.speakers.update(reader.speakers())
 

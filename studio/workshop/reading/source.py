@@ -54,6 +54,8 @@ class Source:
     """The files of an archive that holds several."""
     last_row: int = 0
     """The highest row number given so far, of a part."""
+    cut_row: RawRow | None = None
+    """After `lines`: the fault of the row where the archive breaks off."""
     long_lines: dict[int, int] = field(default_factory=dict)
     """Row -> bytes of the lines that are too long to be read."""
 
@@ -68,8 +70,22 @@ class Source:
 
     def rows(self) -> Iterator[RawRow]:
         """Every row in order. Call it once a source."""
-        yield from self.reader(self)
+        cut: list[RawRow] = []
+        yield from self._whole(self.reader(self), cut)
+        for row in cut:
+            yield _cut_off(row.row, row.raw.encode(errors="replace"), row.offset)
         self.done = self.total
+
+    def _whole(self, items: Iterator[Any], cut: list[Any]) -> Iterator[Any]:
+        """The items, but for the last one if the archive around them breaks off: that one goes to `cut`."""
+        held: list[Any] = []
+        for item in items:
+            yield from held
+            held = [item]
+        if self.content.cut_offs:
+            cut += held
+        else:
+            yield from held
 
     def read_to(self, position: int) -> None:
         """Note how far the reading is; text that was decoded may be longer than the file."""
@@ -82,7 +98,9 @@ class Source:
         """
         from studio.workshop.reading.lines import iterate_lines
 
-        return iterate_lines(self)
+        cut: list[tuple[int, int, bytes]] = []
+        yield from self._whole(iterate_lines(self), cut)
+        self.cut_row = _cut_off(cut[0][0], cut[0][2], cut[0][1]) if cut else None
 
     def in_turn(self) -> "Iterator[tuple[Source, int]]":
         """Each part, and how far its row numbers are shifted; the counts of all parts come together here."""
@@ -103,6 +121,10 @@ class Source:
 def fault_row(number: int, start: bytes, fault: RowFault, offset: int | None) -> RawRow:
     """A row that is reported and not read, with the beginning of its text."""
     return RawRow(number, start_of(start, limits.RAW_CHARACTERS_OF_LONG_ROW), None, fault, offset)
+
+
+def _cut_off(number: int, start: bytes, offset: int | None) -> RawRow:
+    return fault_row(number, start, RowFault("reading.archive_cut_off", "", {"near": start_of(start)}), offset)
 
 
 def start_of(data: bytes, characters: int = SHORT_CHARACTERS) -> str:

@@ -16,7 +16,7 @@ import zlib
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
@@ -51,6 +51,8 @@ class Content:
     """Length of the byte order mark."""
     is_cr: bool = False
     """Lines end in a lone carriage return."""
+    cut_offs: set[str] = field(default_factory=set, compare=False)
+    """Not empty once a .gz was read that ends too early; what comes out before is kept."""
 
     @property
     def is_utf8(self) -> bool:
@@ -163,6 +165,7 @@ class _Unpacked(io.RawIOBase):
         self._name = content.name
         self._archive: zipfile.ZipFile | None = None
         self._count = 0
+        self._cut_offs = content.cut_offs
         try:
             if content.container == "gz":
                 self._packed_bytes = content.path.stat().st_size
@@ -180,13 +183,20 @@ class _Unpacked(io.RawIOBase):
 
     def readinto(self, buffer: memoryview) -> int:
         try:
-            data = self._file.read(len(buffer))
+            data = self._file.read1(len(buffer))
         except _DAMAGED as error:
-            raise RefusedInput("data.reading.archive_damaged", file=self._name) from error
+            if not self._is_cut_off(error):
+                raise RefusedInput("data.reading.archive_damaged", file=self._name) from error
+            self._cut_offs.add(self._name)
+            data = b""
         self._count += len(data)
         refuse_bomb(self._count, self._packed_bytes, self._name)
         buffer[: len(data)] = data
         return len(data)
+
+    def _is_cut_off(self, error: Exception) -> bool:
+        """A .gz of which the end is missing, behind something that could be read."""
+        return isinstance(error, EOFError) and self._archive is None and self._count > 0
 
     def close(self) -> None:
         if hasattr(self, "_file"):
