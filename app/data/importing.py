@@ -28,6 +28,9 @@ FILE_TYPES = [".jsonl", ".json", ".ndjson", ".csv", ".tsv", ".xlsx", ".parquet",
 PREVIEW_ROWS = 5
 SHOWN_CELLS, CELL_CHARACTERS = 3, 80
 SHOWN_AGAINST = 3
+ENCODINGS = ("utf-8", "gb18030", "big5", "cp1252", "cp1251", "shift_jis", "euc-kr")
+SURE_ENCODING = 0.7
+"""Of what was found out with less confidence a person can say what it is."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,8 @@ class Look:
     """As it was recognised, or as the person chose where that can be."""
     samples: list[RawRow]
     encoding: str
+    is_sure: bool
+    """Whether there is no doubt about the encoding."""
     refusal: str = ""
     """Why the person's choice cannot be."""
 
@@ -103,9 +108,12 @@ def choose(context: Context, event: gr.EventData, path: str | None, chosen: str)
     done = told(event)
     if not path:
         raise RefusedInput("data.no_file_chosen")
-    shape = done.text("shape")
+    shape, encoding = done.text("shape"), done.text("encoding")
+    named = {"encoding": encoding} if encoding else {}
+    if done.do == "encoding":
+        return _looked(context, path, named)
     if done.do == "shape":
-        return _looked(context, path, {"shape": shape})
+        return _looked(context, path, named | {"shape": shape})
     names = json.loads(chosen).get("names", [])
     columns = {
         names[int(place)]: part
@@ -113,7 +121,7 @@ def choose(context: Context, event: gr.EventData, path: str | None, chosen: str)
         if name.startswith("column.") and part and (place := name.removeprefix("column.")).isdecimal()
         if int(place) < len(names)
     }
-    return _looked(context, path, {"shape": shape, "columns": columns})
+    return _looked(context, path, named | {"shape": shape, "columns": columns})
 
 
 def start_import(context: Context, path: str | None, name: str, chosen: str) -> list[Any]:
@@ -126,6 +134,7 @@ def start_import(context: Context, path: str | None, name: str, chosen: str) -> 
         name.strip(),
         shape=asked.get("shape") or None,
         columns=asked.get("columns") or None,
+        encoding=asked.get("encoding") or None,
         original_name=Path(path).name,
     )
     return following.started(context, job_id)
@@ -174,19 +183,21 @@ def _looked(context: Context, path: str, asked: dict[str, Any]) -> list[Any]:
 
 
 def _look(context: Context, path: Path, asked: dict[str, Any]) -> Look:
-    samples = read_sample(path, original_name=path.name).rows
-    encoding = open_source(path, original_name=path.name).encoding
+    named = {"original_name": path.name, "encoding": asked.get("encoding") or None}
+    found = open_source(path, original_name=path.name)
+    is_sure = found.confidence >= SURE_ENCODING and not asked.get("encoding")
     try:
-        columns = asked.get("columns") or None
-        seen = preview(
-            path, original_name=path.name, limit=PREVIEW_ROWS, shape=asked.get("shape") or None, columns=columns
-        )
+        samples = read_sample(path, **named).rows
+        encoding = open_source(path, **named).encoding
+        told = {"shape": asked.get("shape") or None, "columns": asked.get("columns") or None}
+        seen = preview(path, limit=PREVIEW_ROWS, **named, **told)
     except StudioError as error:
         if not asked:
             raise
+        samples = read_sample(path, original_name=path.name).rows
         seen = preview(path, original_name=path.name, limit=PREVIEW_ROWS)
-        return Look(seen, samples, encoding, refusal=error.message(context.language))
-    return Look(seen, samples, encoding, refusal=_missing(context, seen))
+        return Look(seen, samples, found.encoding, is_sure, refusal=error.message(context.language))
+    return Look(seen, samples, encoding, is_sure, refusal=_missing(context, seen))
 
 
 def _missing(context: Context, seen: Preview) -> str:
@@ -215,10 +226,20 @@ def reading_html(context: Context, found: Look, wanted: dict[str, Any]) -> str:
         choices.insert(0, (say("data.choose_shape"), ""))
     return controls.form(
         f'<p class="lu-note">{escape(seen.file)} · {escape(kind)} · {escape(about)}</p>',
+        "" if found.is_sure else _encoding_html(context, wanted),
         notice(found.refusal, "warn") if found.refusal else _recognised(context, found),
         controls.select("shape", say("data.shape_label"), choices, shape, change="shape"),
         _columns_html(context, found, wanted),
         view.preview_faults(context, seen) if not found.refusal else "",
+    )
+
+
+def _encoding_html(context: Context, wanted: dict[str, Any]) -> str:
+    """What the file's encoding is taken for, and what else it may be."""
+    say, chosen = context.say, wanted.get("encoding", "")
+    choices = [(say("data.encoding.found"), ""), *((name.upper(), name) for name in ENCODINGS)]
+    return controls.select(
+        "encoding", say("data.encoding.label"), choices, chosen, note=say("data.encoding.note"), change="encoding"
     )
 
 

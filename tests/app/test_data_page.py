@@ -192,6 +192,21 @@ def test_counter_examples_are_named(context: Context, tmp_path: Path):
     assert "95 %" in reading and "Row 21 looks different: it has other, thing" in reading and "UTF-8" in reading
 
 
+def test_an_uncertain_encoding_can_be_chosen(context: Context, tmp_path: Path):
+    path = tmp_path / "euro.csv"
+    path.write_bytes("prompt,completion\nWhat is a café?,A place.\n".encode("cp1252"))
+    seen = looked(context, path)
+    assert 'name="encoding"' in seen["reading"] and "It is not certain" in seen["reading"]
+    seen = chosen(context, path, seen, "encoding", encoding="cp1251")
+    assert "cafй" in seen["preview"] and "CP1251" in seen["reading"]
+    seen = chosen(context, path, seen, "encoding", encoding="cp1252")
+    assert "café" in seen["preview"] and json.loads(seen["chosen"])["encoding"] == "cp1252"
+    page = Page(context)
+    page.take([*importing.start_import(context, str(path), "cafe", seen["chosen"]), *data._values()]).followed()
+    assert "café" in page.shown("rows")
+    assert 'name="encoding"' not in looked(context, SAMPLES / "chat.en.jsonl")["reading"]
+
+
 @pytest.mark.parametrize("name", ["empty.jsonl", "not_json.jsonl"])
 def test_a_refused_file_says_so_where_it_was_dropped(context: Context, name: str):
     seen = looked(context, SAMPLES / "broken" / name)

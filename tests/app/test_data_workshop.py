@@ -233,7 +233,7 @@ def test_every_check_has_words(check: str):
 
 
 def test_every_kind_of_problem_and_finding_has_a_short_name():
-    words = catalogue("en")
+    words = catalogue("zh")
     found = {key.removeprefix("problems.") for key in words if key.startswith("problems.clean.")}
     faults = {key.removeprefix("problems.") for key in words if key.startswith("problems.")} - found
     faults = {key for key in faults if "." not in key.removeprefix("reading.") and not key.endswith("_counted")}
