@@ -61,7 +61,7 @@ def build(context: Context) -> None:
     timer = gr.Timer(POLL_SECONDS)
     outputs = [list_column, table_html, pick_group, chat_choice, saved_html, answers_column, answers_html, talk_row]
     outputs += [title_html, ticked, timer]
-    redraw_on_change(context, draw, inputs=[pick_group, chat_choice, ticked], outputs=outputs, timer=timer)
+    redraw_on_change(context, draw, inputs=[ticked], outputs=outputs, timer=timer)
     go = "(address) => { if (address) location.href = address; }"
     compare_button.click(bind(compare, context), [pick_group, prompts_box, *settings], [target]).success(
         None, [target], js=go
@@ -95,9 +95,7 @@ def _settings_fields(context: Context) -> list[gr.components.Component]:
 # -- drawing ---------------------------------------------------------------------------------------------------------
 
 
-def draw(
-    context: Context, query: dict[str, str], picked: list[str], chat_with: str | None, is_ticked: bool
-) -> list[Any]:
+def draw(context: Context, query: dict[str, str], is_ticked: bool) -> list[Any]:
     """The whole page for what the address names."""
     shown = number_in(query, "compare") or number_in(query, "talk")
     if shown is not None:
@@ -109,17 +107,14 @@ def draw(
             session, kind="chat", limit=20
         )
     choices = column_choices(context, bases, saved)
-    known = {value for _, value in choices}
-    if not is_ticked:
-        picked = [f"checkpoint:{number}" for number in query.get("pick", "").split(",")]
-        picked = ([f"model:{bases[0]}"] if bases and known & set(picked) else []) + picked
-        chat_with = f"checkpoint:{query.get('chat', '')}"
-    talk_to = chat_with if chat_with in known else choices[-1][1] if choices else None
+    if is_ticked:  # what a person has ticked and typed since is theirs; only what there is to choose may have changed
+        lists = [table_html(context, saved), gr.update(choices=choices), gr.update(choices=choices)]
+        return [gr.skip(), *lists, saved_html(context, made), *[gr.skip()] * 4, True, gr.skip()]
     return [
         gr.update(visible=True),
         table_html(context, saved),
-        gr.update(choices=choices, value=[value for value in picked if value in known]),
-        gr.update(choices=choices, value=talk_to),
+        gr.update(choices=choices, value=_picked(query, bases, choices)),
+        gr.update(choices=choices, value=_chat_with(query, choices)),
         saved_html(context, made),
         gr.update(visible=False),
         "",
@@ -128,6 +123,19 @@ def draw(
         True,
         gr.update(value=POLL_SECONDS),
     ]
+
+
+def _picked(query: dict[str, str], bases: list[str], choices: list[tuple[str, str]]) -> list[str]:
+    """What the address ticks, and the first untouched model beside it."""
+    known = {value for _, value in choices}
+    picked = [f"checkpoint:{number}" for number in query.get("pick", "").split(",")]
+    return ([f"model:{bases[0]}"] if bases and known & set(picked) else []) + [each for each in picked if each in known]
+
+
+def _chat_with(query: dict[str, str], choices: list[tuple[str, str]]) -> str | None:
+    wanted = f"checkpoint:{query.get('chat', '')}"
+    values = [value for _, value in choices]
+    return wanted if wanted in values else values[-1] if values else None
 
 
 def _draw_answers(context: Context, number: int) -> list[Any]:

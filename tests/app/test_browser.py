@@ -120,6 +120,10 @@ def test_a_setting_typed_in_the_fold_is_the_one_used(served, page):
     page.locator("#checkpoints-max-new-tokens input").fill("32")
     page.locator("#checkpoints-max-new-tokens input").blur()
     page.locator("#checkpoints-prompts textarea").fill("What is up?")
+    with filled.writer.begin() as session:
+        next_change(session)
+    page.wait_for_timeout(4000)
+    assert page.locator("#checkpoints-max-new-tokens input").input_value() == "32"
     page.locator("#checkpoints-compare").click()
     page.wait_for_url("**compare=*", timeout=30_000)
     number = int(page.url.rpartition("=")[2])

@@ -177,6 +177,8 @@ def test_a_claimed_job_whose_process_never_started_waits_again(shop, monkeypatch
 
 def test_a_reused_pid_is_neither_alive_nor_signalled(tmp_path):
     bystander = processes.start(["sleep", "60"], folder=tmp_path, log=tmp_path / "log", environment=dict(os.environ))
+    while psutil.Process(bystander.pid).cmdline()[:1] != ["sleep"]:  # until then its start time alone decides
+        time.sleep(0.01)
     stranger = Process(bystander.pid, bystander.started_at)
     assert not processes.is_alive(stranger, str(tmp_path / "attempt"))
     processes.end_group(stranger, str(tmp_path / "attempt"), force=True)
