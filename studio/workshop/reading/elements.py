@@ -1,6 +1,7 @@
 """JSON arrays and objects, element by element: only one is in memory, whatever the file's size.
 
-`[{"a": 1}, {"a": 2}]`, `{"17": {...}}`, `{"data": [...]}` and rows written over several lines -> rows 1, 2, ...
+`[{"a": 1}, {"a": 2}]`, `{"data": [...]}` and rows written over several lines -> rows 1, 2, ...
+`{"17": {"a": 1}}` -> row 1, `{"a": 1, "key": "17"}`: an object that has a `key` of its own keeps that one
 
 Elements are found by brackets and strings alone, so a broken one does not hide those after it, and the source text is
 kept.
@@ -22,6 +23,7 @@ _SCALAR = re.compile(rb"[^,\]}\s\[{\"]+")
 _BETWEEN = re.compile(rb"[\s,]*")
 _ENTRY = re.compile(rb"\s*[\[{]")
 KEY = re.compile(rb'\s*"[^"\\]*+(?:\\.[^"\\]*+)*+"\s*:\s*', re.DOTALL)
+_OWN_KEY = re.compile(rb'"key"\s*:')
 _OPENING, _CLOSING = frozenset(b"[{"), frozenset(b"]}")
 
 
@@ -44,6 +46,8 @@ class _Elements:
         self._seen = 0
         """How far into the element at hand its brackets were counted."""
         self._ended = False
+        self._key = b""
+        """Under which the element at hand stands, with its quotes."""
 
     def rows(self, layout: str) -> Iterator[RawRow]:
         self._enter(layout)
@@ -55,13 +59,20 @@ class _Elements:
             if end is None:
                 yield self._unfinished(number, offset)
                 return
-            yield self._row(number, self._data[self._at : end], offset)
+            yield self._row(number, self._with_key(self._data[self._at : end]), offset)
             self._at = end
         yield from self._left_over(layout, number + 1)
 
     def _row(self, number: int, text: bytes, offset: int) -> RawRow:
         value, fault = parse_row(text)
         return RawRow(number, text.decode("utf-8", "replace"), value, blamed(fault, self._source), offset)
+
+    def _with_key(self, text: bytes) -> bytes:
+        """A keyed object with its key as a column, unless it has one of that name."""
+        if not self._key or text[:1] != b"{" or _OWN_KEY.search(text):
+            return text
+        inside = text[1:-1].rstrip()
+        return b"{" + inside + (b", " if inside.strip() else b"") + b'"key": ' + self._key + b"}"
 
     def _offset(self) -> int:
         return self._file.offset_of(self._start + self._at)
@@ -93,6 +104,7 @@ class _Elements:
             settled = not keyed or key or self._ended or len(self._data) - start > limits.CHUNK_BYTES
             if at < len(self._data) and (settled or self._data[start] in _CLOSING):
                 self._at = at
+                self._key = _STRING.match(key[0].lstrip())[0] if key else b""
                 return self._data[at] not in _CLOSING
             if self._ended:
                 return False

@@ -85,9 +85,23 @@ def test_every_layout_of_json_gives_the_same_rows(
 ):
     monkeypatch.setattr(limits, "CHUNK_BYTES", max(chunk, 40) if "wrapped" in name else chunk)
     rows = read(tmp_path / name, content)
-    assert [row.value for row in rows] == ROWS
-    assert [json.loads(row.raw) for row in rows] == ROWS
+    keys = [{"key": "17"}, {"key": "18"}] if "keyed" in name else [{}, {}]
+    expected = [row | key for row, key in zip(ROWS, keys, strict=True)]
+    assert [row.value for row in rows] == expected
+    assert [json.loads(row.raw) for row in rows] == expected
     assert [row.row for row in rows] == [1, 2]
+
+
+def test_a_key_is_kept_but_never_in_the_place_of_a_column(tmp_path: Path):
+    rows = read(
+        tmp_path / "a.json", '{"q\\"1": {"key": 5, "p": "a"}, "é": {}, "x": {"p": {"key": 1}}, "y": {"p": "b" }}'
+    )
+    assert [row.value for row in rows] == [
+        {"key": 5, "p": "a"},
+        {"key": "é"},
+        {"p": {"key": 1}},
+        {"p": "b", "key": "y"},
+    ]
 
 
 @pytest.mark.parametrize(
