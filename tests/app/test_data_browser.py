@@ -116,6 +116,21 @@ def test_a_row_is_edited_and_what_is_typed_outlives_a_redraw(page, server, sourc
     page.wait_for_function("document.querySelectorAll('#data-rows article').length === 1")
 
 
+def test_a_panel_is_free_again_once_it_was_answered(page, server, source):
+    """A refusal redraws nothing, and the same answer twice shows nothing new; neither may leave the panel waiting."""
+    is_free = "!document.querySelector('.lu-busy')"
+    page.goto(f"{server.url}/en/data?dataset=support")
+    for _ in range(2):
+        page.locator("#data-rows button[data-do=search]").click()
+        page.wait_for_function(is_free, timeout=4_000)
+    open_tab(page, "versions")
+    page.locator("#data-versions summary").first.click()
+    for _ in range(2):
+        page.locator("#data-versions button[data-do=push]").click()
+        page.wait_for_function(is_free, timeout=4_000)
+    assert page.locator("[data-testid=toast-body]").count() >= 1
+
+
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_every_tab_on_a_phone_in_the_dark(browser, server, source, language):
     page = browser.new_page(viewport={"width": 400, "height": 800}, color_scheme="dark")

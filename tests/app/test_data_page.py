@@ -1,8 +1,8 @@
 """The data page's handlers on a real registry, with real prepare jobs: what a person sees from upload to version 3."""
 
 import json
-import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import gradio as gr
@@ -15,22 +15,27 @@ from app.main import in_a_loop
 from app.pages import data
 from studio.db import datasets
 from studio.errors import Conflict
-from studio.opening import OpenStudio, open_studio
+from studio.opening import open_studio
 from studio.paths import SAMPLES, Workspace
+from studio.paths import workspace as workspace_at
 from studio.workshop.versions import Row
 from tests.app.data_page import IMPORT, Page, event, imported
 
 
-@pytest.fixture(name="opened")
-def fixture_opened(workspace: Workspace) -> Iterator[OpenStudio]:
-    opened = open_studio(workspace)
-    yield opened
+@pytest.fixture(scope="module", name="context")
+def fixture_context(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Context]:
+    """One studio for most tests here, each of which imports data sets of its own."""
+    opened = open_studio(workspace_at(tmp_path_factory.mktemp("studio") / "luthier"))
+    yield Context("en", opened.desk, opened.registry)
     opened.close()
 
 
-@pytest.fixture(name="context")
-def fixture_context(opened: OpenStudio) -> Context:
-    return Context("en", opened.desk, opened.registry)
+@pytest.fixture
+def empty(workspace: Workspace) -> Iterator[Context]:
+    """A studio without a data set."""
+    opened = open_studio(workspace)
+    yield Context("en", opened.desk, opened.registry)
+    opened.close()
 
 
 def built(context: Context) -> gr.Blocks:
@@ -48,8 +53,8 @@ def chosen(context: Context, path: Path, before: dict, do: str, **fields: str) -
     return dict(zip(IMPORT, values, strict=True))
 
 
-def test_the_empty_page_teaches_and_opens_the_import(context: Context):
-    page = Page(context)
+def test_the_empty_page_teaches_and_opens_the_import(empty: Context):
+    page = Page(empty)
     assert page["import"]["visible"] and not page["left"]["visible"] and not page["panel"]["visible"]
     assert page["job"] is None
 
@@ -100,7 +105,7 @@ def test_all_rows_of_a_kind_are_fixed_with_one_press(context: Context, tmp_path:
     odd.append({"messages": [{"role": "usr", "content": ""}, {"role": "gpt", "content": "a"}]})
     path = tmp_path / "odd.jsonl"
     path.write_text("\n".join(json.dumps(row) for row in good + odd), "utf-8")
-    page = imported(context, path)
+    page = imported(context, path, "odd")
     shown = page.tab("problems")
     assert "misspelt speaker" in shown and "<del>" in shown and "Fix all like this (4)" in shown
     page.press("problems", "fix_all", kind_="open:unknown_role_hint")
@@ -130,7 +135,7 @@ def test_rows_are_paged_searched_filtered_and_gone_to(context: Context, tmp_path
         {"prompt": f"Question {n}", "completion": "Yes", "category": "even" if n % 2 == 0 else "odd"} for n in range(60)
     ]
     path.write_text("\n".join(json.dumps(row) for row in rows), "utf-8")
-    page = imported(context, path)
+    page = imported(context, path, "paged")
     assert "1–10 of 60" in page.shown("rows")
     page.press("rows", "forward")
     assert "11–20 of 60" in page.shown("rows") and "Question 10" in page.shown("rows")
@@ -147,7 +152,7 @@ def test_rows_are_paged_searched_filtered_and_gone_to(context: Context, tmp_path
 
 
 def test_a_row_is_edited_by_its_turns_and_the_source_follows(context: Context):
-    page = imported(context, SAMPLES / "sharegpt.en.json")
+    page = imported(context, SAMPLES / "sharegpt.en.json", "turns")
     page.press("rows", "edit", row=1)
     assert "Save" in page.shown("rows") and "<textarea" in page.shown("rows")
     page.press("rows", "save_turns", {"messages.1": "A better answer."}, row=1)
@@ -213,20 +218,23 @@ def test_a_refused_file_says_so_where_it_was_dropped(context: Context, name: str
     assert name in seen["refused"] and not seen["form"]["visible"]
 
 
-def test_a_failed_import_says_which_row_and_why(context: Context):
-    page = imported(context, SAMPLES / "broken" / "no_usable_rows.jsonl")
+def test_a_failed_import_says_which_row_and_why(empty: Context):
+    page = imported(empty, SAMPLES / "broken" / "no_usable_rows.jsonl")
     words = page["progress"]["value"]
     assert "None of the 8 rows" in words and "Row 1: no message is from the assistant" in words
-    with context.registry.session() as session:
+    with empty.registry.session() as session:
         assert datasets.list_datasets(session) == []
 
 
-def test_sample_data_by_address_and_no_two_changes_at_once(context: Context):
-    page = Page(context, sample="1").followed()
+def test_sample_data_by_address_and_no_two_changes_at_once(empty: Context):
+    page = Page(empty, sample="1").followed()
     assert "no problems" in page["title"], page["progress"]
-    context.desk.revise_dataset(page["name"], exclude=[1])
+    job_id = empty.desk.revise_dataset(page["name"], exclude=[1])
     with pytest.raises(Conflict):
         page.press("rows", "exclude", row=2)
+    seen = replace(following.job(empty, job_id), state="running")
+    number, timer, *_ = following.values(empty, seen)
+    assert number == job_id and timer.active, "what was seen is shown; a later look finds out how the job ended"
 
 
 def test_text_from_data_is_shown_as_text(context: Context):
@@ -236,16 +244,13 @@ def test_text_from_data_is_shown_as_text(context: Context):
         assert "<img" not in html and "<script" not in html and "&lt;" in html
 
 
-def test_a_tab_that_cannot_be_drawn_says_so_in_its_place(context: Context, monkeypatch: pytest.MonkeyPatch):
-    page = imported(context, SAMPLES / "chat.en.jsonl")
-    (Path(datasets_path(context)) / "problems.parquet").write_bytes(b"not a table")
+def test_a_tab_that_cannot_be_drawn_says_so_in_its_place(context: Context):
+    page = imported(context, SAMPLES / "chat.en.jsonl", "torn")
+    with context.registry.session() as session:
+        folder = Path(datasets.dataset(session, "torn").path)
+    (folder / "problems.parquet").write_bytes(b"not a table")
     assert "is incomplete" in page.tab("problems")
     assert problems.TAB.name == "problems"
-
-
-def datasets_path(context: Context) -> str:
-    with context.registry.session() as session:
-        return datasets.list_datasets(session)[0].path
 
 
 @pytest.mark.parametrize(
@@ -266,16 +271,3 @@ def test_difference(before: str, after: str, parts: tuple[str, ...]):
 )
 def test_suggested_name(path: str, name: str):
     assert view.suggested_name(path) == name
-
-
-def test_a_job_that_ends_while_it_is_looked_at_is_still_followed(context: Context):
-    page = imported(context, SAMPLES / "chat.en.jsonl")
-    job_id = context.desk.revise_dataset(page["name"], exclude=[1])
-    seen = following.job(context, job_id)
-    page.press("rows", "all")
-    for _ in range(600):
-        if following.job(context, job_id).state == "succeeded":
-            break
-        time.sleep(0.05)
-    number, timer, *_ = following.values(context, seen)
-    assert number == job_id and timer.active, "what was seen is shown, so that the next look shows the version"

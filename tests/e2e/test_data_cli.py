@@ -6,7 +6,7 @@ import json
 import pytest
 
 from studio.paths import workspace
-from tests.e2e.luthier import luthier
+from tests.e2e.luthier import luthier, luthier_here
 from tests.e2e.server import Server, end_everything
 
 ROWS = [
@@ -55,8 +55,14 @@ def support(studio, imported):
     return imported
 
 
+@pytest.fixture(scope="module")
+def general(studio):
+    """A second data set, nine rows."""
+    return done(studio, "import", studio.root.parent / "general.jsonl")["version"]
+
+
 def done(studio, *arguments):
-    ran = luthier(studio, "data", *arguments, "--json")
+    ran = luthier_here(studio, "data", *arguments, "--json")
     assert ran.code == 0, ran.err
     return ran.document
 
@@ -92,8 +98,7 @@ def test_a_note_stays_with_its_version(studio, support):
     assert versions[support]["note"] == "before the holidays"
 
 
-def test_mixing_makes_a_new_data_set_with_its_share(studio, support):
-    done(studio, "import", studio.root.parent / "general.jsonl")
+def test_mixing_makes_a_new_data_set_with_its_share(studio, support, general):
     mixed = done(studio, "mix", "support", "--with", "general=0.5", "--into", "mixed")
     assert (mixed["name"], mixed["rows"]) == ("mixed", 10)
     assert mixed["parts"][0]["taken"] == 5
@@ -105,7 +110,7 @@ def test_exports_defuse_formulas_and_bring_their_pointer(studio, support, tmp_pa
     with (tmp_path / "out.csv").open(encoding="utf-8-sig", newline="") as file:
         assert list(csv.reader(file))[5][1] == "'=Yes, until six."
     assert (tmp_path / "out.csv.dvc").exists() and (tmp_path / "out.csv.manifest.json").exists()
-    ran = luthier(studio, "data", "export", f"support@{support}", tmp_path / "out.csv")
+    ran = luthier_here(studio, "data", "export", f"support@{support}", tmp_path / "out.csv")
     assert "formula" in ran.out
 
 
@@ -141,13 +146,19 @@ def test_checks_are_printed_with_the_rows_they_name(studio, support):
     ],
 )
 def test_a_refused_input_is_a_sentence_and_exit_code_2(studio, imported, arguments, told):
-    ran = luthier(studio, "data", *arguments)
+    ran = luthier_here(studio, "data", *arguments)
     assert (ran.code, ran.out) == (2, ""), ran.err
     assert told in ran.err and "Traceback" not in ran.err
 
 
-def test_splitting_tells_how_many_rows_each_side_has(studio):
-    done(studio, "import", studio.root.parent / "general.jsonl")
+def test_a_process_of_its_own_ends_alike(studio, support):
+    ran = luthier(studio, "data", "versions", "support", "--json")
+    assert (ran.code, ran.err) == (0, "") and ran.document == done(studio, "versions", "support")
+    ran = luthier(studio, "data", "clean", "suport")
+    assert (ran.code, ran.out) == (2, "") and "suport" in ran.err
+
+
+def test_splitting_tells_how_many_rows_each_side_has(studio, general):
     split = done(studio, "split", "general", "--set", "test=0.3")
     assert sum(split["splits"].values()) == split["rows"] == 9
     assert split["splits"]["test"] >= 1
