@@ -263,7 +263,7 @@ def _candidate_html(context: Context, report: WrittenReport, each: Candidate, *,
 
 def _texts(context: Context, report: WrittenReport, each: Candidate) -> str:
     """What the model wrote, beside what it started from."""
-    before, after = f"{each.before}\n\n{each.before_answer}", f"{each.prompt}\n\n{each.answer}"
+    before, after = f"{each.before} → {each.before_answer}", f"{each.prompt} → {each.answer}"
     if report.kind != written.WRITE:
         return view.change_html(context, before, after)
     sides = (("example", before), ("new", after))

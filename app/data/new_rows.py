@@ -93,4 +93,4 @@ def _texts(context: Context, chosen: DatasetSummary, row: Row, parent: Row | Non
 
 
 def _text(row: Row, format: str) -> str:
-    return "\n\n".join(turn.get("content") or "" for _, turns in spoken(row, format) for turn in turns)
+    return " → ".join(turn.get("content") or "" for _, turns in spoken(row, format) for turn in turns)
