@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from app.commands import followed
 from app.pages.data import TABS
 from studio.messages import LANGUAGES, say
 from studio.paths import workspace
@@ -36,6 +37,14 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     lines = [json.dumps(row) for row in rows.iter_rows(named=True)]
     path.write_text("\n".join([*lines, "{'prompt': 'Hi', 'completion': 'Hello'}", '{"prompt": "no answer"}']), "utf-8")
     return path
+
+
+@pytest.fixture(scope="module")
+def rows(server: Server, source: Path) -> str:
+    """The same as a data set, for tests that do not begin with the upload: each may run in a process of its own."""
+    job_id = server.do("import_dataset", source=str(source), name="rows")
+    assert followed(server.workspace, job_id).state == "succeeded"
+    return "rows"
 
 
 @pytest.fixture
@@ -102,8 +111,8 @@ def test_from_upload_to_clean_rows_and_back(page, server, source):
     page.wait_for_selector("#data-clean .lu-figure", timeout=30_000)
 
 
-def test_a_row_is_edited_and_what_is_typed_outlives_a_redraw(page, server, source):
-    page.goto(f"{server.url}/en/data?dataset=support")
+def test_a_row_is_edited_and_what_is_typed_outlives_a_redraw(page, server, rows):
+    page.goto(f"{server.url}/en/data?dataset={rows}")
     page.locator("#data-rows button[data-do=edit]").first.click()
     page.fill("#data-rows textarea[name='completion.0']", "")
     page.locator("#data-rows button[data-do=save_turns]").click()
@@ -116,10 +125,10 @@ def test_a_row_is_edited_and_what_is_typed_outlives_a_redraw(page, server, sourc
     page.wait_for_function("document.querySelectorAll('#data-rows article').length === 1")
 
 
-def test_a_panel_is_free_again_once_it_was_answered(page, server, source):
+def test_a_panel_is_free_again_once_it_was_answered(page, server, rows):
     """A refusal redraws nothing, and the same answer twice shows nothing new; neither may leave the panel waiting."""
     is_free = "!document.querySelector('.lu-busy')"
-    page.goto(f"{server.url}/en/data?dataset=support")
+    page.goto(f"{server.url}/en/data?dataset={rows}")
     for _ in range(2):
         page.locator("#data-rows button[data-do=search]").click()
         page.wait_for_function(is_free, timeout=4_000)
@@ -132,12 +141,12 @@ def test_a_panel_is_free_again_once_it_was_answered(page, server, source):
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_every_tab_on_a_phone_in_the_dark(browser, server, source, language):
+def test_every_tab_on_a_phone_in_the_dark(browser, server, rows, language):
     page = browser.new_page(viewport={"width": 400, "height": 800}, color_scheme="dark")
-    page.goto(f"{server.url}/{language}/data?dataset=support")
+    page.goto(f"{server.url}/{language}/data?dataset={rows}")
     page.wait_for_selector("#data-rows article")
     for tab in TABS:
-        page.goto(f"{server.url}/{language}/data?dataset=support&tab={tab.name}")
+        page.goto(f"{server.url}/{language}/data?dataset={rows}&tab={tab.name}")
         page.wait_for_selector(f"#data-{tab.name} >> visible=true")
         page.wait_for_function(f"document.querySelector('#data-{tab.name}').innerText.length > 20")
         assert page.evaluate("document.documentElement.scrollWidth") <= 400, tab.name
