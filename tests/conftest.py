@@ -59,12 +59,12 @@ WEIGHTS = {"starter", "workspace_with_starter"}
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    # Two that load weights slow each other fivefold, so they share one worker and come first; the longest of all, the
-    # ones with a browser, come last.
+    # Two that load weights slow each other fivefold, so they share one worker and come first; what else stands in one
+    # file shares what the file's fixtures start.
     for item in items:
-        if WEIGHTS & set(getattr(item, "fixturenames", ())):
-            item.add_marker(pytest.mark.xdist_group("weights"))
-    items.sort(key=lambda item: (item.get_closest_marker("xdist_group") is None, "browser" in item.fixturenames))
+        loads_weights = bool(WEIGHTS & set(getattr(item, "fixturenames", ())))
+        item.add_marker(pytest.mark.xdist_group("weights" if loads_weights else item.path.stem))
+    items.sort(key=lambda item: item.get_closest_marker("xdist_group").args[0] != "weights")
     if config.option.markexpr:
         return
     left_out = {"network"}
