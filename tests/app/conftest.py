@@ -4,6 +4,7 @@ import socket
 import threading
 import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import pytest
@@ -51,6 +52,13 @@ def _opened(workspace: Workspace, ids: dict[str, int]) -> Iterator[Filled]:
 @pytest.fixture
 def served(filled: Filled) -> Iterator[tuple[Filled, str]]:
     """The filled studio behind the real server; ends by itself."""
+    with serving(filled.workspace, filled.studio) as url:
+        yield filled, url
+
+
+@contextmanager
+def serving(workspace: Workspace, studio: Studio) -> Iterator[str]:
+    """The real server in a thread, on a free port; its address."""
     from app.main import Address, serve
 
     urls: list[str] = []
@@ -64,18 +72,13 @@ def served(filled: Filled) -> Iterator[tuple[Filled, str]]:
         with warnings.catch_warnings():
             # Gradio and what it stands on warn of their own old ways; ours still fail the build below.
             warnings.simplefilter("ignore", DeprecationWarning)
-            serve(
-                filled.workspace,
-                filled.studio,
-                Address(port=free_port()),
-                on_listening=listening,
-                should_leave=leaving.is_set,
-            )
+            address = Address(port=free_port())
+            serve(workspace, studio, address, on_listening=listening, should_leave=leaving.is_set)
 
     thread = threading.Thread(target=run, daemon=True)
     thread.start()
     assert ready.wait(60)
-    yield filled, urls[0]
+    yield urls[0]
     leaving.set()
     thread.join(15)
     assert not thread.is_alive()

@@ -2,9 +2,7 @@
 
 import json
 import re
-import threading
 import time
-import warnings
 from collections.abc import Iterator
 from html import unescape
 from pathlib import Path
@@ -12,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from app.api import Studio
 from app.context import Context
 from app.data import label_marking
 from app.data.labelling import TAB
@@ -22,7 +21,7 @@ from studio.jobs.lifecycle import LIVE, WAITING
 from studio.opening import OpenStudio, open_studio
 from studio.paths import Workspace
 from studio.workshop.marks import Judgement, Scale, good_bad, stars
-from tests.app.conftest import free_port
+from tests.app.conftest import serving
 
 ROWS = [
     {"prompt": f"Question {n}?", "completion": f"Answer <b>{n}</b>.\n\nWith a second line."} for n in range(1, 9)
@@ -317,29 +316,8 @@ def test_an_empty_form_says_nothing():
 
 @pytest.fixture(name="url")
 def fixture_url(opened: OpenStudio) -> Iterator[str]:
-    from app.api import Studio
-    from app.main import Address, serve
-
-    urls: list[str] = []
-    ready, leaving = threading.Event(), threading.Event()
-
-    def listening(url: str) -> None:
-        urls.append(url)
-        ready.set()
-
-    def run() -> None:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)
-            studio = Studio(opened.desk, opened.registry, "token")
-            address = Address(port=free_port())
-            serve(opened.workspace, studio, address, on_listening=listening, should_leave=leaving.is_set)
-
-    thread = threading.Thread(target=run, daemon=True)
-    thread.start()
-    assert ready.wait(60)
-    yield urls[0]
-    leaving.set()
-    thread.join(15)
+    with serving(opened.workspace, Studio(opened.desk, opened.registry, "token")) as url:
+        yield url
 
 
 def row_shown(page: Any, row: int) -> None:
