@@ -42,7 +42,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Before anything of the studio's heavier parts is imported: no network, no calls home, no real workspace."""
     config.stash[SCRATCH] = tempfile.mkdtemp(prefix="luthier-tests-")
     scratch = Path(config.stash[SCRATCH])
-    if "PYTEST_XDIST_WORKER" not in os.environ:  # a worker writes to the log of the process that started it
+    if not hasattr(config, "workerinput"):  # a worker of pytest-xdist writes to the log of the process that started it
         os.environ[SOCKET_LOG] = str(scratch / "sockets.log")
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(GUARD), os.environ.get("PYTHONPATH")]))
     os.environ["HF_HUB_OFFLINE"] = "1"
