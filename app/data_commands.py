@@ -218,7 +218,7 @@ def data_write(
     as_json: AsJson = False,
 ) -> None:
     """Have a model write candidates for new rows, and others judge them. Off unless you ask; makes no version."""
-    from studio.workshop import written
+    from studio.workshop.adding import written
 
     asked = {"model": _asked(model), "kind": kind, "judges": [_asked(each) for each in judge or []]}
     job = done("write_rows", name=name, options=_settings(settings), **asked)
@@ -311,7 +311,7 @@ def data_export(
     as_json: AsJson = False,
 ) -> None:
     """Write a data set's usable rows, with a .dvc pointer and a manifest beside them."""
-    from studio.workshop.export import export
+    from studio.workshop.versions.export import export
 
     made = _plain(export(Path(_version(name).path), out, format=format))
     lines = [show.sentence("cli.exported", **made)]
@@ -351,14 +351,14 @@ def _version(name: str) -> Any:
 
 
 def _show(name: str, *, as_json: bool) -> None:
-    from studio.workshop.versions import read_problems
+    from studio.workshop.versions.reader import read_problems
 
     version = _version(name)
     show.dataset(version, read_problems(Path(version.path), start=0, count=MOST_PROBLEMS), as_json=as_json)
 
 
 def _check_file(file: Path, *, as_json: bool) -> None:
-    from studio.workshop.detect import preview
+    from studio.workshop.converting.detect import preview
 
     show.preview(preview(file, original_name=file.name), file, as_json=as_json)
 

@@ -12,11 +12,11 @@ from app.markup import chip, notice
 from studio.db.datasets import DatasetSummary
 from studio.db.jobs import JobView
 from studio.messages import has
-from studio.workshop.detect import Preview, PreviewRow
-from studio.workshop.layout import spoken
-from studio.workshop.manifest import MANIFEST
+from studio.workshop.converting.detect import Preview, PreviewRow
 from studio.workshop.problems import Problem
-from studio.workshop.versions import Row
+from studio.workshop.versions.layout import spoken
+from studio.workshop.versions.manifest import MANIFEST
+from studio.workshop.versions.reader import Row
 
 SHOWN_CHARACTERS = 4000
 """Of one text; the whole row stands in the file and in the edit box."""

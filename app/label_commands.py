@@ -18,8 +18,8 @@ from studio.db.labels import RoundView
 from studio.errors import RefusedInput
 from studio.paths import workspace
 from studio.protocol import write_atomically
-from studio.workshop.agreement import agreement, pairs
-from studio.workshop.mark_files import CSV, JSONL, write_marks
+from studio.workshop.labelling.agreement import agreement, pairs
+from studio.workshop.labelling.mark_files import CSV, JSONL, write_marks
 
 label_app = typer.Typer(help="Rounds of labelling, and their marks.", no_args_is_help=True)
 

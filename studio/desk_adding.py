@@ -15,9 +15,10 @@ from studio.desk_marks import MarksDesk
 from studio.errors import RefusedInput
 from studio.jobs.serving import place_of
 from studio.protocol import utc_now
-from studio.workshop import augmenting, reports, written
-from studio.workshop.manifest import read_manifest
-from studio.workshop.writing import FORMATS
+from studio.workshop import reports
+from studio.workshop.adding import augmenting, written
+from studio.workshop.adding.writing import FORMATS
+from studio.workshop.versions.manifest import read_manifest
 
 MOST_JUDGES = 8
 
@@ -47,7 +48,7 @@ class AddingDesk(MarksDesk):
 
         Args:
             model: who writes: a model's name, or {"checkpoint": id}.
-            kind: backtranslate, write or base, see `studio.workshop.written`.
+            kind: backtranslate, write or base, see `studio.workshop.adding.written`.
             judges: who says whether a candidate is any good; `write` needs at least one.
             options: any of `written.Options`.
 

@@ -216,7 +216,7 @@ class DataDesk:
 
     def export_dataset(self, name: str, *, format: str = "jsonl") -> int:
         """Queue a file of a version's rows, made in the workspace's `exports`."""
-        from studio.workshop.export import check_format
+        from studio.workshop.versions.export import check_format
 
         check_format(format)
         version = self._version(name)
@@ -227,7 +227,7 @@ class DataDesk:
 
     def push_dataset(self, name: str, remote: str) -> int:
         """Queue the sending of a version to a folder or object store, laid out as a DVC remote."""
-        from studio.workshop.remote import check_remote
+        from studio.workshop.versions.remote import check_remote
 
         check_remote(remote)
         version = self._version(name)
@@ -236,7 +236,7 @@ class DataDesk:
 
     def pull_dataset(self, remote: str, name: str, *, version: int | None = None, into: str | None = None) -> int:
         """Queue the fetching of a pushed version (the newest unless said) as a new version of `into`, or `name`."""
-        from studio.workshop.remote import check_remote
+        from studio.workshop.versions.remote import check_remote
 
         check_remote(remote)
         check_name(name)

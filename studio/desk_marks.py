@@ -7,7 +7,8 @@ from studio.db import label_results
 from studio.desk_data import DataDesk
 from studio.errors import RefusedInput
 from studio.workshop import recipe as recipes
-from studio.workshop import reports, taught
+from studio.workshop import reports
+from studio.workshop.labelling import taught
 from studio.workshop.recipe import Recipe, RecipeStep
 
 BY_MARKS = "highest_marked"

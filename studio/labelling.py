@@ -22,9 +22,9 @@ from studio.db.labels import RoundView, TaskView
 from studio.errors import Conflict, RefusedInput
 from studio.paths import Workspace
 from studio.protocol import utc_now
-from studio.workshop import label_rows
-from studio.workshop.label_rows import ALL, RANDOM, SAMPLINGS
-from studio.workshop.marks import KINDS, LABELS, Filter, Judgement, Scale, left_out
+from studio.workshop.labelling import label_rows
+from studio.workshop.labelling.label_rows import ALL, RANDOM, SAMPLINGS
+from studio.workshop.labelling.marks import KINDS, LABELS, Filter, Judgement, Scale, left_out
 
 MAX_ROUND_ROWS = 20_000
 """Nobody marks more by hand; a larger data set is sampled."""
@@ -180,12 +180,12 @@ class Labelling:
             _keep_tags(session, found, said)
 
     def import_marks(self, round_id: int, path: str) -> int:
-        """Take over marks from a file that `studio.workshop.mark_files` reads; returns how many. All or none.
+        """Take over marks from a file that `studio.workshop.labelling.mark_files` reads; returns how many. All or none.
 
         Raises:
             RefusedInput: the first line at fault, and why.
         """
-        from studio.workshop.mark_files import read_marks
+        from studio.workshop.labelling.mark_files import read_marks
 
         lines = read_marks(Path(path).expanduser())
         with self._writer.begin() as session:

@@ -39,7 +39,7 @@ class DatasetRef(msgspec.Struct, frozen=True, kw_only=True):
     """Folder of the immutable version: rows.parquet, problems.parquet, manifest.json."""
     content_hash: str
     format: str
-    """trl type of the rows, see `studio.workshop.layout`."""
+    """trl type of the rows, see `studio.workshop.versions.layout`."""
     rows: int
     """Usable rows on every side of the split."""
     splits: dict[str, int] = {}

@@ -16,7 +16,7 @@ from typing import Any
 import jinja2
 
 from studio.protocol import DatasetRef
-from studio.workshop.layout import MESSAGES, PROMPT_COMPLETION, TEXT, TOKENS, TRAINED_COLUMNS, row_of
+from studio.workshop.versions.layout import MESSAGES, PROMPT_COMPLETION, TEXT, TOKENS, TRAINED_COLUMNS, row_of
 
 IGNORED = -100
 ROWS = "rows.parquet"

@@ -20,7 +20,7 @@ from typing import Any
 import msgspec
 
 from studio.errors import JobFailed
-from studio.workshop.build import import_file, revise
+from studio.workshop.versions.build import import_file, revise
 from trainers.attempt import Attempt, run_attempt
 
 Figures = dict[str, Any]
@@ -74,7 +74,7 @@ def _clean(attempt: Attempt, values: dict[str, Any], output: Path) -> Figures:
 
 
 def _mix(attempt: Attempt, values: dict[str, Any], output: Path) -> Figures:
-    from studio.workshop.mix import Part, mix
+    from studio.workshop.versions.mix import Part, mix
 
     attempt.phase("data.mix")
     parts = msgspec.convert(values["parts"], list[Part])
@@ -83,28 +83,28 @@ def _mix(attempt: Attempt, values: dict[str, Any], output: Path) -> Figures:
 
 
 def _balance(attempt: Attempt, values: dict[str, Any], output: Path) -> Figures:
-    from studio.workshop import remedies
+    from studio.workshop.versions import remedies
 
     attempt.phase("data.balance")
     return {"manifest": remedies.balance(Path(values["parent"]), values["options"], output / "version")}
 
 
 def _order(attempt: Attempt, values: dict[str, Any], output: Path) -> Figures:
-    from studio.workshop import remedies
+    from studio.workshop.versions import remedies
 
     attempt.phase("data.order")
     return {"manifest": remedies.order(Path(values["parent"]), values["options"], output / "version")}
 
 
 def _marks(attempt: Attempt, values: dict[str, Any], output: Path) -> Figures:
-    from studio.workshop.apply_marks import from_job
+    from studio.workshop.labelling.apply_marks import from_job
 
     attempt.phase("data.marks")
     return {"manifest": from_job(Path(values["parent"]), output / "version", values)}
 
 
 def _augment(attempt: Attempt, values: dict[str, Any], output: Path) -> Figures:
-    from studio.workshop.augmenting import augment
+    from studio.workshop.adding.augmenting import augment
 
     attempt.phase("data.augment")
     manifest, added = augment(Path(values["parent"]), values["options"], output / "version")
@@ -112,7 +112,7 @@ def _augment(attempt: Attempt, values: dict[str, Any], output: Path) -> Figures:
 
 
 def _accept(attempt: Attempt, values: dict[str, Any], output: Path) -> Figures:
-    from studio.workshop.accepting import accept
+    from studio.workshop.adding.accepting import accept
 
     attempt.phase("data.written.accept")
     parent, report = Path(values["parent"]), Path(values["candidates"])
@@ -121,7 +121,7 @@ def _accept(attempt: Attempt, values: dict[str, Any], output: Path) -> Figures:
 
 
 def _restore(attempt: Attempt, values: dict[str, Any], output: Path) -> Figures:
-    from studio.workshop.restore import restore
+    from studio.workshop.versions.restore import restore
 
     attempt.phase("data.restore")
     ancestors = [Path(each) for each in values["ancestors"]]
@@ -130,8 +130,8 @@ def _restore(attempt: Attempt, values: dict[str, Any], output: Path) -> Figures:
 
 
 def _pull(attempt: Attempt, values: dict[str, Any], output: Path) -> Figures:
-    from studio.workshop import remote
-    from studio.workshop.versions import read_manifest
+    from studio.workshop.versions import remote
+    from studio.workshop.versions.reader import read_manifest
 
     attempt.phase("data.pull")
     chosen = {"name": values["remote_name"], "version": values.get("version"), "progress": _progress(attempt)}
@@ -153,7 +153,7 @@ def _look(attempt: Attempt, values: dict[str, Any], output: Path) -> Figures:
 
 
 def _teach(attempt: Attempt, values: dict[str, Any], output: Path) -> Figures:
-    from studio.workshop.taught import teach
+    from studio.workshop.labelling.taught import teach
 
     attempt.phase("data.teach")
     marks = {int(row): is_kept for row, is_kept in values["marks"].items()}
@@ -176,7 +176,7 @@ def _check(attempt: Attempt, values: dict[str, Any], output: Path) -> Figures:
 
 
 def _diff(attempt: Attempt, values: dict[str, Any], output: Path) -> Figures:
-    from studio.workshop.diff import compare
+    from studio.workshop.versions.diff import compare
 
     attempt.phase("data.diff")
     compare(Path(values["a"]), Path(values["b"]), output / "report", progress=_progress(attempt))
@@ -187,7 +187,7 @@ def _diff(attempt: Attempt, values: dict[str, Any], output: Path) -> Figures:
 
 
 def _export(attempt: Attempt, values: dict[str, Any], output: Path) -> Figures:
-    from studio.workshop.export import export
+    from studio.workshop.versions.export import export
 
     attempt.phase("data.export")
     folder = output / "export"
@@ -201,7 +201,7 @@ def _export(attempt: Attempt, values: dict[str, Any], output: Path) -> Figures:
 
 
 def _push(attempt: Attempt, values: dict[str, Any], output: Path) -> Figures:
-    from studio.workshop import remote
+    from studio.workshop.versions import remote
 
     attempt.phase("data.push")
     named = {"name": values["remote_name"], "version": values["number"], "progress": _progress(attempt)}

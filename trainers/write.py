@@ -1,8 +1,8 @@
 """Has a model write candidates for new rows, and others judge them: `python -m trainers.write <attempt folder>`.
 
 The models answer one question at a time, as they do in a serve job (`trainers.generation`). The job leaves a report at
-`<output_path>/report` (`studio.workshop.written`) and no version: what becomes of the candidates a person decides. A
-stop ends it at once, and nothing is kept.
+`<output_path>/report` (`studio.workshop.adding.written`) and no version: what becomes of the candidates a person
+decides. A stop ends it at once, and nothing is kept.
 """
 
 import shutil
@@ -14,9 +14,9 @@ from typing import Any
 
 from studio.errors import JobFailed
 from studio.protocol import utc_now
-from studio.workshop import writing
-from studio.workshop.writing import Draft, Parent, Refused
-from studio.workshop.written import BACKTRANSLATE, BASE, WRITE, Candidate, Vote, WrittenReport, keep
+from studio.workshop.adding import writing
+from studio.workshop.adding.writing import Draft, Parent, Refused
+from studio.workshop.adding.written import BACKTRANSLATE, BASE, WRITE, Candidate, Vote, WrittenReport, keep
 from trainers.attempt import Attempt, run_attempt
 
 MAX_VERDICT_TOKENS = 48

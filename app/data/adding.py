@@ -15,7 +15,7 @@ from app.data.rows import showing
 from app.markup import notice
 from studio.db.datasets import DatasetSummary
 from studio.workshop import recipe as recipes
-from studio.workshop.augmenting import AUGMENT, MOST_ROWS, STEP
+from studio.workshop.adding.augmenting import AUGMENT, MOST_ROWS, STEP
 
 FIRST_OPTIONS = ("synonyms", "rephrase", "per_row")
 """Shown at once; the others are folded."""

@@ -19,10 +19,10 @@ from studio.db import checkpoints, models
 from studio.db.datasets import DatasetSummary
 from studio.desk_adding import MOST_JUDGES
 from studio.errors import RefusedInput
-from studio.workshop import written
-from studio.workshop.manifest import read_manifest
-from studio.workshop.writing import FORMATS
-from studio.workshop.written import MOST_CANDIDATES, Candidate, WrittenReport
+from studio.workshop.adding import written
+from studio.workshop.adding.writing import FORMATS
+from studio.workshop.adding.written import MOST_CANDIDATES, Candidate, WrittenReport
+from studio.workshop.versions.manifest import read_manifest
 
 PAGE_CANDIDATES, SAMPLE = 10, 10
 ACCEPTED, REFUSED, SAMPLED = "accepted", "refused", "sample"

@@ -15,7 +15,8 @@ from studio.db import datasets, labels, models
 from studio.db.datasets import DatasetSummary
 from studio.errors import RefusedInput
 from studio.workshop import recipe as recipes
-from studio.workshop import reports, taught
+from studio.workshop import reports
+from studio.workshop.labelling import taught
 from studio.workshop.recipe import CHECKS
 
 EXAMPLES = 3

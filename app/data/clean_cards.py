@@ -12,7 +12,8 @@ from app.data.reading import excerpts
 from app.markup import chip
 from studio.db.datasets import DatasetSummary
 from studio.workshop import recipe as recipes
-from studio.workshop import reports, taught
+from studio.workshop import reports
+from studio.workshop.labelling import taught
 from studio.workshop.recipe import Recipe, RecipeStep
 from studio.workshop.reports import CodeReport, Finding, LookReport, StepReport
 

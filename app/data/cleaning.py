@@ -17,7 +17,8 @@ from app.markup import notice
 from studio.db.datasets import DatasetSummary
 from studio.errors import RefusedInput
 from studio.workshop import recipe as recipes
-from studio.workshop import reports, taught
+from studio.workshop import reports
+from studio.workshop.labelling import taught
 from studio.workshop.recipe import STEPS, Recipe
 
 OWN_TAB = ("split",)
@@ -138,7 +139,7 @@ def schema_of(folder: Path) -> dict[str, Any]:
     import polars as pl
 
     from studio.workshop.clean import task_schema
-    from studio.workshop.versions import ROWS
+    from studio.workshop.versions.reader import ROWS
 
     rows = pl.scan_parquet(folder / ROWS).drop("raw", strict=False).head(task_schema.SAMPLE_ROWS).collect()
     return msgspec.to_builtins(task_schema.derive(rows))

@@ -8,11 +8,11 @@ from typing import Any
 
 import msgspec
 
-from studio.workshop.convert import convert_text, converter
-from studio.workshop.layout import spoken
-from studio.workshop.plain import source_text
+from studio.workshop.converting.convert import convert_text, converter
+from studio.workshop.converting.plain import source_text
 from studio.workshop.problems import RowFault
-from studio.workshop.versions import Manifest, Row
+from studio.workshop.versions.layout import spoken
+from studio.workshop.versions.reader import Manifest, Row
 
 
 def texts(row: Row, format: str) -> list[tuple[str, str, str, str]]:

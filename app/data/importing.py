@@ -19,10 +19,10 @@ from app.markup import notice
 from app.pages.shell import bind
 from studio.errors import RefusedInput, StudioError
 from studio.paths import SAMPLES
-from studio.workshop.detect import Preview, preview, read_sample
+from studio.workshop.converting.detect import Preview, preview, read_sample
+from studio.workshop.converting.shapes import OPTIONAL_PARTS, REQUIRED_PARTS, SHAPES
 from studio.workshop.reading.opening import open_source
 from studio.workshop.reading.source import RawRow
-from studio.workshop.shapes import OPTIONAL_PARTS, REQUIRED_PARTS, SHAPES
 
 FILE_TYPES = [".jsonl", ".json", ".ndjson", ".csv", ".tsv", ".xlsx", ".parquet", ".txt", ".md", ".zip", ".gz"]
 PREVIEW_ROWS = 5

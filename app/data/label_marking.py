@@ -15,9 +15,9 @@ from studio.db import label_results
 from studio.db.datasets import DatasetSummary
 from studio.db.label_results import MarkView
 from studio.db.labels import RoundView, TaskView
-from studio.workshop import label_rows
-from studio.workshop.layout import Row
-from studio.workshop.marks import LABELS, Judgement, Scale, disputes
+from studio.workshop.labelling import label_rows
+from studio.workshop.labelling.marks import LABELS, Judgement, Scale, disputes
+from studio.workshop.versions.layout import Row
 
 _TAG = "tag:"
 NAMES = "ABCDEFGHIJ"

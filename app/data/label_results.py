@@ -20,9 +20,9 @@ from studio.db.datasets import DatasetSummary
 from studio.db.label_results import MarkView
 from studio.db.labels import RoundView
 from studio.protocol import write_atomically
-from studio.workshop.agreement import Agreement, agreement, pairs
-from studio.workshop.mark_files import CSV, JSONL, write_marks
-from studio.workshop.marks import GOOD_BAD, STARS, Filter, counts
+from studio.workshop.labelling.agreement import Agreement, agreement, pairs
+from studio.workshop.labelling.mark_files import CSV, JSONL, write_marks
+from studio.workshop.labelling.marks import GOOD_BAD, STARS, Filter, counts
 
 USUAL_LEAST = 3
 FORMATS = (JSONL, CSV)

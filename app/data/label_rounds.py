@@ -10,8 +10,8 @@ from app.markup import heading
 from studio.db.datasets import DatasetSummary
 from studio.db.labels import RoundView
 from studio.labelling import MAX_ANNOTATORS, MAX_ROUND_ROWS
-from studio.workshop.label_rows import ALL, RANDOM, SAMPLINGS
-from studio.workshop.marks import GOOD_BAD, KINDS, LABELS, STARS, Scale, good_bad, stars
+from studio.workshop.labelling.label_rows import ALL, RANDOM, SAMPLINGS
+from studio.workshop.labelling.marks import GOOD_BAD, KINDS, LABELS, STARS, Scale, good_bad, stars
 
 USUAL_ROWS = 50
 GUIDE_ROWS = 9

@@ -2,12 +2,12 @@
 
     mended('{"role": "hummany", ...}', unknown_role_hint at messages[0].role)  ->  '{"role": "human", ...}'
 
-Each single fix is `studio.workshop.fixes`'. What it does is said in words below `data.fix.<code>`.
+Each single fix is `studio.workshop.converting.fixes`'. What it does is said in words below `data.fix.<code>`.
 """
 
-from studio.workshop.convert import convert_text, converter
-from studio.workshop.manifest import Manifest
+from studio.workshop.converting.convert import convert_text, converter
 from studio.workshop.problems import Problem, suggested_fix
+from studio.workshop.versions.manifest import Manifest
 
 MOST_ROUNDS = 4
 """A row may have several faults; each round mends one."""

@@ -13,8 +13,8 @@ from app.data.panel import State
 from app.data.reading import Wanted, added, find_rows
 from app.markup import chip, notice
 from studio.db.datasets import DatasetSummary
-from studio.workshop.layout import spoken
-from studio.workshop.versions import Row
+from studio.workshop.versions.layout import spoken
+from studio.workshop.versions.reader import Row
 
 PAGE_ROWS = 10
 OPERATIONS = ("augment", "written")

@@ -15,7 +15,7 @@ from studio.db.datasets import DatasetSummary
 from studio.errors import RefusedInput
 from studio.messages import has
 from studio.workshop.problems import OPEN, Problem
-from studio.workshop.versions import read_manifest
+from studio.workshop.versions.reader import read_manifest
 
 PAGE_PROBLEMS = 20
 MOST_MENDED = 20_000

@@ -16,10 +16,10 @@ from typing import Any
 import msgspec
 
 from studio.errors import RefusedInput
-from studio.workshop.layout import row_of, spoken
-from studio.workshop.plain import source_text
+from studio.workshop.converting.plain import source_text
 from studio.workshop.problems import Problem
-from studio.workshop.versions import PROBLEMS, ROWS, Manifest, Row, read_manifest, read_rows
+from studio.workshop.versions.layout import row_of, spoken
+from studio.workshop.versions.reader import PROBLEMS, ROWS, Manifest, Row, read_manifest, read_rows
 
 MOST_CATEGORIES = 200
 MOST_EXCERPTS, EXCERPT_CHARACTERS = 100, 160
@@ -178,14 +178,14 @@ def _rows_at(folder: Path, places: list[int]) -> Iterator[Row]:
 
 def _searched(folder: Path, wanted: Wanted, start: int, count: int) -> list[Row]:
     """As `find_rows`, of those that hold the text; groups are read until there are enough."""
-    from studio.workshop.versions import _matches
+    from studio.workshop.versions.reader import matches
 
     manifest = read_manifest(folder)
     lines: list[dict[str, Any]] = []
     with _opened(folder, ROWS) as file:
         for index in range(file.num_row_groups):
             table = file.read_row_group(index, use_threads=False)
-            found = table.filter(_matches(table, wanted.search))
+            found = table.filter(matches(table, wanted.search))
             mask = _mask(found, wanted)
             found = found if mask is None else found.filter(mask)
             lines += found.slice(start, count - len(lines)).to_pylist()

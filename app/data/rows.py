@@ -12,8 +12,8 @@ from app.markup import chip, notice
 from studio.db.datasets import DatasetSummary
 from studio.errors import RefusedInput
 from studio.messages import has
-from studio.workshop.layout import SPLITS
-from studio.workshop.versions import Row, read_manifest
+from studio.workshop.versions.layout import SPLITS
+from studio.workshop.versions.reader import Row, read_manifest
 
 PAGE_ROWS = 10
 FILTERS = ("search", "split", "category", "rating", "tag")

@@ -10,7 +10,7 @@ from app.data.reading import split_counts
 from app.markup import notice, table
 from studio.db.datasets import DatasetSummary
 from studio.workshop import recipe as recipes
-from studio.workshop.layout import SPLITS
+from studio.workshop.versions.layout import SPLITS
 
 STEP = "split"
 SHOWN_CATEGORIES = 20

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from studio.db.labels import DONE, RoundView, TaskView, label_round, list_rounds
 from studio.db.tables import Annotator, LabelDecision, LabelTask, Mark
-from studio.workshop.marks import Judgement, Scale, Settled, keep_or_drop, settle
+from studio.workshop.labelling.marks import Judgement, Scale, Settled, keep_or_drop, settle
 
 
 @dataclass(frozen=True, kw_only=True)

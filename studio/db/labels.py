@@ -16,7 +16,7 @@ from studio.db.engine import next_change
 from studio.db.tables import Annotator, Dataset, LabelDecision, LabelRound, LabelTask, Mark
 from studio.errors import Conflict, UnknownName
 from studio.protocol import utc_now
-from studio.workshop.marks import Judgement, Scale
+from studio.workshop.labelling.marks import Judgement, Scale
 
 CLAIMED, SKIPPED, DONE = "claimed", "skipped", "done"
 

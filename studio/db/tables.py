@@ -263,7 +263,7 @@ class LabelRound(Base):
     guide: Mapped[str]
     """What to judge and how, Markdown shown as text."""
     scale: Mapped[dict[str, Any]]
-    """A `studio.workshop.marks.Scale`."""
+    """A `studio.workshop.labelling.marks.Scale`."""
     tags: Mapped[list[Any]]
     """Offered to annotators, who may add others."""
     num_annotators: Mapped[int]

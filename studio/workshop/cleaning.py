@@ -37,7 +37,7 @@ from studio.workshop.reports import (
     StepReport,
 )
 from studio.workshop.table import load
-from studio.workshop.versions import Manifest, Step, write_version
+from studio.workshop.versions.reader import Manifest, Step, write_version
 
 Phase = Callable[[str], None]
 Progress = Callable[[float, float, str], None]

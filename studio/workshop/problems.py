@@ -59,7 +59,7 @@ class RowFault(msgspec.Struct, frozen=True):
 
 def suggested_fix(problem: Problem) -> str | None:
     """The row's JSON text with this fault mended, where one thing was certainly meant; see `fixes.py`."""
-    from studio.workshop.fixes import suggested_fix
+    from studio.workshop.converting.fixes import suggested_fix
 
     return suggested_fix(problem)
 

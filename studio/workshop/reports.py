@@ -19,9 +19,9 @@ from studio.errors import RefusedInput
 from studio.messages import say
 from studio.paths import Workspace
 from studio.workshop import recipe as recipes
-from studio.workshop.manifest import MANIFEST
 from studio.workshop.problems import values_in_words
 from studio.workshop.recipe import Recipe
+from studio.workshop.versions.manifest import MANIFEST
 
 REPORT, FINDINGS, CHANGES = "report.json", "findings.parquet", "changes.parquet"
 DIFF, SCORES, DIFFICULTY = "diff.parquet", "scores.parquet", "difficulty.parquet"

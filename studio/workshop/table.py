@@ -16,8 +16,8 @@ from pathlib import Path
 
 import polars as pl
 
-from studio.workshop.old_layouts import up_to_date
-from studio.workshop.versions import ROWS
+from studio.workshop.versions.old_layouts import up_to_date
+from studio.workshop.versions.reader import ROWS
 
 ROLE_OF_COLUMN = {
     "prompt": "user",

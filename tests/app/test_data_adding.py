@@ -16,9 +16,9 @@ from studio.messages import catalogue, say
 from studio.opening import open_studio
 from studio.paths import Workspace, workspace
 from studio.workshop import recipe as recipes
-from studio.workshop import written
-from studio.workshop.augmenting import AUGMENT
-from studio.workshop.written import NO, YES, Candidate, Vote, WrittenReport
+from studio.workshop.adding import written
+from studio.workshop.adding.augmenting import AUGMENT
+from studio.workshop.adding.written import NO, YES, Candidate, Vote, WrittenReport
 from tests.app.data_page import Page, imported
 
 QUESTIONS = {

@@ -11,8 +11,8 @@ from studio.db import datasets
 from studio.errors import RefusedInput
 from studio.opening import open_studio
 from studio.paths import workspace
-from studio.workshop import taught
-from studio.workshop.marks import Judgement, good_bad, stars
+from studio.workshop.labelling import taught
+from studio.workshop.labelling.marks import Judgement, good_bad, stars
 from tests.app.data_page import Page, imported
 
 GOOD = "The parcel leaves our warehouse within {n} days, and you get a number to follow it."

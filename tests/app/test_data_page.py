@@ -18,7 +18,7 @@ from studio.errors import Conflict
 from studio.opening import open_studio
 from studio.paths import SAMPLES, Workspace
 from studio.paths import workspace as workspace_at
-from studio.workshop.versions import Row
+from studio.workshop.versions.reader import Row
 from tests.app.data_page import IMPORT, Page, event, imported
 
 

@@ -20,7 +20,7 @@ from studio.errors import Conflict, RefusedInput
 from studio.jobs.lifecycle import LIVE, WAITING
 from studio.opening import OpenStudio, open_studio
 from studio.paths import Workspace
-from studio.workshop.marks import Judgement, Scale, good_bad, stars
+from studio.workshop.labelling.marks import Judgement, Scale, good_bad, stars
 from tests.app.conftest import serving
 
 ROWS = [

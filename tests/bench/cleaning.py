@@ -32,7 +32,7 @@ def _now() -> tuple[float, float]:
 
 
 def run_import(folder: Path) -> None:
-    from studio.workshop.build import import_file
+    from studio.workshop.versions.build import import_file
 
     began = _now()
     import_file(folder / "rows.jsonl", folder / "v1")
@@ -72,7 +72,7 @@ def run_look(folder: Path) -> None:
 
 
 def run_diff(folder: Path) -> None:
-    from studio.workshop.diff import compare
+    from studio.workshop.versions.diff import compare
 
     began = _now()
     compare(folder / "v1", folder / "v2", folder / "diff")
@@ -80,7 +80,7 @@ def run_diff(folder: Path) -> None:
 
 
 def run_export(folder: Path) -> None:
-    from studio.workshop.export import export
+    from studio.workshop.versions.export import export
 
     began = _now()
     export(folder / "v2", folder / "out.jsonl")
@@ -89,7 +89,7 @@ def run_export(folder: Path) -> None:
 
 def run_page(folder: Path) -> None:
     from studio.workshop import reports
-    from studio.workshop.versions import read_manifest, read_rows
+    from studio.workshop.versions.reader import read_manifest, read_rows
 
     rows = read_manifest(folder / "v1").rows
     read_rows(folder / "v1", start=0, count=1)

@@ -96,7 +96,7 @@ def bare_orjson(file: Path) -> Callable[[], object]:
 
 def row_checks(file: Path) -> Callable[[], object]:
     """Every check of every row, without writing."""
-    from studio.workshop.quick import quick_reader
+    from studio.workshop.converting.quick import quick_reader
 
     lines = file.read_bytes().splitlines()
     read = quick_reader("chat", {"messages": "messages"}, ["messages"]).read
@@ -111,7 +111,7 @@ def row_checks(file: Path) -> Callable[[], object]:
 
 def our_import(file: Path) -> Callable[[], object]:
 
-    from studio.workshop.build import import_file
+    from studio.workshop.versions.build import import_file
 
     return lambda: import_file(file, Path(tempfile.mkdtemp(dir=file.parent)) / "v")
 

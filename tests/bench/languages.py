@@ -19,8 +19,8 @@ sys.path.insert(0, str(ROOT))
 import chatterbot_corpus  # noqa: E402 - the checkout is not on the path before
 import polars as pl  # noqa: E402
 
-from studio.workshop.answer_noise import SURE  # noqa: E402
-from studio.workshop.language import languages  # noqa: E402
+from studio.workshop.texts.answer_noise import SURE  # noqa: E402
+from studio.workshop.texts.language import languages  # noqa: E402
 
 CODES = """
     bengali bn, chinese zh, dutch nl, english en, french fr, german de, hebrew he, hindi hi, hinglish hi, indonesian id,

@@ -16,7 +16,7 @@ from studio.db import datasets
 from studio.db.engine import Writer
 from studio.desk import Desk
 from studio.paths import Workspace
-from studio.workshop.build import import_file
+from studio.workshop.versions.build import import_file
 from tests.bench.import_speed import write_chats
 from tests.bench.machine import load
 

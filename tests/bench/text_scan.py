@@ -24,9 +24,10 @@ sys.path.insert(0, str(ROOT))
 import chitchat_dataset  # noqa: E402 - the checkout is not on the path before
 import polars as pl  # noqa: E402
 
-from studio.workshop import markup, patterns, personal, table  # noqa: E402
+from studio.workshop import table  # noqa: E402
 from studio.workshop.clean import noise, normalise, personal_data, task_schema  # noqa: E402
-from studio.workshop.phrases import phrases  # noqa: E402
+from studio.workshop.texts import markup, patterns, personal  # noqa: E402
+from studio.workshop.texts.phrases import phrases  # noqa: E402
 
 TEXT_KINDS = ("mojibake", "control", "html", "boilerplate", "urls", "emails")
 ANSWER_KINDS = ("refusals", "cut_off", "echo", "language", "low_quality")

@@ -206,7 +206,7 @@ def test_a_version_as_the_workshop_writes_it_is_read(tmp_path: Path) -> None:
     import json
 
     from studio.protocol import DatasetRef
-    from studio.workshop.build import import_file
+    from studio.workshop.versions.build import import_file
 
     call = {"id": "c1", "type": "function", "function": {"name": "add", "arguments": '{"a": 1}'}}
     turns = [

@@ -10,7 +10,7 @@ from typing import Any
 
 from studio.paths import PROJECT_ROOT, SAMPLES
 from studio.protocol import SPEC, Spec, read_events, read_result, write_struct
-from studio.workshop.versions import read_manifest, read_problems, read_rows
+from studio.workshop.versions.reader import read_manifest, read_problems, read_rows
 
 WATCHED = """
 import atexit, runpy

@@ -9,7 +9,7 @@ from typing import Any
 from studio.paths import PROJECT_ROOT
 from studio.protocol import CONTROL, SPEC, Control, Spec, read_events, read_result, write_struct
 from studio.workshop.reports import read_changes, read_look
-from studio.workshop.versions import read_manifest
+from studio.workshop.versions.reader import read_manifest
 from tests.unit.workshop.making import pair, version
 
 ROWS = [pair("Q?", "<p>Ten</p>"), pair("Who?", "As an AI language model, I cannot answer."), pair("Hi", "Hello")]

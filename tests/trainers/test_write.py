@@ -2,8 +2,8 @@
 
 import pytest
 
-from studio.workshop.writing import Draft, Parent
-from studio.workshop.written import read_candidates, read_report
+from studio.workshop.adding.writing import Draft, Parent
+from studio.workshop.adding.written import read_candidates, read_report
 from tests.trainers.jobs import ask, events_of, result_of, run, start, wait_until, write_spec
 from tests.unit.workshop.making import pair, version
 from trainers.write import _refuse_known

@@ -6,7 +6,7 @@ import pytest
 
 from studio.db import models
 from studio.errors import Conflict, RefusedInput, UnknownName
-from studio.workshop import written
+from studio.workshop.adding import written
 from tests.unit.test_desk_data import Shop
 from tests.unit.workshop.making import pair, version
 from tests.unit.workshop.test_written import candidate, report

@@ -14,7 +14,7 @@ from studio.jobs.products import take_product
 from studio.paths import Workspace
 from studio.workshop import cleaning, reports
 from studio.workshop import recipe as recipes
-from studio.workshop.versions import read_manifest
+from studio.workshop.versions.reader import read_manifest
 from tests.unit.workshop.making import pair, version
 
 NOISE = {"steps": [{"step": "noise", "options": {"html": "mark"}}]}

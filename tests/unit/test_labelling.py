@@ -12,14 +12,15 @@ from studio.desk import Desk
 from studio.errors import Conflict, RefusedInput, UnknownName
 from studio.labelling import MAX_ROUND_ROWS
 from studio.paths import SAMPLES, Workspace
-from studio.workshop import label_rows, recipe
-from studio.workshop.apply_marks import from_job
-from studio.workshop.build import import_file, revise
+from studio.workshop import recipe
 from studio.workshop.cleaning import look
-from studio.workshop.mark_files import write_marks
-from studio.workshop.marks import Filter, Judgement, Scale, good_bad, stars
+from studio.workshop.labelling import label_rows
+from studio.workshop.labelling.apply_marks import from_job
+from studio.workshop.labelling.mark_files import write_marks
+from studio.workshop.labelling.marks import Filter, Judgement, Scale, good_bad, stars
 from studio.workshop.reports import look_place, read_changes
-from studio.workshop.versions import read_manifest, read_problems, read_rows
+from studio.workshop.versions.build import import_file, revise
+from studio.workshop.versions.reader import read_manifest, read_problems, read_rows
 
 LABELS = Scale(kind="labels", values=("billing", "delivery"))
 

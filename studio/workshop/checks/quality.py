@@ -18,8 +18,8 @@ from studio.protocol import write_struct
 from studio.workshop import table
 from studio.workshop.clean.outcome import MARK
 from studio.workshop.found import Findings
-from studio.workshop.pieces import last_answers, texts_with_fields
 from studio.workshop.problems import shorten
+from studio.workshop.texts.pieces import last_answers, texts_with_fields
 
 READ_CHARACTERS = 1000
 LEAST_MARKS = 10

@@ -14,11 +14,11 @@ import polars as pl
 
 from studio.workshop.clean.outcome import MARK
 from studio.workshop.found import Findings
-from studio.workshop.language import languages
-from studio.workshop.phrases import phrases
-from studio.workshop.pieces import last_answers, texts_with_fields
 from studio.workshop.problems import shorten
-from studio.workshop.spans import is_json
+from studio.workshop.texts.language import languages
+from studio.workshop.texts.phrases import phrases
+from studio.workshop.texts.pieces import last_answers, texts_with_fields
+from studio.workshop.texts.spans import is_json
 
 JSON, CODE, MARKDOWN, TEXT = "json", "code", "markdown", "text"
 SURE = 0.7

@@ -4,9 +4,9 @@
       ->  1 as it was, and 2: Where is the graveyard? / Behind the church.      `origin` "augment:synonyms:1"
 
 Only rows that train are taken up, and new rows only train. The first question of a row is worded anew by English
-synonyms (`studio.workshop.synonyms`) or by rules in English and Chinese (`studio.workshop.rephrase`). A wording that is
-as good as another row's question, held out or not, is not added. Unlike the other steps this one adds rows, so no
-recipe holds it: `studio.workshop.augmenting` makes a version with it.
+synonyms (`studio.workshop.texts.synonyms`) or by rules in English and Chinese (`studio.workshop.texts.rephrase`). A
+wording that is as good as another row's question, held out or not, is not added. Unlike the other steps this one adds
+rows, so no recipe holds it: `studio.workshop.adding.augmenting` makes a version with it.
 """
 
 from collections.abc import Iterator
@@ -19,13 +19,13 @@ from msgspec import Meta
 
 from studio.errors import RefusedInput
 from studio.workshop import table
-from studio.workshop.added import copied, training_rows
+from studio.workshop.adding.added import copied, training_rows
 from studio.workshop.clean.outcome import Outcome, no_findings
-from studio.workshop.language import languages
-from studio.workshop.rephrase import rephrasings
 from studio.workshop.similarity.findings import lines
 from studio.workshop.similarity.fresh import fresh
-from studio.workshop.synonyms import replaced
+from studio.workshop.texts.language import languages
+from studio.workshop.texts.rephrase import rephrasings
+from studio.workshop.texts.synonyms import replaced
 
 TOO_MANY_ROWS = 1000
 ADD = "add"

@@ -18,12 +18,12 @@ import polars as pl
 from msgspec import Meta
 
 from studio.workshop.clean.outcome import FINDINGS_SCHEMA, MARK, REMOVE, Outcome
+from studio.workshop.labelling.taught import read_ratings
 from studio.workshop.similarity import vectors as tfidf
 from studio.workshop.similarity.clusters import clusters
 from studio.workshop.similarity.findings import lines, rounded_down
 from studio.workshop.similarity.join import SLACK, cosines
 from studio.workshop.similarity.variants import variants
-from studio.workshop.taught import read_ratings
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,7 +38,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     rating: str = "rating"
     """For highest_rated: the source column that holds the number."""
     ratings: str = ""
-    """For highest_marked: file of the annotators' ratings (studio.workshop.taught); the desk fills it in."""
+    """For highest_marked: file of the annotators' ratings (studio.workshop.labelling.taught); the desk fills it in."""
     same_prompt: bool = True
     """Mark rows that ask the same and are answered differently."""
 

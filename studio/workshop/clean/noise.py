@@ -5,8 +5,8 @@
     "As an AI language model, I ..."   refusals     ->  marked
 
 Every kind has its own option. Code, `<think>` blocks, JSON, and markup in a row that asks for markup stay as they are.
-What a mended text would leave empty is only marked. The kinds that look at one text are in `studio.workshop.markup`,
-those that look at an answer among its peers in `studio.workshop.answer_noise`.
+What a mended text would leave empty is only marked. The kinds that look at one text are in
+`studio.workshop.texts.markup`, those that look at an answer among its peers in `studio.workshop.texts.answer_noise`.
 """
 
 from typing import Annotated, Literal
@@ -14,14 +14,15 @@ from typing import Annotated, Literal
 import msgspec
 import polars as pl
 
-from studio.workshop import answer_noise, markup, table
+from studio.workshop import table
 from studio.workshop.clean.outcome import CHANGE, MARK, REMOVE, Outcome
 from studio.workshop.found import Findings, without_removed
-from studio.workshop.patterns import MAYBE_EMAIL, MAYBE_URL
-from studio.workshop.phrases import phrases
-from studio.workshop.pieces import last_answers, texts_with_fields
 from studio.workshop.problems import shorten
-from studio.workshop.spans import apply, protected
+from studio.workshop.texts import answer_noise, markup
+from studio.workshop.texts.patterns import MAYBE_EMAIL, MAYBE_URL
+from studio.workshop.texts.phrases import phrases
+from studio.workshop.texts.pieces import last_answers, texts_with_fields
+from studio.workshop.texts.spans import apply, protected
 
 OFF, MEND = "off", "mend"
 Mendable = Literal["off", "mark", "mend", "remove"]

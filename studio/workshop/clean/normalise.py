@@ -5,7 +5,7 @@
     "on 03/04/2024"        dates="iso"  ->  unchanged, marked: the third of April, or the fourth of March?
 
 Code, `<think>` blocks and JSON stay as they are; only their `\r\n` becomes `\n`, for a text has one kind of line end.
-Doing it twice changes nothing more. Dates and numbers are touched only if asked (`studio.workshop.dates`).
+Doing it twice changes nothing more. Dates and numbers are touched only if asked (`studio.workshop.texts.dates`).
 """
 
 import re
@@ -15,12 +15,13 @@ from typing import Literal
 import msgspec
 import polars as pl
 
-from studio.workshop import dates, table
+from studio.workshop import table
 from studio.workshop.clean.outcome import CHANGE, MARK, Outcome
+from studio.workshop.converting.shapes import ROLES
 from studio.workshop.found import Findings
-from studio.workshop.pieces import texts_with_fields
-from studio.workshop.shapes import ROLES
-from studio.workshop.spans import apply, free, outside, protected
+from studio.workshop.texts import dates
+from studio.workshop.texts.pieces import texts_with_fields
+from studio.workshop.texts.spans import apply, free, outside, protected
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):

@@ -4,7 +4,7 @@
     "写信到li@qq.com或致电13812345678"   mask, tag      ->  "写信到[EMAIL]或致电[PHONE]"
 
 The same value gets the same mask everywhere in its row. Code is no refuge: what is personal is masked there too. What
-counts and what a mask looks like is in `studio.workshop.personal`.
+counts and what a mask looks like is in `studio.workshop.texts.personal`.
 """
 
 from typing import Literal
@@ -12,12 +12,13 @@ from typing import Literal
 import msgspec
 import polars as pl
 
-from studio.workshop import personal, table
+from studio.workshop import table
 from studio.workshop.clean.outcome import CHANGE, MARK, REMOVE, Outcome
 from studio.workshop.found import Findings, without_removed
-from studio.workshop.pieces import texts_with_fields
 from studio.workshop.problems import shorten
-from studio.workshop.spans import apply
+from studio.workshop.texts import personal
+from studio.workshop.texts.pieces import texts_with_fields
+from studio.workshop.texts.spans import apply
 
 MASK = "mask"
 

@@ -15,12 +15,12 @@ import msgspec
 import polars as pl
 
 from studio.errors import RefusedInput
-from studio.workshop import sql
 from studio.workshop.clean.outcome import Outcome
 from studio.workshop.found import Findings, without_removed
-from studio.workshop.pieces import last_answers, texts_with_fields
 from studio.workshop.problems import closest, shorten
-from studio.workshop.schema import shape_of, violations
+from studio.workshop.texts import sql
+from studio.workshop.texts.pieces import last_answers, texts_with_fields
+from studio.workshop.texts.schema import shape_of, violations
 
 MOST_TOLD = 5
 """Violations told of one row."""

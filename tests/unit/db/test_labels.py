@@ -7,7 +7,7 @@ import pytest
 from studio.db import datasets, label_results, labels
 from studio.db.engine import Writer
 from studio.errors import Conflict, UnknownName
-from studio.workshop.marks import Judgement, stars
+from studio.workshop.labelling.marks import Judgement, stars
 
 NEVER = ""
 """Claims older than this are given to others: none is."""

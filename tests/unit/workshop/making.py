@@ -5,9 +5,9 @@ from typing import Any
 
 import msgspec
 
-from studio.workshop.layout import MESSAGES, PROMPT_COMPLETION, TrainingRow
 from studio.workshop.problems import Problem
-from studio.workshop.versions import Manifest, VersionWriter
+from studio.workshop.versions.layout import MESSAGES, PROMPT_COMPLETION, TrainingRow
+from studio.workshop.versions.reader import Manifest, VersionWriter
 
 COLUMNS = {MESSAGES: {"messages": "messages"}, PROMPT_COMPLETION: {"prompt": "prompt", "completion": "completion"}}
 SHAPES = {MESSAGES: "chat", PROMPT_COMPLETION: "prompt_completion"}

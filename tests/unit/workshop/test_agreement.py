@@ -6,7 +6,7 @@ from collections import Counter
 import pytest
 from sklearn.metrics import cohen_kappa_score
 
-from studio.workshop.agreement import agreement, cohen_kappa, fleiss_kappa, krippendorff_alpha, pairs
+from studio.workshop.labelling.agreement import agreement, cohen_kappa, fleiss_kappa, krippendorff_alpha, pairs
 
 STARS = ("1", "2", "3", "4", "5")
 # Fleiss 1971, table 1 as the textbooks reprint it: 10 patients, 14 psychiatrists, 5 diagnoses.

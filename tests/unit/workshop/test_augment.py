@@ -7,13 +7,14 @@ import polars as pl
 import pytest
 
 from studio.errors import RefusedInput
-from studio.workshop import augmenting, reports
+from studio.workshop import reports
+from studio.workshop.adding import augmenting
 from studio.workshop.clean import augment, split
-from studio.workshop.rephrase import rephrasings
 from studio.workshop.similarity.fresh import fresh
-from studio.workshop.synonyms import FOLDER, compounds, replaced, table
 from studio.workshop.table import load
-from studio.workshop.versions import read_manifest, read_rows
+from studio.workshop.texts.rephrase import rephrasings
+from studio.workshop.texts.synonyms import FOLDER, compounds, replaced, table
+from studio.workshop.versions.reader import read_manifest, read_rows
 from tests.unit.workshop.making import chat, pair, version
 from tests.unit.workshop.real_rows import corpus
 

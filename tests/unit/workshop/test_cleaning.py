@@ -7,9 +7,9 @@ from studio.errors import RefusedInput
 from studio.workshop import cleaning, reports
 from studio.workshop import recipe as recipes
 from studio.workshop.clean.outcome import FINDINGS_SCHEMA, Outcome
-from studio.workshop.manifest import MANIFEST
-from studio.workshop.restore import restore
-from studio.workshop.versions import read_manifest, read_problems, read_rows
+from studio.workshop.versions.manifest import MANIFEST
+from studio.workshop.versions.reader import read_manifest, read_problems, read_rows
+from studio.workshop.versions.restore import restore
 from tests.unit.workshop.making import chat, pair, version
 from tests.unit.workshop.real_rows import corpus
 

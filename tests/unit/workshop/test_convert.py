@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 from studio.messages import LANGUAGES, catalogue
-from studio.workshop.convert import converter
+from studio.workshop.converting.convert import converter
+from studio.workshop.converting.shapes import ALPACA, CHAT, PROMPT_COMPLETION, SHAREGPT, checked_mapping
 from studio.workshop.problems import closest, kind_of, shorten
-from studio.workshop.shapes import ALPACA, CHAT, PROMPT_COMPLETION, SHAREGPT, checked_mapping
 
 
 def faults_of(shape: str, row: Any, mapping: dict | None = None) -> list:

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from studio.errors import RefusedInput
-from studio.workshop.build import import_file
-from studio.workshop.detect import preview
+from studio.workshop.converting.detect import preview
 from studio.workshop.reading.opening import open_source
-from studio.workshop.versions import iterate_rows, read_problems
+from studio.workshop.versions.build import import_file
+from studio.workshop.versions.reader import iterate_rows, read_problems
 from tests.unit.workshop.real_rows import utterances
 
 

@@ -8,9 +8,9 @@ import pytest
 
 from studio.errors import RefusedInput
 from studio.paths import SAMPLES
-from studio.workshop.detect import preview
-from studio.workshop.recognise import shape_of
-from studio.workshop.shapes import checked_mapping, shape_with
+from studio.workshop.converting.detect import preview
+from studio.workshop.converting.recognise import shape_of
+from studio.workshop.converting.shapes import checked_mapping, shape_with
 
 
 @pytest.mark.parametrize(

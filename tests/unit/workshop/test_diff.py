@@ -2,8 +2,9 @@
 
 import pytest
 
-from studio.workshop import diff, reports
-from studio.workshop.diff import compare
+from studio.workshop import reports
+from studio.workshop.versions import diff
+from studio.workshop.versions.diff import compare
 from tests.unit.workshop.making import chat, pair, version
 
 

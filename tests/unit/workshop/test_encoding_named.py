@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from studio.errors import RefusedInput
-from studio.workshop.build import import_file
-from studio.workshop.detect import preview
+from studio.workshop.converting.detect import preview
 from studio.workshop.reading.encoding import detect_encoding, named_encoding
 from studio.workshop.reading.opening import open_source
-from studio.workshop.versions import read_manifest, read_rows
+from studio.workshop.versions.build import import_file
+from studio.workshop.versions.reader import read_manifest, read_rows
 
 
 def line(prompt: str, completion: str) -> str:

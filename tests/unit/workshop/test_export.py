@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from studio.errors import RefusedInput
-from studio.workshop.export import export
+from studio.workshop.versions.export import export
 from tests.unit.workshop.making import chat, pair, version
 
 TRICKS = ["=1+1", "+49 30 1", "-5", "@SUM(A1)", "\tx", "\r=x", "safe", "a=b"]

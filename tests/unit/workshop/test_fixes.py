@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from studio.workshop.convert import convert_text, converter
+from studio.workshop.converting.convert import convert_text, converter
+from studio.workshop.converting.shapes import checked_mapping
 from studio.workshop.problems import suggested_fix
-from studio.workshop.shapes import checked_mapping
 
 
 def chat(*turns: tuple) -> dict:

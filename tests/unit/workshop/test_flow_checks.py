@@ -7,11 +7,12 @@ import pytest
 
 from studio.errors import RefusedInput
 from studio.messages import LANGUAGES, say
-from studio.workshop import checking, remedies, reports
+from studio.workshop import checking, reports
 from studio.workshop.checks import amount, balance, difficulty, lengths
 from studio.workshop.recipe import CHECKS
 from studio.workshop.table import load
-from studio.workshop.versions import iterate_rows, read_manifest
+from studio.workshop.versions import remedies
+from studio.workshop.versions.reader import iterate_rows, read_manifest
 from tests.unit.workshop.making import chat, pair, version
 
 

@@ -11,11 +11,11 @@ import pytest
 
 from studio.protocol import DatasetRef
 from studio.workshop import cleaning, recipe
-from studio.workshop.build import revise
-from studio.workshop.diff import compare
-from studio.workshop.export import export
 from studio.workshop.table import load, texts
-from studio.workshop.versions import iterate_problems, read_manifest, read_problems, read_rows
+from studio.workshop.versions.build import revise
+from studio.workshop.versions.diff import compare
+from studio.workshop.versions.export import export
+from studio.workshop.versions.reader import iterate_problems, read_manifest, read_problems, read_rows
 from trainers.data import conversations
 
 FOLDER = Path(__file__).with_name("layout_1")

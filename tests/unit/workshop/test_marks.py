@@ -4,8 +4,8 @@ import pytest
 
 from studio.db.label_results import MarkView
 from studio.errors import RefusedInput
-from studio.workshop.mark_files import read_marks, write_marks
-from studio.workshop.marks import (
+from studio.workshop.labelling.mark_files import read_marks, write_marks
+from studio.workshop.labelling.marks import (
     Filter,
     Judgement,
     Scale,

@@ -3,8 +3,8 @@
 import pytest
 
 from studio.errors import RefusedInput
-from studio.workshop.mix import Part, mix
-from studio.workshop.versions import read_rows
+from studio.workshop.versions.mix import Part, mix
+from studio.workshop.versions.reader import read_rows
 from tests.unit.workshop.making import chat, pair, version
 
 

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from studio.workshop import spans
 from studio.workshop.clean.noise import Options, run
 from studio.workshop.clean.outcome import FINDINGS_SCHEMA
+from studio.workshop.texts import spans
 from tests.unit.workshop.answers import answered, codes, pairs, sentences
 
 ALL_MENDED = Options(urls="mend", emails="mend")

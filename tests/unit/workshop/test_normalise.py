@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from studio.workshop import spans
 from studio.workshop.clean.normalise import Options, normalised, run
+from studio.workshop.texts import spans
 from tests.unit.workshop.answers import answered, codes, sentences
 
 EVERYTHING = Options(dates="iso", numbers="plain")

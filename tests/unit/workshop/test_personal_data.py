@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from studio.workshop import personal
 from studio.workshop.clean.personal_data import Options, run
+from studio.workshop.texts import personal
 from tests.unit.workshop.answers import answered, codes, sentences
 
 ID = "11010519491231002X"

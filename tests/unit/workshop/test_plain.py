@@ -6,12 +6,12 @@ import polars as pl
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from studio.workshop.build import import_file
-from studio.workshop.layout import row_of
-from studio.workshop.manifest import Manifest
-from studio.workshop.plain import plain_texts, source_text
+from studio.workshop.converting.plain import plain_texts, source_text
 from studio.workshop.table import load
-from studio.workshop.versions import read_manifest
+from studio.workshop.versions.build import import_file
+from studio.workshop.versions.layout import row_of
+from studio.workshop.versions.manifest import Manifest
+from studio.workshop.versions.reader import read_manifest
 
 TEXTS = st.text(alphabet=st.sampled_from('aé你"\\/\n\t\x01\x7f\u2028😀{}[]:, '), min_size=1, max_size=8)
 OTHERS = {"name": st.just("Ann"), "weight": st.integers(0, 1), "tool_call_id": st.just("c1")}

@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from studio.workshop.build import import_file
-from studio.workshop.bulk import BulkReader
-from studio.workshop.convert import convert_text, converter
-from studio.workshop.layout import ROLES
-from studio.workshop.quick import QuickReader, quick_reader
-from studio.workshop.versions import iterate_problems, iterate_rows, read_manifest
+from studio.workshop.converting.bulk import BulkReader
+from studio.workshop.converting.convert import convert_text, converter
+from studio.workshop.converting.quick import QuickReader, quick_reader
+from studio.workshop.versions.build import import_file
+from studio.workshop.versions.layout import ROLES
+from studio.workshop.versions.reader import iterate_problems, iterate_rows, read_manifest
 
 CHAT = quick_reader("chat", {"messages": "messages"}, ["messages", "id"])
 BARE = quick_reader("chat", {"messages": "messages"}, ["messages"])

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from studio.errors import RefusedInput
-from studio.workshop.remote import pull, push, tree_bytes
+from studio.workshop.versions.remote import pull, push, tree_bytes
 from tests.unit.workshop.making import pair, version
 
 

@@ -9,12 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from studio.messages import LANGUAGES
-from studio.workshop.build import import_file
-from studio.workshop.convert import converter
-from studio.workshop.layout import spoken, trained
-from studio.workshop.recognise import shape_of
-from studio.workshop.shapes import FORMAT_OF_SHAPE, SHAPES, checked_mapping, format_of
-from studio.workshop.versions import iterate_rows
+from studio.workshop.converting.convert import converter
+from studio.workshop.converting.recognise import shape_of
+from studio.workshop.converting.shapes import FORMAT_OF_SHAPE, SHAPES, checked_mapping, format_of
+from studio.workshop.versions.build import import_file
+from studio.workshop.versions.layout import spoken, trained
+from studio.workshop.versions.reader import iterate_rows
 
 
 def user(text: Any) -> dict:

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from studio.errors import RefusedInput
-from studio.workshop import sql
 from studio.workshop.clean.task_schema import Options, derive, run
-from studio.workshop.schema import shape_of, violations
+from studio.workshop.texts import sql
+from studio.workshop.texts.schema import shape_of, violations
 from tests.unit.workshop.answers import answered, codes, sentences
 
 ORDER = {"id": "number", "who.name": "text", "who.mail": "text|nothing", "items[].price": "number", "who": "object"}

@@ -7,9 +7,9 @@ import pytest
 
 from studio.errors import RefusedInput
 from studio.paths import SAMPLES
-from studio.workshop import writer
-from studio.workshop.build import import_file, revise
-from studio.workshop.versions import (
+from studio.workshop.versions import writer
+from studio.workshop.versions.build import import_file, revise
+from studio.workshop.versions.reader import (
     MANIFEST,
     count_problems,
     iterate_rows,

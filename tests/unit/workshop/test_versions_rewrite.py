@@ -7,9 +7,9 @@ import polars as pl
 import pytest
 
 from studio.workshop import table
-from studio.workshop.build import import_file, revise
-from studio.workshop.rewrite import RowsUnaccountedFor
-from studio.workshop.versions import Step, iterate_problems, iterate_rows, read_manifest, write_version
+from studio.workshop.versions.build import import_file, revise
+from studio.workshop.versions.reader import Step, iterate_problems, iterate_rows, read_manifest, write_version
+from studio.workshop.versions.rewrite import RowsUnaccountedFor
 
 NOTHING = pl.DataFrame(schema={"row": pl.Int64, "code": pl.String, "field": pl.String, "values": pl.String})
 STEP = [Step(operation="clean", parameters={}, rows_in=0, rows_out=0)]

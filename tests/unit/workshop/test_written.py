@@ -7,13 +7,14 @@ import pytest
 
 from studio.errors import RefusedInput
 from studio.paths import Workspace
-from studio.workshop import reports, writing, written
-from studio.workshop.accepting import accept
+from studio.workshop import reports
+from studio.workshop.adding import writing, written
+from studio.workshop.adding.accepting import accept
+from studio.workshop.adding.writing import Draft, Parent, Refused
+from studio.workshop.adding.written import Candidate, Vote, WrittenReport
 from studio.workshop.clean import split
 from studio.workshop.table import load
-from studio.workshop.versions import read_manifest, read_problems, read_rows
-from studio.workshop.writing import Draft, Parent, Refused
-from studio.workshop.written import Candidate, Vote, WrittenReport
+from studio.workshop.versions.reader import read_manifest, read_problems, read_rows
 from tests.unit.workshop.making import chat, pair, version
 
 PARENT = Parent(row=7, turns=[{"role": "user", "content": "Where is it?"}], question="Where is it?", answer="Here.")
