@@ -5,6 +5,7 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 from app.context import Context
+from app.findings_view import checks_html
 from app.i18n import bytes_text, duration_text
 from app.markup import chip, facts, notice
 from studio.db.jobs import JobView
@@ -12,12 +13,10 @@ from studio.db.jobs import JobView
 if TYPE_CHECKING:
     from app.training_form import Plan
     from studio.advisor.forecast import Forecast
-    from studio.advisor.prefill import Filled
-    from studio.advisor.preflight import Finding
     from studio.memory.estimate import Estimate
 
-_TONES = {"fits": "good", "tight": "warn", "too_large": "bad", "error": "bad", "warning": "warn", "info": "info"}
-_ICONS = {"fits": "✓", "tight": "▲", "too_large": "✕", "error": "✕", "warning": "▲", "info": "ⓘ"}
+_TONES = {"fits": "good", "tight": "warn", "too_large": "bad"}
+_ICONS = {"fits": "✓", "tight": "▲", "too_large": "✕"}
 PLAN_SCRIPT = """
 element.addEventListener('click', (event) => {
   const button = event.target.closest('button[data-do]');
@@ -92,26 +91,6 @@ def work_html(context: Context, forecast: "Forecast") -> str:
     )
 
 
-def checks_html(
-    context: Context, findings: Sequence["Finding"], *, changed: Collection[str] = (), is_clean: bool = True
-) -> str:
-    """Each finding with its severity as icon and word, and a button where going back to the recommended mends it."""
-    if not findings:
-        return f'<p class="lu-good">✓ {escape(context.say("train.plan.no_findings"))}</p>' if is_clean else ""
-    return f'<ul class="lu-checks">{"".join(_finding(context, each, changed) for each in findings)}</ul>'
-
-
-def reason_text(context: Context, filled: "Filled") -> str:
-    """Why a value was filled in, in the page's language."""
-    return context.say(f"reasons.{filled.reason}", **filled.values)
-
-
-def finding_text(context: Context, finding: "Finding") -> str:
-    """A finding in the page's language; those that refuse a run are worded as errors."""
-    area = "errors.preflight" if finding.severity == "error" else "advice"
-    return context.say(f"{area}.{finding.code}", **finding.values)
-
-
 def samples_html(context: Context, samples: Sequence[Sequence[Sequence[Any]]]) -> str:
     """The first rows as the model will read them; what it is not taught stands grey."""
     rows = "".join(
@@ -153,16 +132,6 @@ def _title(context: Context, name: str) -> str:
 def _verdict(context: Context, verdict: str) -> str:
     text = f"{_ICONS.get(verdict, '')} {context.say(f'train.verdict.{verdict}')}".strip()
     return chip(text, _TONES.get(verdict, "soft"))
-
-
-def _finding(context: Context, finding: "Finding", changed: Collection[str]) -> str:
-    mend = ""
-    if set(finding.mend) & set(changed):
-        asks = f'type="button" class="lu-link" data-do="mend" data-code="{escape(finding.code)}"'
-        mend = f" <button {asks}>{escape(context.say('train.mend'))}</button>"
-    severity = f"{_ICONS[finding.severity]} {context.say(f'train.severity.{finding.severity}')}"
-    text = escape(finding_text(context, finding))
-    return f'<li><span class="lu-{_TONES[finding.severity]}">{escape(severity)}:</span> {text}{mend}</li>'
 
 
 def _segment(text: str, is_trained: bool) -> str:

@@ -22,6 +22,7 @@ from app.forms import Field, Line, by_group, fault_text, from_component, make_fi
 from app.i18n import page_path
 from app.markup import empty_page, heading, link, notice
 from app.pages.shell import POLL_SECONDS, bind, redraw_on_change
+from app.reasons import reason_text
 from app.training_form import (
     NAMED,
     Form,
@@ -374,7 +375,7 @@ class _Drawing:
         is_changed = name in self.form.chosen
         why = self.seen.recommended.get(name) if is_changed else self.seen.completed.filled.get(name)
         return Line(
-            reason=plan_view.reason_text(self.context, why) if why else "",
+            reason=reason_text(self.context, why) if why else "",
             is_changed=is_changed,
             recommended=why.value if why else table()[name].default,
             fault=fault,
