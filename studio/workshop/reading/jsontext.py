@@ -34,7 +34,7 @@ def parse_row(text: bytes | str) -> tuple[Any, RowFault | None]:
     except UnicodeDecodeError as error:
         return None, RowFault("not_utf8", "", {"byte": f"0x{error.object[error.start]:02X}"})
     except _UNREADABLE as error:
-        bare = _without_wrapping(text)
+        bare = without_wrapping(text)
         return parse_row(bare) if len(bare) < len(text) else (None, _why_not_json(text, str(error)))
     fault = hidden_fault(text, value)
     return (None, fault) if fault else (value, None)
@@ -101,13 +101,14 @@ def depth_of(value: Any) -> int:
     return depth
 
 
-def _without_wrapping(text: bytes | str) -> bytes | str:
+def without_wrapping(text: bytes | str) -> bytes | str:
     """The value without what lists and joined files leave around it: `{"a": 1},` -> `{"a": 1}`."""
-    if isinstance(text, bytes):
-        bare = text.strip().removeprefix(b"\xef\xbb\xbf").strip()
-        return bare[:-1] if bare.endswith((b"},", b"],")) else bare
-    bare = text.strip().removeprefix("\ufeff").strip()
-    return bare[:-1] if bare.endswith(("},", "],")) else bare
+    bare = text[_WRAPPING[type(text)].match(text).end() :].rstrip()
+    return bare[:-1] if bare.endswith(_COMMA_BEHIND[type(text)]) else bare
+
+
+_WRAPPING = {bytes: re.compile(rb"(?:\s|\xef\xbb\xbf)*+"), str: re.compile("[\\s\ufeff]*+")}
+_COMMA_BEHIND = {bytes: (b"},", b"],"), str: ("},", "],")}
 
 
 # -- why a row is no JSON ------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from functools import partial
 
 from studio.workshop.problems import RowFault
 from studio.workshop.reading import limits
-from studio.workshop.reading.jsontext import parse_row
+from studio.workshop.reading.jsontext import parse_row, without_wrapping
 from studio.workshop.reading.source import RawRow, Source, blamed, fault_row
 
 _BLANK = b" \t\r\n"
@@ -70,4 +70,6 @@ def line_row(source: Source, row: int, offset: int, line: bytes) -> RawRow:
         return fault_row(row, line, RowFault("too_long", "", values), offset)
     text = line.strip(_BLANK)
     value, fault = parse_row(text)
+    if not fault:
+        text = without_wrapping(text)
     return RawRow(row, text.decode("utf-8", "replace"), value, blamed(fault, source), offset)

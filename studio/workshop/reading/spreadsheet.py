@@ -19,7 +19,7 @@ from studio.errors import RefusedInput
 from studio.workshop.problems import RowFault, shorten
 from studio.workshop.reading import limits
 from studio.workshop.reading.source import RawRow, Source
-from studio.workshop.reading.streams import Content, refuse_bomb
+from studio.workshop.reading.streams import DAMAGED, Content, refuse_bomb
 from studio.workshop.reading.tables import column_names
 
 _CELL = re.compile(rb'<(?:\w+:)?c\b[^>]*?\br="([A-Z]{1,7})([0-9]{1,10})"')
@@ -113,7 +113,7 @@ def _refuse_too_large(path: Path, name: str) -> None:
             for part in parts:
                 if part.filename.startswith("xl/worksheets/") and part.filename.endswith(".xml"):
                     _refuse_far_cells(book, part, name)
-    except (zipfile.BadZipFile, OSError, EOFError, RuntimeError, NotImplementedError, ValueError) as error:
+    except DAMAGED as error:
         raise RefusedInput("data.reading.spreadsheet_damaged", file=name) from error
 
 

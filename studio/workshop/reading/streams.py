@@ -26,7 +26,8 @@ from studio.workshop.reading import limits
 _BAD = "\udcff"
 _PIECE_BYTES = 1 << 16
 _BUFFER_BYTES = 1 << 18
-_DAMAGED = (EOFError, OSError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, RuntimeError, ValueError)
+DAMAGED = (EOFError, OSError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, RuntimeError, ValueError)
+"""What Python's unpackers raise at a damaged archive."""
 
 
 def _mark_bad_bytes(error: UnicodeError) -> tuple[str, int]:
@@ -174,7 +175,7 @@ class _Unpacked(io.RawIOBase):
                 self._archive = zipfile.ZipFile(content.path)
                 self._packed_bytes = self._archive.getinfo(content.member).compress_size
                 self._file = self._archive.open(content.member)
-        except (*_DAMAGED, KeyError) as error:
+        except (*DAMAGED, KeyError) as error:
             self.close()
             raise RefusedInput("data.reading.archive_damaged", file=self._name) from error
 
@@ -184,7 +185,7 @@ class _Unpacked(io.RawIOBase):
     def readinto(self, buffer: memoryview) -> int:
         try:
             data = self._file.read1(len(buffer))
-        except _DAMAGED as error:
+        except DAMAGED as error:
             if not self._is_cut_off(error):
                 raise RefusedInput("data.reading.archive_damaged", file=self._name) from error
             self._cut_offs.add(self._name)

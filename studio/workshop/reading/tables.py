@@ -26,7 +26,7 @@ def find_delimiter(head: bytes, suffix: str) -> str:
     if suffix == ".tsv":
         return "\t"
     header = head.lstrip(b"\r\n").split(b"\n", 1)[0].decode("utf-8", "replace")
-    if header.startswith("sep=") and header[4:5] in DELIMITERS:
+    if header.startswith("sep=") and header[4:5] in tuple(DELIMITERS):
         return header[4:5]
     outside = "".join(header.split('"')[::2])
     return max(DELIMITERS, key=outside.count)
