@@ -10,12 +10,12 @@ from pathlib import Path
 from app.context import Context
 from app.data import candidates, controls, following, new_rows, options
 from app.data.panel import Pressed, State, Tab, Told
-from app.data.reading import added
 from app.data.rows import showing
 from app.markup import notice
 from studio.db.datasets import DatasetSummary
 from studio.workshop import recipe as recipes
 from studio.workshop.adding.augmenting import AUGMENT, MOST_ROWS, STEP
+from studio.workshop.versions.finding import added
 
 FIRST_OPTIONS = ("synonyms", "rephrase", "per_row")
 """Shown at once; the others are folded."""

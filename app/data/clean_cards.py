@@ -8,7 +8,6 @@ from app import dataset_view as view
 from app.context import Context
 from app.data import controls, histogram, options, words
 from app.data.panel import State
-from app.data.reading import excerpts
 from app.markup import chip
 from studio.db.datasets import DatasetSummary
 from studio.workshop import recipe as recipes
@@ -16,6 +15,7 @@ from studio.workshop import reports
 from studio.workshop.labelling import taught
 from studio.workshop.recipe import Recipe, RecipeStep
 from studio.workshop.reports import CodeReport, Finding, LookReport, StepReport
+from studio.workshop.versions.finding import excerpts
 
 PAGE_FINDINGS = 20
 FILLED_IN = ("ratings",)

@@ -18,6 +18,7 @@ from studio.db.labels import RoundView, TaskView
 from studio.workshop.labelling import label_rows
 from studio.workshop.labelling.marks import LABELS, Judgement, Scale, disputes
 from studio.workshop.versions.layout import Row
+from studio.workshop.versions.reader import rows_at
 
 _TAG = "tag:"
 NAMES = "ABCDEFGHIJ"
@@ -37,7 +38,7 @@ def marking_html(context: Context, chosen: DatasetSummary, current: RoundView, s
         undo = "" if current.is_closed else _undo_button(context)
         shown = notice(say(words, who=who), "good") + form(controls.buttons(undo), fresh="done", round=current.id)
         return _as_html(context, say("data.labelling.as", who=who)) + shown
-    row = label_rows.rows_at(Path(chosen.path), [task.row])[task.row]
+    row = rows_at(Path(chosen.path), [task.row])[task.row]
     said = task.mark or Judgement(annotator=who)
     save = controls.button("save", say("data.labelling.save"), kind="primary", settles=True)
     skip = controls.button("skip", say("data.labelling.skip"), settles=True)
@@ -95,7 +96,7 @@ def arbitration_html(context: Context, chosen: DatasetSummary, current: RoundVie
         )
     task, said = waiting[0]
     shown = _shuffled(task, said)
-    row = label_rows.rows_at(Path(chosen.path), [task.row])[task.row]
+    row = rows_at(Path(chosen.path), [task.row])[task.row]
     draft = f"decide-{task.id}-{state.get('take', '')}"
     taken = shown[state["take"]] if state.get("take", -1) in range(len(shown)) else None
     fields = _fields(context, chosen, current, row, _proposal(taken), draft=draft)

@@ -10,9 +10,9 @@ from app import dataset_view as view
 from app.context import Context
 from app.data import controls, words
 from app.data.panel import State
-from app.data.reading import Wanted, added, find_rows
 from app.markup import chip, notice
 from studio.db.datasets import DatasetSummary
+from studio.workshop.versions.finding import Wanted, added, find_rows
 from studio.workshop.versions.layout import spoken
 from studio.workshop.versions.reader import Row
 

@@ -9,12 +9,12 @@ from app.context import Context
 from app.data import controls, editing, following, words
 from app.data.mending import mended
 from app.data.panel import Pressed, State, Tab, Told
-from app.data.reading import Group, find_problems, problem_groups, problem_rows
 from app.markup import chip, notice
 from studio.db.datasets import DatasetSummary
 from studio.errors import RefusedInput
 from studio.messages import has
 from studio.workshop.problems import OPEN, Problem
+from studio.workshop.versions.problem_groups import Group, find_problems, problem_groups, problem_rows
 from studio.workshop.versions.reader import read_manifest
 
 PAGE_PROBLEMS = 20

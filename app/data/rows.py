@@ -7,11 +7,11 @@ from app import dataset_view as view
 from app.context import Context
 from app.data import controls, editing, following, judged, words
 from app.data.panel import Pressed, State, Tab, Told
-from app.data.reading import NONE, Found, Wanted, categories, find_rows, place_of
 from app.markup import chip, notice
 from studio.db.datasets import DatasetSummary
 from studio.errors import RefusedInput
 from studio.messages import has
+from studio.workshop.versions.finding import NONE, Found, Wanted, categories, find_rows, place_of
 from studio.workshop.versions.layout import SPLITS
 from studio.workshop.versions.reader import Row, read_manifest
 

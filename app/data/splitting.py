@@ -6,10 +6,10 @@ from pathlib import Path
 from app.context import Context
 from app.data import controls, options
 from app.data.panel import Pressed, State, Tab, Told
-from app.data.reading import split_counts
 from app.markup import notice, table
 from studio.db.datasets import DatasetSummary
 from studio.workshop import recipe as recipes
+from studio.workshop.versions.finding import split_counts
 from studio.workshop.versions.layout import SPLITS
 
 STEP = "split"

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from app.context import Context
-from app.data import reading
 from studio.db import datasets
 from studio.db.datasets import DatasetSummary
 from studio.errors import RefusedInput
@@ -19,6 +18,7 @@ from studio.workshop import recipe as recipes
 from studio.workshop.adding import written
 from studio.workshop.adding.augmenting import AUGMENT
 from studio.workshop.adding.written import NO, YES, Candidate, Vote, WrittenReport
+from studio.workshop.versions.finding import added
 from tests.app.data_page import Page, imported
 
 QUESTIONS = {
@@ -54,7 +54,7 @@ def dataset(context: Context, name: str = "shop") -> DatasetSummary:
 
 
 def new_rows(context: Context) -> list[int]:
-    return [row for row, _ in reading.added(Path(dataset(context).path))]
+    return [row for row, _ in added(Path(dataset(context).path))]
 
 
 def test_new_wordings_are_shown_beside_their_rows_and_taken_back(context: Context, shop: Page):
@@ -77,7 +77,7 @@ def test_new_wordings_are_shown_beside_their_rows_and_taken_back(context: Contex
 
 def test_undo_stands_beside_what_was_just_added(context: Context, shop: Page):
     shop.press("adding", "augment", OPTIONS | {"synonyms": False})
-    assert all("rephrase" in origin for _, origin in reading.added(Path(dataset(context).path)))
+    assert all("rephrase" in origin for _, origin in added(Path(dataset(context).path)))
     shop.press("adding", "undo", version=1)
     assert "3 rows" in shop["title"] and "New rows (" not in shop.shown("adding")
     assert 'name="synonyms" data-key' in shop.shown("adding"), "the options stay as they were set"

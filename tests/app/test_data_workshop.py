@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from app.context import Context
-from app.data import options, reading
-from app.data.reading import Wanted
+from app.data import options
 from studio.db import datasets
 from studio.db.datasets import DatasetSummary
 from studio.errors import RefusedInput
@@ -18,6 +17,8 @@ from studio.paths import workspace
 from studio.workshop import recipe as recipes
 from studio.workshop import reports
 from studio.workshop.recipe import CHECKS, STEPS
+from studio.workshop.versions import finding
+from studio.workshop.versions.finding import Wanted
 from tests.app.data_page import Page, imported
 from tests.unit.workshop.real_rows import corpus
 
@@ -117,7 +118,7 @@ def test_checks_name_rows_and_offer_remedies(context: Context, tmp_path: Path):
     page.tab("split")
     page.press("split", "split")
     assert "Undo (back to version 1)" in page["title"]
-    sides = reading.split_counts(Path(dataset(context, "all").path))
+    sides = finding.split_counts(Path(dataset(context, "all").path))
     assert set(sides) == {"train", "test"} and "trivia" in page.shown("split")
     assert f"{sum(sides['test'].values()):,}" in page.shown("split")
     page.press("split", "side", side="test")
@@ -197,17 +198,17 @@ def dataset(context: Context, name: str) -> DatasetSummary:
 
 def test_reading_finds_rows_by_every_filter(context: Context, support: Page):
     folder = Path(dataset(context, "support").path)
-    found = reading.find_rows(folder, Wanted(), start=1045, count=10)
+    found = finding.find_rows(folder, Wanted(), start=1045, count=10)
     assert [row.row for row in found.rows] == [1046, 1047, 1048, 1049, 1050] and not found.has_more
-    assert reading.find_rows(folder, Wanted(), start=99_999, count=10).rows[0].row == 1050
-    found = reading.find_rows(folder, Wanted(numbers=(3, 5, 4000)), start=0, count=10)
+    assert finding.find_rows(folder, Wanted(), start=99_999, count=10).rows[0].row == 1050
+    found = finding.find_rows(folder, Wanted(numbers=(3, 5, 4000)), start=0, count=10)
     assert ([row.row for row in found.rows], found.total) == ([3, 5], 2)
-    assert reading.find_rows(folder, Wanted(category="tech_support"), start=0, count=1).total == 1050
-    assert reading.find_rows(folder, Wanted(category=reading.NONE), start=0, count=1).total == 0
+    assert finding.find_rows(folder, Wanted(category="tech_support"), start=0, count=1).total == 1050
+    assert finding.find_rows(folder, Wanted(category=finding.NONE), start=0, count=1).total == 0
     word = found.rows[0].prompt.split()[-1]
-    searched = reading.find_rows(folder, Wanted(search=word.upper(), category="tech_support"), start=0, count=5)
+    searched = finding.find_rows(folder, Wanted(search=word.upper(), category="tech_support"), start=0, count=5)
     assert len(searched.rows) == 5 and searched.has_more and all(word in row.raw for row in searched.rows)
-    assert reading.place_of(folder, 17) == 16 and reading.place_of(folder, 9999) == 1050
+    assert finding.place_of(folder, 17) == 16 and finding.place_of(folder, 9999) == 1050
 
 
 # -- words ---------------------------------------------------------------------------------------------------------

@@ -18,8 +18,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from app.data.reading import Wanted, categories, find_rows, place_of
 from studio.workshop.versions.build import import_file
+from studio.workshop.versions.finding import Wanted, categories, find_rows, place_of
 
 REPEATS = 9
 

@@ -20,7 +20,7 @@ from studio.workshop.labelling.mark_files import write_marks
 from studio.workshop.labelling.marks import Filter, Judgement, Scale, good_bad, stars
 from studio.workshop.reports import look_place, read_changes
 from studio.workshop.versions.build import import_file, revise
-from studio.workshop.versions.reader import read_manifest, read_problems, read_rows
+from studio.workshop.versions.reader import read_manifest, read_problems, read_rows, rows_at
 
 LABELS = Scale(kind="labels", values=("billing", "delivery"))
 
@@ -273,7 +273,7 @@ def test_corrections_of_a_conversation(tmp_path):
 
 
 def test_rows_are_found_by_number_and_told_apart(studio, tmp_path):
-    found = label_rows.rows_at(tmp_path / "v1", [12, 3, 99])
+    found = rows_at(tmp_path / "v1", [12, 3, 99])
     assert {number: row.completion for number, row in found.items()} == {3: "Answer 3.", 12: "Answer 12."}
     assert label_rows.digest(found[3], "prompt_completion") != label_rows.digest(found[12], "prompt_completion")
     twin = msgspec.structs.replace(found[3], row=77, split="test", category="x")

@@ -15,11 +15,11 @@ from random import Random
 import msgspec
 
 from studio.workshop.adding.written import BACKTRANSLATE, BASE, NO, UNCLEAR, WRITE, YES
-from studio.workshop.labelling import label_rows
 from studio.workshop.texts.phrases import phrases
 from studio.workshop.texts.synonyms import FIXED
 from studio.workshop.versions.layout import MESSAGES, PROMPT_COMPLETION, Row, Turn
 from studio.workshop.versions.manifest import ROWS, read_manifest
+from studio.workshop.versions.reader import rows_at
 
 Ask = Callable[[list[Turn]], str]
 
@@ -74,7 +74,7 @@ def parents(version: Path, kind: str, count: int, seed: int) -> list[Parent]:
     found: list[Parent] = []
     for begin in range(0, len(numbers), count):
         part = numbers[begin : begin + count]
-        rows = label_rows.rows_at(version, part)
+        rows = rows_at(version, part)
         read = (_parent(rows[number], format) for number in part)
         found += [each for each in read if each and (kind != WRITE or _is_pair(each))]
         if len(found) >= count:

@@ -1,6 +1,5 @@
-"""What labelling needs of a version's rows: one by its number, a digest that tells whether it changed, a sample.
+"""What labelling needs of a version's rows: a digest that tells whether it changed, a sample.
 
-    rows_at(folder, [17, 4])                  ->  {4: Row(...), 17: Row(...)}
     digest(row, "messages")                   ->  "9f1c..."   over what training gets of it, nothing else
     answer(row, "messages")                   ->  "You can change it under Settings."
     sample(folder, by="random", count=50)     ->  [812, 17, ...]
@@ -9,40 +8,21 @@ pyarrow is imported where it is used: the server starts without it.
 """
 
 import random
-from bisect import bisect_left
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import xxhash
 
-from studio.errors import RefusedInput
 from studio.paths import Workspace
 from studio.workshop import reports
-from studio.workshop.versions.layout import Row, row_of, spoken, trained
+from studio.workshop.versions.layout import Row, spoken, trained
 from studio.workshop.versions.manifest import ROWS, read_manifest
+from studio.workshop.versions.reader import open_table, rows_at
 
 ALL, RANDOM, FINDINGS, DISAGREEMENT = "all", "random", "findings", "disagreement"
 SAMPLINGS = (ALL, RANDOM, FINDINGS, DISAGREEMENT)
 _REJECTED = "rejected"
-
-
-def rows_at(folder: Path, numbers: Iterable[int]) -> dict[int, Row]:
-    """The rows of these numbers that the version has, without their source text, in the version's order.
-
-    A page's row is found without reading the others: row groups that cannot hold a wanted number are left alone.
-    """
-    import pyarrow
-    import pyarrow.compute as compute
-
-    wanted = sorted(set(numbers))
-    format, found = read_manifest(folder).format, {}
-    places = pyarrow.array(wanted, pyarrow.int64())
-    for table in _groups_with(folder, wanted):
-        lines = table.filter(compute.is_in(table["row"], value_set=places)).to_pylist()
-        found |= {line["row"]: Row(**row_of(line, format)) for line in lines}
-    return found
 
 
 def digest(row: Row, format: str) -> str:
@@ -106,31 +86,5 @@ def found_rows(workspace: Workspace, folder: Path, by: str) -> set[int]:
 
 
 def _numbers(folder: Path) -> list[int]:
-    with _opened(folder) as file:
+    with open_table(folder, ROWS) as file:
         return file.read(columns=["row"], use_threads=False)["row"].to_pylist()
-
-
-def _groups_with(folder: Path, wanted: list[int]) -> Iterator[Any]:
-    """Row groups that may hold one of the numbers, without the source text."""
-    with _opened(folder) as file:
-        columns = [name for name in file.schema_arrow.names if name != "raw"]
-        at = file.schema_arrow.names.index("row")
-        for index in range(file.num_row_groups):
-            span = file.metadata.row_group(index).column(at).statistics
-            if span is None or _has_between(wanted, span.min, span.max):
-                yield file.read_row_group(index, columns=columns, use_threads=False)
-
-
-def _has_between(numbers: list[int], low: int, high: int) -> bool:
-    at = bisect_left(numbers, low)
-    return at < len(numbers) and numbers[at] <= high
-
-
-def _opened(folder: Path) -> Any:
-    import pyarrow.parquet
-    from pyarrow import ArrowException
-
-    try:
-        return pyarrow.parquet.ParquetFile(Path(folder) / ROWS)
-    except (OSError, ArrowException) as error:
-        raise RefusedInput("data.version_damaged", folder=str(folder)) from error

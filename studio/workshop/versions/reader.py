@@ -1,12 +1,14 @@
-"""Reads a data set version: a page at a time, or row by row in bounded memory. A version is never changed.
+"""Reads a data set version: a page at a time, by row number, or row by row in bounded memory. It is never changed.
 
     read_rows(folder, start=0, count=20)  ->  [Row(row=1, raw='{"messages": ...}', messages=[...]), ...]
+    rows_at(folder, [17, 4])              ->  {4: Row(...), 17: Row(...)}
 
-The names that write versions are here too, so that one import serves: `VersionWriter`, `write_version`. pyarrow is
-imported where it is used: the server starts without it.
+Filters and search are in `finding.py`. The names that write versions are here too, so that one import serves:
+`VersionWriter`, `write_version`. pyarrow is imported where it is used: the server starts without it.
 """
 
-from collections.abc import Iterator
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,69 +34,104 @@ __all__ = [
     "count_problems",
     "iterate_problems",
     "iterate_rows",
+    "open_table",
+    "problem_from",
     "read_manifest",
     "read_problems",
     "read_rows",
+    "row_from",
+    "rows_at",
     "write_version",
 ]
 
 READ_ROWS = 512
+_FEW_VALUES = ("split", "category", "state", "code")
+"""Columns whose values repeat: read as dictionaries, they are filtered and counted several times faster."""
 
 
-def read_rows(folder: Path, *, start: int, count: int, search: str | None = None) -> list[Row]:
-    """`count` rows from the `start`-th on (from 0); with `search`, of those that hold that text, in any case."""
+def read_rows(folder: Path, *, start: int, count: int) -> list[Row]:
+    """`count` rows from the `start`-th on (from 0)."""
     manifest = read_manifest(folder)
-    with _open_table(folder, ROWS) as file:
-        groups = _matching_groups(file, search) if search else _groups(file)
-        return [_row(line, manifest) for line in _page(groups, start, count)]
+    with open_table(folder, ROWS) as file:
+        return [row_from(line, manifest) for line in _page(file, start, count)]
+
+
+def rows_at(folder: Path, numbers: Iterable[int]) -> dict[int, Row]:
+    """The rows of these numbers that the version has, without their source text, in the version's order.
+
+    A row is found without reading the others: row groups that cannot hold a wanted number are left alone.
+    """
+    import pyarrow
+    import pyarrow.compute as compute
+
+    wanted = sorted(set(numbers))
+    manifest, found = read_manifest(folder), {}
+    places = pyarrow.array(wanted, pyarrow.int64())
+    for table in _groups_with(folder, wanted):
+        lines = table.filter(compute.is_in(table["row"], value_set=places)).to_pylist()
+        found |= {line["row"]: Row(**row_of(line, manifest.format)) for line in lines}
+    return found
 
 
 def read_problems(folder: Path, *, start: int, count: int) -> list[Problem]:
     """`count` faults from the `start`-th on (from 0), in row order; excluded rows are among them."""
     manifest = read_manifest(folder)
-    with _open_table(folder, PROBLEMS) as file:
-        return [_problem(line, manifest) for line in _page(_groups(file), start, count)]
+    with open_table(folder, PROBLEMS) as file:
+        return [problem_from(line, manifest) for line in _page(file, start, count)]
 
 
 def count_problems(folder: Path) -> int:
     """Lines of problems.parquet: faults of open rows, and those of excluded ones."""
-    with _open_table(folder, PROBLEMS) as file:
+    with open_table(folder, PROBLEMS) as file:
         return file.metadata.num_rows
 
 
 def iterate_rows(folder: Path) -> Iterator[Row]:
     """Every row in order, in bounded memory."""
     manifest = read_manifest(folder)
-    with _open_table(folder, ROWS) as file:
+    with open_table(folder, ROWS) as file:
         for batch in file.iter_batches(batch_size=READ_ROWS, use_threads=False):
-            yield from (_row(line, manifest) for line in batch.to_pylist())
+            yield from (row_from(line, manifest) for line in batch.to_pylist())
 
 
 def iterate_problems(folder: Path) -> Iterator[Problem]:
     manifest = read_manifest(folder)
-    with _open_table(folder, PROBLEMS) as file:
+    with open_table(folder, PROBLEMS) as file:
         for batch in file.iter_batches(batch_size=READ_ROWS, use_threads=False):
-            yield from (_problem(line, manifest) for line in batch.to_pylist())
+            yield from (problem_from(line, manifest) for line in batch.to_pylist())
 
 
-def _open_table(folder: Path, name: str) -> Any:
+# -- tables and their lines ------------------------------------------------------------------------------------------
+
+
+def open_table(folder: Path, name: str) -> Any:
+    """A version's table as a `pyarrow.parquet.ParquetFile`, to be closed.
+
+    Raises:
+        RefusedInput: it is not there or not whole.
+    """
     import pyarrow.parquet
     from pyarrow import ArrowException
 
+    path = Path(folder) / name
     try:
-        return pyarrow.parquet.ParquetFile(Path(folder) / name)
+        with pyarrow.parquet.ParquetFile(path) as file:
+            metadata, few = file.metadata, [column for column in _FEW_VALUES if column in file.schema_arrow.names]
+        return pyarrow.parquet.ParquetFile(path, metadata=metadata, read_dictionary=few)
     except (OSError, ArrowException) as error:
         raise RefusedInput("data.version_damaged", folder=str(folder)) from error
 
 
-def _row(line: dict[str, Any], manifest: Manifest) -> Row:
+def row_from(line: dict[str, Any], manifest: Manifest) -> Row:
+    """A line of rows.parquet as a row, with its source text."""
     fields = row_of(line, manifest.format)
     if "raw" not in fields:
         fields["raw"] = source_text(fields, manifest)
     return Row(**fields)
 
 
-def _problem(line: dict[str, Any], manifest: Manifest) -> Problem:
+def problem_from(line: dict[str, Any], manifest: Manifest) -> Problem:
+    """A line of problems.parquet as a problem."""
     values = msgspec.json.decode(line["values"])
     return Problem(**line | {"values": values | _others(line["code"], values, manifest)})
 
@@ -106,59 +143,30 @@ def _others(code: str, values: dict[str, Any], manifest: Manifest) -> dict[str, 
     return {"count": manifest.rows} if code == "missing_key_hint" else {}
 
 
-def _groups(file: Any) -> Iterator[tuple[int, Any]]:
-    """Each row group's number of rows, and how to read it: a page reads only the groups that it touches."""
-    for index in range(file.num_row_groups):
-        yield file.metadata.row_group(index).num_rows, lambda index=index: file.read_row_group(index, use_threads=False)
-
-
-def _matching_groups(file: Any, search: str) -> Iterator[tuple[int, Any]]:
-    for _, read in _groups(file):
-        table = read()
-        found = table.filter(matches(table, search))
-        yield found.num_rows, lambda found=found: found
-
-
-def matches(table: Any, search: str) -> Any:
-    """Which rows hold the text, in the source (as it is written there) or in what training gets."""
-    import pyarrow
-
-    mask = pyarrow.array([False] * len(table))
-    for name in table.column_names:
-        if hits := _hits(table[name].combine_chunks(), search):
-            mask = pyarrow.compute.or_(mask, hits)
-    return mask
-
-
-def _hits(column: Any, search: str) -> Any | None:
-    """Which rows of a column hold the text; None for one that holds no texts."""
-    import pyarrow
-    import pyarrow.compute as compute
-
-    kind = column.type
-    if pyarrow.types.is_string(kind):
-        return compute.match_substring(column, search, ignore_case=True).fill_null(False)
-    if not pyarrow.types.is_list(kind):
-        return None
-    items = column.flatten()
-    if pyarrow.types.is_struct(kind.value_type):
-        items = compute.struct_field(items, "content")
-    if not pyarrow.types.is_string(items.type):
-        return None
-    found = compute.match_substring(items, search, ignore_case=True).fill_null(False)
-    parents = compute.filter(compute.list_parent_indices(column), found)
-    places = pyarrow.array(range(len(column)), pyarrow.int64())
-    return compute.is_in(places, value_set=parents.cast(pyarrow.int64()))
-
-
-def _page(groups: Iterator[tuple[int, Any]], start: int, count: int) -> list[dict[str, Any]]:
+def _page(file: Any, start: int, count: int) -> list[dict[str, Any]]:
+    """Lines of a table; only the row groups that they touch are read."""
     lines: list[dict[str, Any]] = []
-    for size, read in groups:
+    for index in range(file.num_row_groups):
         if len(lines) >= count:
             break
-        if start >= size:
-            start -= size
-            continue
-        lines += read().slice(start, count - len(lines)).to_pylist()
-        start = 0
+        size = file.metadata.row_group(index).num_rows
+        if start < size:
+            lines += file.read_row_group(index, use_threads=False).slice(start, count - len(lines)).to_pylist()
+        start = max(0, start - size)
     return lines
+
+
+def _groups_with(folder: Path, wanted: list[int]) -> Iterator[Any]:
+    """Row groups that may hold one of the numbers, without the source text."""
+    with open_table(folder, ROWS) as file:
+        columns = [name for name in file.schema_arrow.names if name != "raw"]
+        at = file.schema_arrow.names.index("row")
+        for index in range(file.num_row_groups):
+            span = file.metadata.row_group(index).column(at).statistics
+            if span is None or _has_between(wanted, span.min, span.max):
+                yield file.read_row_group(index, columns=columns, use_threads=False)
+
+
+def _has_between(numbers: list[int], low: int, high: int) -> bool:
+    at = bisect_left(numbers, low)
+    return at < len(numbers) and numbers[at] <= high

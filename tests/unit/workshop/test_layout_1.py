@@ -15,6 +15,7 @@ from studio.workshop.table import load, texts
 from studio.workshop.versions.build import revise
 from studio.workshop.versions.diff import compare
 from studio.workshop.versions.export import export
+from studio.workshop.versions.finding import Wanted, find_rows
 from studio.workshop.versions.reader import iterate_problems, read_manifest, read_problems, read_rows
 from trainers.data import conversations
 
@@ -32,7 +33,7 @@ def test_rows_and_problems_are_read():
     first, second = read_rows(CHAT, start=0, count=5)
     assert json.loads(first.raw)["id"] == 1 and first.split is first.origin is first.extra is None
     assert [turn["role"] for turn in second.messages] == ["system", "user", "assistant"]
-    assert [each.row for each in read_rows(CHAT, start=0, count=5, search="你好")] == [2]
+    assert [each.row for each in find_rows(CHAT, Wanted(search="你好"), start=0, count=5).rows] == [2]
     assert [(each.row, each.code) for each in read_problems(CHAT, start=0, count=9)] == [
         (3, "no_assistant"),
         (4, "empty_answer_turn"),

@@ -9,6 +9,7 @@ from studio.errors import RefusedInput
 from studio.paths import SAMPLES
 from studio.workshop.versions import writer
 from studio.workshop.versions.build import import_file, revise
+from studio.workshop.versions.finding import Wanted, find_rows
 from studio.workshop.versions.reader import (
     MANIFEST,
     count_problems,
@@ -94,8 +95,8 @@ def test_pages_and_search_across_row_groups(tmp_path: Path, monkeypatch: pytest.
     assert [row.row for row in read_rows(folder, start=8, count=5)] == [9, 10, 11, 12, 13]
     assert [row.row for row in read_rows(folder, start=34, count=5)] == [35]
     assert read_rows(folder, start=35, count=5) == []
-    assert [row.row for row in read_rows(folder, start=0, count=5, search="你好")] == [21]
-    assert [row.row for row in read_rows(folder, start=10, count=3, search="FRAGE")] == [11, 12, 13]
+    assert [row.row for row in find_rows(folder, Wanted(search="你好"), start=0, count=5).rows] == [21]
+    assert [row.row for row in find_rows(folder, Wanted(search="FRAGE"), start=10, count=3).rows] == [11, 12, 13]
     assert len(list(iterate_rows(folder))) == 35
 
 
