@@ -33,6 +33,9 @@ from studio.memory.knobs import (
 from studio.memory.stack import Stack
 from studio.memory.throughput import Speed
 
+Batch = tuple[int, int]
+"""Device batch and accumulation."""
+
 
 @dataclass(frozen=True)
 class Fit:
@@ -172,24 +175,32 @@ class _Search:
         """Best first: a combination that could not beat the best one found so far is not looked at."""
         speed = Speed(self.inventory, self.shapes, self.machine)
         options = list(self._combinations(step))
-        ceilings = sorted(
-            ((speed.of(self._with_batch(each, 0)), place) for place, each in enumerate(options)), key=_down
-        )
+        batches = self._batches if self._is_free("gradient_accumulation_steps") else self._largest_batch(options)
+        ceilings = [(speed.of(self._with_batch(each, batches[0])), each) for each in options if batches]
         best, reached = None, 0.0
-        for ceiling, place in ceilings:
+        for ceiling, tried in sorted(ceilings, key=lambda each: -each[0]):
             if ceiling <= reached:
                 break
-            tried = options[place]
-            batch = _first(len(self._batches), lambda batch, tried=tried: self.fits(self._with_batch(tried, batch)))
-            if batch is not None and speed.of(self._with_batch(tried, batch)) > reached:
-                best = self._with_batch(tried, batch)
+            place = _first(len(batches), lambda place, tried=tried: self._fits_with(tried, batches[place]))
+            if place is not None and speed.of(self._with_batch(tried, batches[place])) > reached:
+                best = self._with_batch(tried, batches[place])
                 reached = speed.of(best)
         return best
 
+    def _largest_batch(self, options: Sequence[dict[str, Any]]) -> Sequence[Batch]:
+        """With a chosen accumulation a smaller device batch makes a smaller effective one: the largest goes first."""
+        batches = self._batches
+        place = _first(len(batches), lambda place: any(self._fits_with(each, batches[place]) for each in options))
+        return [] if place is None else [batches[place]]
+
+    def _fits_with(self, values: dict[str, Any], batch: Batch) -> bool:
+        return self.fits(self._with_batch(values, batch))
+
     def _least(self, step: dict[str, Any]) -> dict[str, Any]:
         """What takes the least memory in this step."""
-        smallest = len(self._batches) - 1
-        return min((self._with_batch(each, smallest) for each in self._combinations(step)), key=self._allocated)
+        return min(
+            (self._with_batch(each, self._batches[-1]) for each in self._combinations(step)), key=self._allocated
+        )
 
     def _allocated(self, values: Values) -> int:
         return self.estimate(values).allocated_bytes
@@ -212,8 +223,8 @@ class _Search:
         return [CHUNKED] if step[name] != CHUNKED else []
 
     @cached_property
-    def _batches(self) -> Sequence[tuple[int, int]]:
-        """(device batch, accumulation) from large to small."""
+    def _batches(self) -> Sequence[Batch]:
+        """From large to small."""
         batch, accumulation = "per_device_train_batch_size", "gradient_accumulation_steps"
         wanted = self.wanted_batch
         if batch in self.chosen and accumulation in self.chosen:
@@ -226,11 +237,11 @@ class _Search:
             ]
         return [(each, wanted // each) for each in range(wanted, 0, -1) if wanted % each == 0]
 
-    def _with_batch(self, values: dict[str, Any], place: int) -> dict[str, Any]:
-        batch, accumulation = self._batches[place]
-        changed = {**values, "per_device_train_batch_size": batch, "gradient_accumulation_steps": accumulation}
+    def _with_batch(self, values: dict[str, Any], batch: Batch) -> dict[str, Any]:
+        rows, accumulation = batch
+        changed = {**values, "per_device_train_batch_size": rows, "gradient_accumulation_steps": accumulation}
         if self._is_free("per_device_eval_batch_size"):
-            changed["per_device_eval_batch_size"] = batch
+            changed["per_device_eval_batch_size"] = rows
         return changed
 
     def _is_free(self, *names: str) -> bool:
@@ -249,8 +260,3 @@ def _first(count: int, holds: Any) -> int | None:
         middle = 0 if (low, high) == (0, count - 1) else (low + high) // 2
         low, high = (low, middle) if holds(middle) else (middle + 1, high)
     return high
-
-
-def _down(pair: tuple[float, int]) -> tuple[float, int]:
-    """Largest first; of equals, the settings that were there already."""
-    return -pair[0], pair[1]
