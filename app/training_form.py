@@ -265,6 +265,7 @@ def _ask(form: Form, seen: Seen, *, without: Iterable[str] = ()) -> Plan:
         rows=seen.version.training_rows,
         validation_rows=seen.version.validation_rows,
         open_problems=seen.version.problems,
+        has_difficulty=seen.version.has_difficulty,
         disk_free_bytes=seen.disk_free_bytes,
     )
     values, filled = complete(form.spec(without=without), facts)

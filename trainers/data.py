@@ -15,7 +15,9 @@ from typing import Any
 
 import jinja2
 
+from studio.errors import JobFailed
 from studio.protocol import DatasetRef
+from studio.workshop.reports import DIFFICULTY
 from studio.workshop.versions.layout import MESSAGES, PROMPT_COMPLETION, TEXT, TOKENS, TRAINED_COLUMNS, row_of
 
 IGNORED = -100
@@ -191,10 +193,10 @@ class Renderer:
         )["input_ids"]
 
 
-def conversations(dataset: DatasetRef, *, split: str = TRAIN) -> Iterator[tuple[int, Sample]]:
+def conversations(dataset: DatasetRef, *, split: str | None = TRAIN) -> Iterator[tuple[int, Sample]]:
     """Number and content of every row of a data set version that is on this side of its split, in order.
 
-    A version that was not split is to train on as a whole. Memory is bounded.
+    A version that was not split is to train on as a whole; `split` None gives the rows of all sides. Memory is bounded.
     """
     import pyarrow.parquet
 
@@ -203,7 +205,7 @@ def conversations(dataset: DatasetRef, *, split: str = TRAIN) -> Iterator[tuple[
         columns = [name for name in ("row", *TRAINED_COLUMNS[dataset.format], "split") if name in there]
         for batch in file.iter_batches(_BATCH, columns=columns):
             for line in batch.to_pylist():
-                if (line.get("split") or TRAIN) == split:
+                if split in (None, line.get("split") or TRAIN):
                     yield line["row"], _sample(row_of(line, dataset.format), dataset.format)
 
 
@@ -237,17 +239,34 @@ def render_rows(
             yield rendered
 
 
+def difficulties(dataset: DatasetRef) -> dict[int, float]:
+    """Row number -> how hard the row is, from 0 to 1, as the version keeps it.
+
+    Raises:
+        JobFailed: no_difficulty: nobody had the rows of this version scored.
+    """
+    import pyarrow.parquet
+
+    path = Path(dataset.path) / DIFFICULTY
+    if not path.is_file():
+        raise JobFailed("no_difficulty", dataset=dataset.name, version=dataset.version)
+    table = pyarrow.parquet.read_table(path, columns=["row", "difficulty"])
+    return dict(zip(table["row"].to_pylist(), table["difficulty"].to_pylist(), strict=True))
+
+
 def write_tokens(rows: Iterable[Rendered], path: Path) -> int:
     """Write rendered rows to an Arrow stream file that `datasets.Dataset.from_file` maps; returns how many."""
     import pyarrow as pa
 
-    schema = pa.schema({"input_ids": pa.list_(pa.int32()), "labels": pa.list_(pa.int32())})
+    tokens = pa.list_(pa.int32())
+    schema = pa.schema({"row": pa.int64(), "input_ids": tokens, "labels": tokens})
     count = 0
     path.parent.mkdir(parents=True, exist_ok=True)
     with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_stream(sink, schema) as writer:
         for batch in _batches(rows):
-            columns = [[row.input_ids for row in batch], [row.labels for row in batch]]
-            writer.write_batch(pa.record_batch([pa.array(c, pa.list_(pa.int32())) for c in columns], schema=schema))
+            columns = [[getattr(row, name) for row in batch] for name in schema.names]
+            arrays = [pa.array(column, kind) for column, kind in zip(columns, schema.types, strict=True)]
+            writer.write_batch(pa.record_batch(arrays, schema=schema))
             count += len(batch)
     return count
 

@@ -1,7 +1,7 @@
 """Supervised fine-tuning with trl: `python -m trainers.sft <attempt folder>`.
 
 Reads downwards: spec, tokenizer, data, model, tuning, trainer, train, save. LoRA, QLoRA and full training differ in
-two arguments only.
+two arguments only. Rows come in random order, or from easy to hard where the spec says so.
 """
 
 import time
@@ -13,81 +13,76 @@ from trainers.attempt import Attempt, run_attempt
 
 if TYPE_CHECKING:
     from trainers.data import Findings
+    from trainers.reporting import Reporter
 
 
 def main(attempt: Attempt) -> dict[str, Any]:
-    spec, values = attempt.spec, attempt.spec.values
-    checkpoints = Path(spec.checkpoints_path)
-
     attempt.phase("loading_libraries")
+    trainer_class, device = load_libraries(attempt)
+    from trainers.loading import load_tokenizer
+    from trainers.reporting import Reporter
+    from trainers.tuning import peft_config
+
+    resume_from = prepare_checkpoints(attempt)
+
+    attempt.phase("loading_data")
+    tokenizer = load_tokenizer(attempt.spec.model.path)
+    train_dataset, eval_dataset = prepare_data(attempt, tokenizer)
+
+    attempt.phase("loading_model")
+    model = prepare_model(attempt, device)
+
+    attempt.phase("preparing")
+    reporter = Reporter(attempt)
+    trainer = trainer_class(
+        model=model,
+        args=trainer_arguments(attempt, device, evaluates=eval_dataset is not None),
+        train_dataset=train_dataset,
+        eval_dataset=eval_dataset,
+        processing_class=tokenizer,
+        peft_config=peft_config(attempt.spec.values),
+        callbacks=[reporter],
+    )
+    trainer.checkpoints, trainer.after_save = Path(attempt.spec.checkpoints_path), reporter.checkpoint_saved
+    check_counts(trainer, len(train_dataset))
+    reporter.report_memory()
+    return train(attempt, trainer, reporter, resume_from)
+
+
+# -- libraries and checkpoints ---------------------------------------------------------------------------------------
+
+
+def load_libraries(attempt: Attempt) -> tuple[type, str]:
+    """Import what takes seconds; gives the class of the trainer and the device that the process sees."""
     import torch
     import transformers
     from datasets import disable_progress_bars
-    from trl import SFTConfig, SFTTrainer
+    from trl import SFTTrainer
 
-    from studio.params.trl_names import sft_arguments
-    from trainers.loading import load_model, load_tokenizer, own_device
-    from trainers.manifest import sweep_unfinished
-    from trainers.reporting import NothingLeftToDo, Reporter
-    from trainers.saving import AtomicCheckpoints, checked_resume
-    from trainers.tuning import check_targets, peft_config, quantization_config
+    from trainers.loading import own_device
+    from trainers.saving import AtomicCheckpoints
 
     class Trainer(AtomicCheckpoints, SFTTrainer):
         pass
 
-    device = own_device(spec.device)
     transformers.utils.logging.disable_progress_bar()
     disable_progress_bars()
-    torch.set_num_threads(spec.threads or torch.get_num_threads())
+    torch.set_num_threads(attempt.spec.threads or torch.get_num_threads())
+    return Trainer, own_device(attempt.spec.device)
+
+
+def prepare_checkpoints(attempt: Attempt) -> str | None:
+    """Tidy the folder of checkpoints; gives the checkpoint to go on from, or None for a fresh start."""
+    from trainers.manifest import sweep_unfinished
+    from trainers.saving import checked_resume
+
+    checkpoints = Path(attempt.spec.checkpoints_path)
     checkpoints.mkdir(parents=True, exist_ok=True)
     sweep_unfinished(checkpoints)
-    resume_from = checked_resume(spec)
+    return checked_resume(attempt.spec)
 
-    # --- data
-    attempt.phase("loading_data")
-    tokenizer = load_tokenizer(spec.model.path)
-    train_dataset, eval_dataset = prepare_data(attempt, tokenizer)
 
-    # --- model
-    attempt.phase("loading_model")
-    model = load_model(
-        spec.model.path,
-        dtype=values["dtype"],
-        attn_implementation=values["attn_implementation"],
-        quantization=quantization_config(values),
-        device=device,
-    )
-    check_targets(values, model)
-
-    # --- trainer
-    attempt.phase("preparing")
-    reporter = Reporter(attempt)
-    arguments = sft_arguments(values)
-    if eval_dataset is None:
-        arguments["eval_strategy"] = "no"
-    trainer = Trainer(
-        model=model,
-        args=SFTConfig(**arguments, **surroundings(attempt, device)),
-        train_dataset=train_dataset,
-        eval_dataset=eval_dataset,
-        processing_class=tokenizer,
-        peft_config=peft_config(values),
-        callbacks=[reporter],
-    )
-    trainer.checkpoints, trainer.after_save = checkpoints, reporter.checkpoint_saved
-    check_counts(trainer, len(train_dataset))
-    reporter.report_memory()
-
-    # --- train; the last step and a stop save by themselves
-    attempt.take_over_stops()
-    started, train_loss = time.monotonic(), None
-    try:
-        train_loss = trainer.train(resume_from_checkpoint=resume_from).training_loss
-    except NothingLeftToDo:
-        attempt.alert("nothing_left_to_do", "info", step=trainer.state.global_step)
-    attempt.hand_back_stops()
-    reporter.report_memory()
-    return reporter.figures(steps=trainer.state.global_step, seconds=time.monotonic() - started, train_loss=train_loss)
+# -- data ------------------------------------------------------------------------------------------------------------
 
 
 def prepare_data(attempt: Attempt, tokenizer: Any) -> tuple[Any, Any]:
@@ -106,10 +101,21 @@ def prepare_data(attempt: Attempt, tokenizer: Any) -> tuple[Any, Any]:
         attempt.alert(code, **findings.named(code), max_length=values["max_length"])
     if train is None:
         raise JobFailed("no_usable_rows", dataset=dataset.name, max_length=values["max_length"])
-    if validation is not None or not validates:
-        return train, validation
-    kept, chosen = held_out(len(train), values["validation_split"], seed=attempt.spec.seed)
-    return train.select(kept), train.select(chosen) if chosen else None
+    if validation is None and validates:
+        kept, chosen = held_out(len(train), values["validation_split"], seed=attempt.spec.seed)
+        train, validation = train.select(kept), train.select(chosen) if chosen else None
+    return in_order(attempt, train), validation
+
+
+def in_order(attempt: Attempt, rows: Any) -> Any:
+    """The rows as they are, or the easy ones first; the sampler then keeps that order in every epoch."""
+    from studio.params.trl_names import is_easy_to_hard
+    from trainers.data import difficulties
+
+    if not is_easy_to_hard(attempt.spec.values):
+        return rows
+    hardness, numbers = difficulties(attempt.spec.dataset), list(rows["row"])
+    return rows.select(sorted(range(len(numbers)), key=lambda place: hardness[numbers[place]]))
 
 
 def _tokens(attempt: Attempt, tokenizer: Any, split: str, findings: "Findings") -> Any | None:
@@ -123,6 +129,50 @@ def _tokens(attempt: Attempt, tokenizer: Any, split: str, findings: "Findings") 
     path = attempt.folder / "cache" / f"{split}.arrow"
     count = write_tokens(render_rows(rows, Renderer(tokenizer), max_length=max_length, findings=findings), path)
     return Dataset.from_file(str(path)) if count else None
+
+
+def check_counts(trainer: Any, expected: int) -> None:
+    """Compare the rows that went into trl with those it trains on.
+
+    Raises:
+        JobFailed: rows_lost.
+    """
+    data = trainer.train_dataset
+    found = sum(map(len, data["seq_lengths"])) if "seq_lengths" in data.column_names else len(data)
+    if found != expected:
+        raise JobFailed("rows_lost", expected=expected, found=found)
+
+
+# -- model and trainer -----------------------------------------------------------------------------------------------
+
+
+def prepare_model(attempt: Attempt, device: str) -> Any:
+    """The base model on its device, compressed where the tuning asks for it."""
+    from trainers.loading import load_model
+    from trainers.tuning import check_targets, quantization_config
+
+    values = attempt.spec.values
+    model = load_model(
+        attempt.spec.model.path,
+        dtype=values["dtype"],
+        attn_implementation=values["attn_implementation"],
+        quantization=quantization_config(values),
+        device=device,
+    )
+    check_targets(values, model)
+    return model
+
+
+def trainer_arguments(attempt: Attempt, device: str, *, evaluates: bool) -> Any:
+    """trl's settings: those of the spec, and those that follow from the place where the run happens."""
+    from trl import SFTConfig
+
+    from studio.params.trl_names import sft_arguments
+
+    arguments = sft_arguments(attempt.spec.values)
+    if not evaluates:
+        arguments["eval_strategy"] = "no"
+    return SFTConfig(**arguments, **surroundings(attempt, device))
 
 
 def surroundings(attempt: Attempt, device: str) -> dict[str, Any]:
@@ -139,16 +189,22 @@ def surroundings(attempt: Attempt, device: str) -> dict[str, Any]:
     }
 
 
-def check_counts(trainer: Any, expected: int) -> None:
-    """Compare the rows that went into trl with those it trains on.
+# -- training --------------------------------------------------------------------------------------------------------
 
-    Raises:
-        JobFailed: rows_lost.
-    """
-    data = trainer.train_dataset
-    found = sum(map(len, data["seq_lengths"])) if "seq_lengths" in data.column_names else len(data)
-    if found != expected:
-        raise JobFailed("rows_lost", expected=expected, found=found)
+
+def train(attempt: Attempt, trainer: Any, reporter: "Reporter", resume_from: str | None) -> dict[str, Any]:
+    """Train to the last step or a stop, both of which save by themselves; gives the run's figures."""
+    from trainers.reporting import NothingLeftToDo
+
+    attempt.take_over_stops()
+    started, train_loss = time.monotonic(), None
+    try:
+        train_loss = trainer.train(resume_from_checkpoint=resume_from).training_loss
+    except NothingLeftToDo:
+        attempt.alert("nothing_left_to_do", "info", step=trainer.state.global_step)
+    attempt.hand_back_stops()
+    reporter.report_memory()
+    return reporter.figures(steps=trainer.state.global_step, seconds=time.monotonic() - started, train_loss=train_loss)
 
 
 if __name__ == "__main__":

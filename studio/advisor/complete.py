@@ -61,6 +61,7 @@ def complete_spec(
         rows=dataset.training_rows,
         validation_rows=dataset.validation_rows,
         open_problems=dataset.problems,
+        has_difficulty=dataset.has_difficulty,
     )
     spec = with_preset(spec, facts)
     values, reasons = complete(spec, facts)

@@ -41,6 +41,8 @@ class Facts:
     """Rows that the data set's own split holds out for validation: a run then holds out no others."""
     open_problems: int = 0
     """Rows left out because of a problem that nobody has settled."""
+    has_difficulty: bool = False
+    """The data set's rows were scored by how hard they are."""
     lengths: Lengths | None = None
     disk_free_bytes: int | None = None
     seconds_per_token: float | None = None

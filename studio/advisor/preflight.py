@@ -13,6 +13,7 @@ from studio.advisor.facts import Facts
 from studio.advisor.forecast import Forecast
 from studio.advisor.prefill import recipes, validation_rows
 from studio.messages import say
+from studio.params.trl_names import is_easy_to_hard
 from studio.paths import TEMPLATES
 
 SEVERITIES = ("error", "warning", "info")
@@ -74,6 +75,7 @@ def measures(facts: Facts, values: Mapping[str, Any], plan: Forecast) -> dict[st
         **_support_measures(facts, values),
         "rate_limit": recipes()["rate_limits"][values["tuning"]],
         "missing_template": int(not facts.has_chat_template),
+        "missing_difficulty": int(is_easy_to_hard(values) and not facts.has_difficulty),
     }
 
 

@@ -1,6 +1,7 @@
 """Data sets and their versions in the registry; the rows themselves lie in the versions' folders."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Select, func, select
@@ -10,6 +11,7 @@ from studio.db.engine import next_change
 from studio.db.tables import Dataset, DatasetVersion
 from studio.errors import UnknownName
 from studio.protocol import DatasetRef, utc_now
+from studio.workshop.reports import DIFFICULTY
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +54,11 @@ class DatasetSummary:
     def validation_rows(self) -> int:
         """Rows that the version's own split holds out for validation."""
         return self.manifest.get("splits", {}).get("validation", 0)
+
+    @property
+    def has_difficulty(self) -> bool:
+        """Whether the version keeps how hard each row is."""
+        return (Path(self.path) / DIFFICULTY).is_file()
 
 
 def list_datasets(session: Session) -> list[DatasetSummary]:

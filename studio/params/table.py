@@ -197,6 +197,9 @@ def _clashes(values: Mapping[str, Any]) -> list[Fault]:
     if values["packing"] and values["attn_implementation"] != "flash_attention_2":
         # trl flattens packed rows into one sequence; the other kernels would let rows see each other.
         faults.append(Fault("packing", "spec.packing_needs_flash", {"value": values["attn_implementation"]}))
+    if values["packing"] and values["curriculum"] != "none":
+        # trl fits rows together by their lengths, whatever order they come in.
+        faults.append(Fault("curriculum", "spec.curriculum_packed"))
     if values["tuning"] == "full" and values["dtype"] == "float16":
         faults.append(Fault("dtype", "spec.full_in_float16"))
     if values["dtype"] == "bfloat16" and values["mixed_precision"] == "fp16":

@@ -22,12 +22,19 @@ def sft_arguments(values: Mapping[str, Any]) -> dict[str, Any]:
         # Both explicit: trl turns bf16 on where it is left out, on a CPU too.
         "bf16": values["mixed_precision"] == "bf16",
         "fp16": values["mixed_precision"] == "fp16",
+        # The rows are handed over in the order of the curriculum.
+        "train_sampling_strategy": "sequential" if is_easy_to_hard(values) else "random",
         **_evaluation_arguments(values),
         "save_strategy": "steps",
         # Which checkpoints stay and which is best is the studio's business (docs/design.md, section 2).
         "save_total_limit": None,
         "load_best_model_at_end": False,
     }
+
+
+def is_easy_to_hard(values: Mapping[str, Any]) -> bool:
+    """Whether rows are learned in the order of their difficulty; specs older than `curriculum` do not name it."""
+    return values.get("curriculum") == "easy_to_hard"
 
 
 def lora_arguments(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,15 +1,20 @@
 """SFT in processes as production starts them: whole checkpoints, stop, kill and resume, numbers that are none."""
 
+import re
+import shutil
 import signal
 import subprocess
 import warnings
 from pathlib import Path
 from typing import Any
 
+import msgspec
+import polars as pl
 import pytest
 
 from studio.errors import JobFailed
 from studio.protocol import DatasetRef, Result, read_spec
+from studio.workshop.reports import DIFFICULTY
 from tests.trainers.jobs import (
     SFT,
     ask,
@@ -171,6 +176,43 @@ def test_a_split_version_is_trained_and_validated_on_its_own_sides(tmp_path: Pat
     assert [e.data["step"] for e in events_of(folder, "metric") if "eval_loss" in e.data["values"]] == [1]
 
 
+def test_a_curriculum_brings_the_easy_rows_first_in_every_epoch(
+    tmp_path: Path, tiny: Path, rows: DatasetRef, tokenizer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hard = [17 * row % 41 for row in range(1, rows.rows + 1)]  # each from 1 to 40 once
+    scored = shutil.copytree(rows.path, tmp_path / "v2")
+    scores = pl.DataFrame({"row": range(1, rows.rows + 1), "difficulty": [each / 40 for each in hard]})
+    scores.write_parquet(scored / DIFFICULTY)
+    seen, load_libraries = [], sft.load_libraries
+
+    def recording(attempt: Attempt) -> tuple[type, str]:
+        trainer_class, device = load_libraries(attempt)
+
+        class Recorded(trainer_class):
+            def training_step(self, model: Any, inputs: dict[str, Any], *args: Any, **named: Any) -> Any:
+                seen.extend(tokenizer.batch_decode(inputs["input_ids"]))
+                return super().training_step(model, inputs, *args, **named)
+
+        return Recorded, device
+
+    monkeypatch.setattr(sft, "load_libraries", recording)
+    settings = {"curriculum": "easy_to_hard", "validation_split": 0.1, "max_steps": -1, "num_train_epochs": 2.0}
+    version = msgspec.structs.replace(rows, path=str(scored))
+    result = run_here(spec_of(tmp_path / "job", tiny, version, save_steps=100, **settings))
+    assert result.outcome == "succeeded", result
+    trained = [int(re.search(r"What is (\d+) plus", text)[1]) for text in seen]
+    first, second = trained[:36], trained[36:]
+    assert first == second == sorted(first, key=lambda place: hard[place])
+    assert len(set(first)) == 36 and first != sorted(first)
+
+
+def test_a_curriculum_needs_rows_with_a_score(tmp_path: Path, tiny: Path, rows: DatasetRef, tokenizer: Any) -> None:
+    folder = spec_of(tmp_path / "1", tiny, rows, curriculum="easy_to_hard")
+    with pytest.raises(JobFailed) as caught:
+        sft.prepare_data(Attempt(folder, read_spec(folder)), tokenizer)
+    assert caught.value.reason == "no_difficulty"
+
+
 def begin(job: Path, tiny: Path, rows: DatasetRef) -> tuple[Path, subprocess.Popen]:
     """A run that would take long, at a moment when it trains."""
     folder = spec_of(job, tiny, rows, max_steps=100_000, save_steps=100_000)
@@ -214,6 +256,18 @@ def test_a_gradient_that_is_no_number_ends_the_run_and_keeps_what_was_saved(
     assert result.values["step"] >= 1
     checkpoints = folder.parent.parent / "checkpoints"
     assert all(damaged_files(each) == [] for each in checkpoints.iterdir())
+
+
+def test_a_run_that_gets_no_better_ends_early_and_is_saved(tmp_path: Path, tiny: Path, rows: DatasetRef) -> None:
+    # Steps too small to change anything: the first validation stays the best one.
+    still = {"learning_rate": 1e-30, "validation_split": 0.1, "eval_steps": 1, "save_steps": STEPS}
+    folder = spec_of(tmp_path / "job", tiny, rows, **still, early_stopping_patience=2)
+    result = run_here(folder)
+    assert (result.outcome, result.figures["steps"]) == ("succeeded", 3)
+    assert checkpoint_steps(folder) == [3]
+    (told,) = [each.data for each in events_of(folder, "alert") if each.data["code"] == "stopped_early"]
+    assert told["values"] == {"step": 3, "patience": 2}
+    assert 0 < result.figures["train_seconds"] < result.figures["seconds"], "evaluating is not training"
 
 
 def test_a_changed_checkpoint_is_not_opened(tmp_path: Path, tiny: Path, rows: DatasetRef) -> None:

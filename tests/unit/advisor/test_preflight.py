@@ -52,6 +52,7 @@ def test_a_recommended_run_is_clean(facts):
         ({"gpu": 16, "capability": (7, 5)}, {"dtype": "bfloat16", "mixed_precision": "bf16"}, "no_bf16"),
         ({}, {"dtype": "bfloat16"}, "short_on_cpu"),
         ({}, {"tuning": "qlora"}, "four_bit_on_cpu"),
+        ({}, {"curriculum": "easy_to_hard"}, "no_difficulty"),
         ({}, {"attn_implementation": "flash_attention_2", "dtype": "bfloat16"}, "flash_on_cpu"),
     ],
 )
@@ -75,7 +76,7 @@ class Named:
     """The parts of a data set's summary that completing reads."""
 
     def __init__(self, rows):
-        self.training_rows, self.validation_rows, self.problems = rows, 0, 0
+        self.training_rows, self.validation_rows, self.problems, self.has_difficulty = rows, 0, 0, False
 
 
 def inspection(longest=90):

@@ -104,6 +104,7 @@ def test_all_faults_come_together():
         ({"lora_target_modules": " , "}, ("lora_target_modules", "spec.not_names")),
         ({"tuning": "full", "dtype": "float16"}, ("dtype", "spec.full_in_float16")),
         ({"dtype": "bfloat16", "mixed_precision": "fp16"}, ("mixed_precision", "spec.precision_clash")),
+        ({"curriculum": "easy_to_hard", "packing": True}, ("curriculum", "spec.curriculum_packed")),
         ({"attn_implementation": "flash_attention_2"}, ("attn_implementation", "spec.flash_in_float32")),
     ],
 )
