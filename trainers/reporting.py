@@ -12,6 +12,7 @@ import torch
 from transformers import TrainerCallback
 
 from trainers.attempt import Attempt
+from trainers.early_stopping import validations_without_gain
 from trainers.manifest import digest_of, size_of
 
 METRICS = ("loss", "learning_rate", "grad_norm", "mean_token_accuracy", "entropy", "num_tokens")
@@ -31,6 +32,7 @@ class Reporter(TrainerCallback):
         self._attempt = attempt
         self._durations: deque[float] = deque(maxlen=RECENT_STEPS)
         self._step_started = self._last_progress = self._last_memory = 0.0
+        self._begun, self._first_step, self._train_seconds = 0.0, 0, 0.0
         self._metrics: dict[str, float] = {}
         self._epoch = 0.0
 
@@ -38,12 +40,14 @@ class Reporter(TrainerCallback):
         if state.global_step >= state.max_steps:
             raise NothingLeftToDo
         self._attempt.phase("training")
-        self._step_started = time.monotonic()
+        self._begun = self._step_started = time.monotonic()
+        self._first_step = state.global_step
         self._report_progress(state)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         now = time.monotonic()
         self._durations.append(now - self._step_started)
+        self._train_seconds += now - self._step_started
         is_last = state.global_step >= state.max_steps
         if is_last or now - self._last_progress >= PROGRESS_SECONDS:
             self._report_progress(state)
@@ -66,6 +70,7 @@ class Reporter(TrainerCallback):
             self._attempt.events.write("metric", step=state.global_step, epoch=self._epoch, values=values)
 
     def on_evaluate(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self._stop_early(state, control)
         self._resume_training(state, control)
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
@@ -95,6 +100,8 @@ class Reporter(TrainerCallback):
             "eval_loss": self._metrics.get("eval_loss"),
             "steps": steps,
             "seconds": round(seconds, 3),
+            # Without evaluating and saving: what `num_tokens` took.
+            "train_seconds": round(self._train_seconds, 3),
             "peak_memory_bytes": peak_memory_bytes(),
         }
 
@@ -107,6 +114,16 @@ class Reporter(TrainerCallback):
             control.should_training_stop = True
             control.should_evaluate = False
 
+    def _stop_early(self, state: Any, control: Any) -> None:
+        """End the run when held-out rows are not answered better any more. Specs older than that name no patience."""
+        patience = self._attempt.spec.values.get("early_stopping_patience", 0)
+        if not patience or state.global_step >= state.max_steps:
+            return
+        if validations_without_gain(state.log_history) >= patience:
+            # The Trainer saves after it has evaluated.
+            control.should_training_stop = control.should_save = True
+            self._attempt.alert("stopped_early", "info", step=state.global_step, patience=patience)
+
     def _resume_training(self, state: Any, control: Any) -> None:
         self._step_started = time.monotonic()
         if self._attempt.current_phase != "training" and not control.should_training_stop:
@@ -115,8 +132,7 @@ class Reporter(TrainerCallback):
     def _report_progress(self, state: Any) -> None:
         self._last_progress = time.monotonic()
         left = state.max_steps - state.global_step
-        # The median: a step that waited for the disk or for another program does not make the time left jump.
-        each = statistics.median(self._durations) if self._durations else None
+        each = self._seconds_each(state.global_step)
         self._attempt.events.write(
             "progress",
             done=state.global_step,
@@ -124,6 +140,14 @@ class Reporter(TrainerCallback):
             unit="steps",
             seconds_left=None if each is None else round(each * left, 1),
         )
+
+    def _seconds_each(self, step: int) -> float | None:
+        """Seconds that a step takes, with its share of the evaluating and saving so far; None before the first."""
+        if not self._durations:
+            return None
+        pauses = self._last_progress - self._begun - self._train_seconds
+        # The median: a step that waited for the disk or for another program does not make the time left jump.
+        return statistics.median(self._durations) + max(0.0, pauses) / max(1, step - self._first_step)
 
 
 def memory_now() -> dict[str, int]:
