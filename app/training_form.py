@@ -22,11 +22,12 @@ from studio.errors import Fault, SpecRefused, UnknownName
 from studio.params.table import METHODS, Parameter, parameters
 
 if TYPE_CHECKING:
+    from studio.advisor.facts import Facts
     from studio.advisor.forecast import Forecast
     from studio.advisor.prefill import Filled
     from studio.advisor.preflight import Finding
 
-NAMED = ("method", "model_name_or_path", "dataset", "run_name", "intention")
+NAMED = ("goal", "method", "model_name_or_path", "dataset", "run_name", "intention")
 """What only the person can say; the rest of the table is filled in."""
 UNSUCCESSFUL = frozenset({"failed", "lost", "stopped", "cancelled"})
 
@@ -42,6 +43,8 @@ class Form:
     entered: Mapping[str, Any] = field(default_factory=dict)
     """What stands in the fields; empty for a page just opened."""
     preset: str = ""
+    given_back: Mapping[str, Any] = field(default_factory=dict)
+    """What the person had set before it was made to fit, and has not set anew."""
 
     def spec(self, *, without: Iterable[str] = ()) -> dict[str, Any]:
         """What the desk is asked: nothing that was filled in, and nothing that has no effect."""
@@ -64,6 +67,7 @@ class Plan:
     """Why each filled-in value has its value."""
     forecast: "Forecast"
     findings: tuple["Finding", ...]
+    facts: "Facts"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,6 +111,7 @@ def read_form(shown: str | None, preset: str | None, entered: Iterable[Any]) -> 
         chosen={name: value for name, value in chosen.items() if value is not None},
         entered=values,
         preset=preset or "",
+        given_back={name: value for name, value in last.get("given_back", {}).items() if chosen.get(name) is None},
     )
 
 
@@ -231,13 +236,13 @@ def _complete(form: Form, seen: Seen) -> tuple[Form, Seen]:
     faults = list(single.values())
     completed = None
     try:
-        completed = _ask(form, seen, without=single)
+        completed = ask(form, seen, without=single)
     except SpecRefused as error:
         faults += error.faults
         blamed = set(single) | {fault.field for fault in error.faults}
         if set(form.chosen) & blamed:
             try:
-                completed = _ask(form, seen, without=blamed)
+                completed = ask(form, seen, without=blamed)
             except SpecRefused as further:
                 faults += [fault for fault in further.faults if fault not in faults]
     recommended = {} if completed is None else {name: _recommended(form, seen, name) for name in form.chosen}
@@ -251,7 +256,7 @@ def _complete(form: Form, seen: Seen) -> tuple[Form, Seen]:
     return form, replace(seen, completed=completed, recommended=recommended, faults=tuple(faults))
 
 
-def _ask(form: Form, seen: Seen, *, without: Iterable[str] = ()) -> Plan:
+def ask(form: Form, seen: Seen, *, without: Iterable[str] = ()) -> Plan:
     """The spec completed as the desk would, and what it would take; unlike there, a failed check is no refusal."""
     from studio.advisor.complete import complete
     from studio.advisor.facts import facts_from
@@ -270,13 +275,13 @@ def _ask(form: Form, seen: Seen, *, without: Iterable[str] = ()) -> Plan:
     )
     values, filled = complete(form.spec(without=without), facts)
     expected = forecast(facts, values)
-    return Plan(values, filled, expected, tuple(preflight(facts, values, expected)))
+    return Plan(values, filled, expected, tuple(preflight(facts, values, expected)), facts)
 
 
 def _recommended(form: Form, seen: Seen, name: str) -> "Filled | None":
     """What would be filled in for a changed field if the person took the change back; None where that has a fault."""
     try:
-        return _ask(form, seen, without=[name]).filled.get(name)
+        return ask(form, seen, without=[name]).filled.get(name)
     except SpecRefused:
         return None
 
