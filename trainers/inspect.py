@@ -32,7 +32,7 @@ def main(attempt: Attempt) -> dict[str, Any]:
     if spec.dataset is not None:
         attempt.phase("inspecting_data")
         tokens, samples = inspect_rows(attempt, spec.dataset, tokenizer)
-        figures |= {"tokens": tokens, "samples": samples}
+        figures |= {"tokens": tokens, "samples": samples, "variety": inspect_variety(spec.dataset)}
     return figures
 
 
@@ -44,6 +44,8 @@ def inventory(path: str | Path, tokenizer: Any) -> dict[str, Any]:
     """
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
+
+    from trainers.variety import unknown_markers
 
     try:
         config = AutoConfig.from_pretrained(path, local_files_only=True, trust_remote_code=False)
@@ -59,6 +61,7 @@ def inventory(path: str | Path, tokenizer: Any) -> dict[str, Any]:
         "dtype": _dtype_name(config.dtype),
         "tied_embeddings": bool(getattr(text, "tie_word_embeddings", False)),
         "has_chat_template": bool(tokenizer.chat_template),
+        "unknown_markers": unknown_markers(tokenizer),
         "max_positions": getattr(text, "max_position_embeddings", None),
         "num_heads": getattr(text, "num_attention_heads", None),
         "num_key_value_heads": getattr(text, "num_key_value_heads", None),
@@ -116,6 +119,15 @@ def inspect_rows(attempt: Attempt, dataset: DatasetRef, tokenizer: Any) -> tuple
         "left_out": {code: findings.named(code) for code in findings.rows},
     }
     return tokens, samples
+
+
+def inspect_variety(dataset: DatasetRef) -> dict[str, float | None]:
+    """How much the rows differ, told by a few hundred of them, evenly spread."""
+    from trainers.data import conversations
+    from trainers.variety import MOST_ROWS, variety_of
+
+    stride = max(1, dataset.training_rows // MOST_ROWS)
+    return variety_of(sample for _, sample in islice(conversations(dataset), 0, None, stride))
 
 
 def _statistics(numbers: Iterable[int]) -> dict[str, float]:
