@@ -99,8 +99,8 @@ def fault_text(fault: Fault, table: Mapping[str, Parameter], language: str) -> s
 
     values = dict(fault.values)
     if values.get("other") in table:
-        values["other"] = _short(table[str(values["other"])], language)
-    field = _short(table[fault.field], language) if fault.field in table else fault.field
+        values["other"] = short_label(table[str(values["other"])], language)
+    field = short_label(table[fault.field], language) if fault.field in table else fault.field
     return say(f"errors.{fault.code}", language, field=field, **values)
 
 
@@ -182,8 +182,8 @@ def _step(parameter: Parameter) -> float:
     return 1 if default >= 1 else 0.01 if default >= 0.01 or default == 0 else 0.00001
 
 
-def _short(parameter: Parameter, language: str) -> str:
-    """The label without what it explains in brackets."""
+def short_label(parameter: Parameter, language: str) -> str:
+    """The label in quotes, without what it explains in brackets."""
     label = parameter.label(language)
     for bracket in ("(", "\uff08"):  # and the full-width one
         label = label.partition(bracket)[0]

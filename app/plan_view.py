@@ -7,71 +7,39 @@ from typing import TYPE_CHECKING, Any
 from app.context import Context
 from app.findings_view import checks_html
 from app.i18n import bytes_text, duration_text
-from app.markup import chip, facts, notice
+from app.markup import facts, notice
 from studio.db.jobs import JobView
 
 if TYPE_CHECKING:
     from app.training_form import Plan
     from studio.advisor.forecast import Forecast
-    from studio.memory.estimate import Estimate
 
-_TONES = {"fits": "good", "tight": "warn", "too_large": "bad"}
-_ICONS = {"fits": "✓", "tight": "▲", "too_large": "✕"}
 PLAN_SCRIPT = """
 element.addEventListener('click', (event) => {
   const button = event.target.closest('button[data-do]');
   if (button) trigger('select', { do: button.dataset.do, code: button.dataset.code || '' });
 });
 """
-"""The plan's buttons: `do` is mend (with a finding's `code`) or look."""
+"""The plan's buttons: `do` is mend (with a finding's `code`), look, fit or unfit."""
 
 
-def plan_html(context: Context, plan: "Plan", faults: Sequence[str] = (), *, changed: Collection[str] = ()) -> str:
-    """What a run takes and what to know of it; `changed` are the fields that going back could mend."""
+def plan_html(
+    context: Context, plan: "Plan", faults: Sequence[str] = (), *, memory: str, changed: Collection[str] = ()
+) -> str:
+    """What a run takes and what to know of it.
+
+    Args:
+        memory: HTML of `memory_view`; empty where it is not known.
+        changed: the fields that going back could mend.
+    """
     told = "".join(notice(f"✕ {sentence}", "bad") for sentence in faults)
-    memory = plan.forecast.memory
     return (
-        (_title(context, "memory") + memory_html(context, memory) if memory else "")
+        (_title(context, "memory") + memory if memory else "")
         + _title(context, "work")
         + work_html(context, plan.forecast)
         + _title(context, "checks")
         + told
         + checks_html(context, plan.findings, changed=changed, is_clean=not faults)
-    )
-
-
-def memory_html(context: Context, estimate: "Estimate") -> str:
-    """One bar against the machine's memory, its parts named below it."""
-    parts = sorted(estimate.terms.items(), key=lambda part: -part[1])
-    budget = estimate.available_bytes or 0
-    whole = max(budget, estimate.allocated_bytes, 1)
-    colour = {name: place % 8 for place, (name, _) in enumerate(parts)}
-    pieces = "".join(
-        f'<i class="lu-part-{colour[name]}" style="width:{100 * size / whole:.2f}%"></i>' for name, size in parts
-    )
-    legend = "".join(
-        f'<li><i class="lu-part-{colour[name]}"></i><span>{escape(context.say(f"memory.terms.{name}"))}</span>'
-        f'<span class="lu-num">{bytes_text(size)}</span></li>'
-        for name, size in parts
-    )
-    sentence = memory_sentence(context, estimate)
-    # What goes beyond the machine's memory lies right of this mark.
-    limit = f'<b style="left:{100 * budget / whole:.2f}%"></b>' if budget else ""
-    when = context.say("train.plan.peak", phase=context.say(f"memory.phases.{estimate.peak_phase}"))
-    return (
-        f'<p>{_verdict(context, estimate.verdict)} <span class="lu-num">{escape(sentence)}</span></p>'
-        f'<div class="lu-memory" role="img" aria-label="{escape(sentence)}">{pieces}{limit}</div>'
-        # Always open: a redrawn fold would shut itself.
-        f'<div class="lu-memory-parts"><p class="lu-note">{escape(when)}</p><ul>{legend}</ul></div>'
-    )
-
-
-def memory_sentence(context: Context, estimate: "Estimate") -> str:
-    """`About 2.1 GiB of the 11.4 GiB that are free`."""
-    return context.say(
-        f"train.plan.memory_{estimate.device}",
-        needed=bytes_text(estimate.allocated_bytes),
-        budget=bytes_text(estimate.available_bytes),
     )
 
 
@@ -127,11 +95,6 @@ def _progress(context: Context, job: JobView | None) -> str:
 
 def _title(context: Context, name: str) -> str:
     return f'<h3 class="lu-plan-part">{escape(context.say(f"train.plan.{name}"))}</h3>'
-
-
-def _verdict(context: Context, verdict: str) -> str:
-    text = f"{_ICONS.get(verdict, '')} {context.say(f'train.verdict.{verdict}')}".strip()
-    return chip(text, _TONES.get(verdict, "soft"))
 
 
 def _segment(text: str, is_trained: bool) -> str:

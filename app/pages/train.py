@@ -16,7 +16,7 @@ from typing import Any
 
 import gradio as gr
 
-from app import plan_view
+from app import fitting, memory_view, plan_view
 from app.context import Context
 from app.forms import Field, Line, by_group, fault_text, from_component, make_field, reason_html, to_component
 from app.i18n import page_path
@@ -39,7 +39,7 @@ from studio.errors import SpecRefused
 from studio.params.table import METHODS, Parameter, groups
 
 SECTIONS = {
-    "goal": ("run_name", "method"),
+    "goal": ("goal", "run_name", "method"),
     "data": ("dataset",),
     "model": ("model_name_or_path", "tuning"),
     "intention": ("intention",),
@@ -211,11 +211,15 @@ def back(
 def press(
     context: Context, event: gr.EventData, shown: str | None, draft: Any, preset: str | None, *entered: Any
 ) -> list[Any]:
-    """A button in the plan: mend a finding, or look once more at model and data."""
+    """A button in the plan: mend a finding, make it fit or undo that, or look once more at model and data."""
     form = read_form(shown, preset, entered)
-    if event._data["do"] == "look":
+    do = event._data["do"]
+    if do == "look":
         return draw(context, *look(context, form, again=True), Before(shown, entered, is_edit=True, refills=True))
     _, seen = look(context, form)
+    if do in ("fit", "unfit"):
+        form = fitting.take_back(form) if do == "unfit" else fitting.apply(form, fitting.remedy(form, seen))
+        return draw(context, *look(context, form), Before(shown, entered, is_edit=True, refills=True))
     findings = seen.completed.findings if seen.completed else ()
     mended = [name for each in findings if each.code == event._data["code"] for name in each.mend]
     return _without(context, form, mended, shown, entered)
@@ -321,6 +325,7 @@ def _shown(context: Context, form: Form, seen: Seen, last: Mapping[str, Any]) ->
     return {
         "filled": filled,
         "chosen": dict(form.chosen),
+        "given_back": dict(form.given_back),
         "preset": form.preset,
         "choices": _choices(context, form, seen),
     }
@@ -409,9 +414,17 @@ def _plan(context: Context, form: Form, seen: Seen) -> str:
     title = f'<h2 class="lu-part">{escape(context.say("train.plan.title"))}</h2>'
     elsewhere = [fault_text(each, table(), context.language) for each in seen.faults]
     if seen.completed is not None:
-        return title + plan_view.plan_html(context, seen.completed, elsewhere, changed=form.chosen)
+        memory = _memory(context, form, seen)
+        return title + plan_view.plan_html(context, seen.completed, elsewhere, memory=memory, changed=form.chosen)
     if seen.base is None or seen.version is None:
         return f'{title}<p class="lu-note">{escape(context.say("train.plan.empty"))}</p>'
     if seen.inspection is None:
         return title + plan_view.looking_html(context, seen.job)
     return title + "".join(notice(f"✕ {sentence}", "bad") for sentence in elsewhere)
+
+
+def _memory(context: Context, form: Form, seen: Seen) -> str:
+    if seen.completed.forecast.memory is None:
+        return ""
+    found = fitting.remedy(form, seen)
+    return memory_view.memory_html(context, seen.completed, remedy=found, given_back=form.given_back, table=table())
