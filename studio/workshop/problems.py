@@ -38,12 +38,14 @@ class Problem(msgspec.Struct, kw_only=True):
     """Byte of the file (inside an archive: of the file there) at which the row begins; None where none is known."""
 
     def message(self, language: str = "en") -> str:
-        """The fault in plain words."""
+        """The fault in plain words, behind the file and the line where it comes from an archive of several."""
         values = values_in_words(self.code, self.values, language)
+        unit = values.pop("member_unit", None)
         code = (
             f"{self.code}_counted" if self.values.get("count") and has(f"problems.{self.code}_counted") else self.code
         )
-        return say(f"problems.{code}", language, row=self.row, field=self.field, **values)
+        words = say(f"problems.{code}", language, row=self.row, field=self.field, **values)
+        return say(f"problems.reading.in_{unit}", language, words=words, **values) if unit else words
 
 
 class RowFault(msgspec.Struct, frozen=True):

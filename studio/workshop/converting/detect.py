@@ -65,10 +65,21 @@ class Preview(msgspec.Struct, frozen=True, kw_only=True):
         return format_of(self.choice.shape, self.choice.columns) if self.choice else None
 
 
-class Sample(msgspec.Struct, frozen=True):
+class Sample(msgspec.Struct, frozen=True, kw_only=True):
+    """The beginning of a file, read once: what its shape is told by, and what a preview shows."""
+
+    file: str
+    kind: str
+    size_bytes: int
     rows: list[RawRow]
     is_whole: bool
-    kind: str
+    """Whether these are all rows of the file."""
+    encoding: str
+    """Python's name of it."""
+    confidence: float
+    """How sure the encoding is, see `studio.workshop.reading.source`."""
+    is_named: bool
+    """Whether a person said what the encoding is."""
 
 
 def preview(
@@ -85,14 +96,18 @@ def preview(
     Raises:
         RefusedInput: the file cannot be read, or `shape` and `columns` do not go together.
     """
-    name = original_name or path.name
-    sample = read_sample(path, original_name=name, encoding=encoding)
-    choice = choose(sample.rows, file=name, shape=shape, columns=columns)
+    sample = read_sample(path, original_name=original_name or path.name, encoding=encoding)
+    return preview_of(sample, limit=limit, shape=shape, columns=columns)
+
+
+def preview_of(sample: Sample, *, limit: int = 20, shape: str | None = None, columns: Mapping | None = None) -> Preview:
+    """`preview` of a file whose beginning was read already."""
+    choice = choose(sample.rows, file=sample.file, shape=shape, columns=columns)
     rows, faults = _converted(sample.rows, choice, limit) if choice else ([], _unread(sample.rows))
     return Preview(
-        file=name,
+        file=sample.file,
         kind=sample.kind,
-        size_bytes=path.stat().st_size,
+        size_bytes=sample.size_bytes,
         sampled=len(sample.rows),
         is_whole=sample.is_whole,
         all_columns=columns_of(sample.rows),
@@ -115,7 +130,16 @@ def read_sample(path: Path, *, original_name: str, encoding: str | None = None) 
             break
     is_whole = next(stream, None) is None
     stream.close()
-    return Sample(rows, is_whole, source.kind)
+    return Sample(
+        file=original_name,
+        kind=source.kind,
+        size_bytes=path.stat().st_size,
+        rows=rows,
+        is_whole=is_whole,
+        encoding=source.encoding,
+        confidence=source.confidence,
+        is_named=encoding is not None,
+    )
 
 
 def choose(rows: list[RawRow], *, file: str, shape: str | None = None, columns: Mapping | None = None) -> Choice | None:
@@ -194,11 +218,11 @@ def _converted(rows: list[RawRow], choice: Choice, limit: int) -> tuple[list[Pre
     convert = converter(choice.shape, choice.columns)
     shown: list[PreviewRow] = []
     problems: list[Problem] = []
-    for number, raw, value, fault, offset in rows:
-        made, faults = (None, [fault]) if fault else convert(value)
-        problems += [each.at(number, raw, offset) for each in faults]
+    for row in rows:
+        made, faults = (None, [row.fault]) if row.fault else convert(row.value)
+        problems += [row.problem(fault) for fault in faults]
         if made and len(shown) < limit:
-            shown.append(_preview_row(number, raw, made))
+            shown.append(_preview_row(row.row, row.raw, made))
     return shown, problems
 
 
@@ -207,4 +231,4 @@ def _preview_row(number: int, raw: str, made: TrainingRow) -> PreviewRow:
 
 
 def _unread(rows: list[RawRow]) -> list[Problem]:
-    return [row.fault.at(row.row, row.raw, row.offset) for row in rows if row.fault]
+    return [row.problem(row.fault) for row in rows if row.fault]

@@ -67,9 +67,9 @@ def line_row(source: Source, row: int, offset: int, line: bytes) -> RawRow:
     """One line with all checks."""
     if len(line) > limits.MAX_ROW_BYTES and row in source.long_lines:
         values = {"size": source.long_lines[row] >> 20, "limit": limits.MAX_ROW_BYTES >> 20}
-        return fault_row(row, line, RowFault("too_long", "", values), offset)
+        return fault_row(row, line, RowFault("too_long", "", values), offset)._replace(within=source.within(row))
     text = line.strip(_BLANK)
     value, fault = parse_row(text)
     if not fault:
         text = without_wrapping(text)
-    return RawRow(row, text.decode("utf-8", "replace"), value, blamed(fault, source), offset)
+    return RawRow(row, text.decode("utf-8", "replace"), value, blamed(fault, source), offset, source.within(row))

@@ -109,7 +109,7 @@ def _read_parts(source: Source) -> Iterator[RawRow]:
     for part, shift in source.in_turn():
         for row in part.rows():
             part.last_row = row.row
-            yield row._replace(row=shift + row.row)
+            yield row._replace(row=shift + row.row, within=source.within(shift + row.row))
 
 
 # -- one file ------------------------------------------------------------------------------------------------------

@@ -1,18 +1,27 @@
 """What every reader takes and gives: a `Source` (an opened file) and its `RawRow`s.
 
-    for row, raw, value, fault, offset in open_source(path).rows(): ...
+    for row in open_source(path).rows(): ...
 
 The readers stand beside this file, one a kind; `opening.py` chooses.
 """
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from studio.workshop.problems import SHORT_CHARACTERS, RowFault
+from studio.workshop.problems import SHORT_CHARACTERS, Problem, RowFault, shorten
 from studio.workshop.reading import limits
 from studio.workshop.reading.streams import Content
+
+
+class Place(NamedTuple):
+    """A row of one of an archive's files; `member_unit` is `line` for JSON lines, else `row`."""
+
+    member: str
+    member_row: int
+    member_unit: str
 
 
 class RawRow(NamedTuple):
@@ -26,6 +35,20 @@ class RawRow(NamedTuple):
     offset: int | None = None
     """Where the row begins: a byte of the file, of the file inside an archive; None where rows have no bytes of their
     own (Parquet, spreadsheets)."""
+    within: Place | None = None
+    """Where it stands in an archive of several files."""
+
+    def problem(self, fault: RowFault) -> Problem:
+        """A fault of this row, with the file of the archive and the line or row there among its values."""
+        within = self.within._asdict() if self.within else {}
+        return Problem(
+            row=self.row,
+            code=fault.code,
+            field=fault.field,
+            values=fault.values | within,
+            raw=self.raw,
+            offset=self.offset,
+        )
 
 
 @dataclass
@@ -52,6 +75,8 @@ class Source:
     """What lies beside the rows and is not read: a README in an archive, a sheet with other columns."""
     parts: "list[Source]" = field(default_factory=list)
     """The files of an archive that holds several."""
+    starts: list[int] = field(default_factory=list)
+    """How many rows stand before each of those parts, as far as the reading is."""
     last_row: int = 0
     """The highest row number given so far, of a part."""
     cut_row: RawRow | None = None
@@ -106,10 +131,20 @@ class Source:
         """Each part, and how far its row numbers are shifted; the counts of all parts come together here."""
         shift = done = blank = 0
         for part in self.parts:
+            self.starts.append(shift)
             yield part, shift
             shift += part.last_row
             self.done = done = done + part.total
             self.blank_lines = blank = blank + part.blank_lines
+
+    def within(self, row: int) -> Place | None:
+        """Where a row that was read stands in an archive of several files."""
+        if not self.parts:
+            return None
+        index = max(bisect_left(self.starts, row) - 1, 0)
+        part = self.parts[index]
+        unit = "line" if part.kind == "jsonl" else "row"
+        return Place(shorten(part.content.member), row - self.starts[index], unit)
 
     def line_row(self, row: int, offset: int, line: bytes) -> RawRow:
         """One of `lines`, read with all checks."""

@@ -9,9 +9,9 @@ from itertools import groupby
 from pathlib import Path
 
 from studio.errors import RefusedInput
-from studio.workshop.converting import bulk
 from studio.workshop.converting.convert import Converter, convert_text, converter
 from studio.workshop.converting.detect import Choice, columns_of, read_sample, required_choice
+from studio.workshop.converting.plain_chats import reader_of
 from studio.workshop.converting.quick import quick_reader
 from studio.workshop.converting.shapes import Mapping, column_of, format_of
 from studio.workshop.converting.turns import speakers_of
@@ -32,6 +32,10 @@ Report = Callable[[float, float, str], None]
 """Called now and then with done, total and unit."""
 
 REPORT_EVERY_ROWS = 2000
+BATCH_LINES, BATCH_BYTES = 1000, 1 << 20
+"""As many lines are read before the next report."""
+BLOCK_LINES = 50
+"""As many lines share a fate: one odd one sends them all the slower way."""
 
 
 def import_file(  # noqa: PLR0913 - each is a choice that a person can make on the page
@@ -86,8 +90,7 @@ class _Import:
         self._conversation = column_of(choice.columns, "messages") or column_of(choice.columns, "conversations")
         is_lines = source.kind == "jsonl"
         self._quick = quick_reader(choice.shape, choice.columns, names) if is_lines else None
-        in_bulk = is_lines and bulk.can_read(choice.shape, choice.columns, names)
-        self._bulk = bulk.BulkReader(choice.shape, choice.columns) if in_bulk else None
+        self._plain = reader_of(choice.shape, choice.columns, names) if is_lines else None
 
     def run(self, report: Report) -> None:
         """Write every row of the source."""
@@ -98,19 +101,20 @@ class _Import:
                     report(self._source.done, self._source.total, self._source.unit)
             return
         for batch in _batches(self._source.lines()):
-            self._take_lines(batch)
+            for start in range(0, len(batch), BLOCK_LINES):
+                self._take_lines(batch[start : start + BLOCK_LINES])
             report(self._source.done, self._source.total, self._source.unit)
         if self._source.cut_row:
             self._take(self._source.cut_row)
-        for reader in filter(None, (self._quick, self._bulk)):
+        for reader in filter(None, (self._quick, self._plain)):
             self._writer.speakers.update(reader.speakers())
 
     def _take_lines(self, batch: list[tuple[int, int, bytes]]) -> None:
         """The quickest way that takes the lines: all at once, one by one, or with every fault looked for."""
         lines = [line for _, _, line in batch]
-        together = self._bulk.read(lines) if self._bulk else None
-        if together is not None:
-            self._writer.add_conversations([number for number, _, _ in batch], together)
+        chats = self._plain.read(lines) if self._plain else None
+        if chats is not None:
+            self._writer.add_chats([number for number, _, _ in batch], chats, sum(map(len, lines)))
             return
         for (number, offset, line), made in zip(batch, self._quick.read(lines), strict=True):
             if made is None:
@@ -124,7 +128,7 @@ class _Import:
             self._writer.add(row.row, row.raw, made)
             self._writer.speakers.update(speakers_of(row.value, self._conversation))
         for each in faults:
-            problem = each.at(row.row, row.raw, row.offset)
+            problem = row.problem(each)
             self.first = self.first or problem
             self._writer.add_problem(problem)
 
@@ -135,7 +139,7 @@ def _batches(lines: Iterator[tuple[int, int, bytes]]) -> Iterator[list[tuple[int
     for line in lines:
         batch.append(line)
         size += len(line[2])
-        if len(batch) == bulk.BATCH_LINES or size >= bulk.BATCH_BYTES:
+        if len(batch) == BATCH_LINES or size >= BATCH_BYTES:
             yield batch
             batch, size = [], 0
     if batch:
@@ -146,7 +150,9 @@ def _refuse_unusable(name: str, writer: VersionWriter, first: Problem | None) ->
     if first is None:
         raise RefusedInput("data.no_rows", file=name)
     values = {"row": first.row, "field": first.field, "problem": first.code, "problem_values": first.values}
-    raise RefusedInput("data.no_usable_rows", file=name, rows=writer.problems, **values)
+    within = {key: first.values[key] for key in ("member", "member_row") if key in first.values}
+    code = f"data.no_usable_rows_in_{first.values['member_unit']}" if within else "data.no_usable_rows"
+    raise RefusedInput(code, file=name, rows=writer.problems, **values, **within)
 
 
 # -- revising ------------------------------------------------------------------------------------------------------
