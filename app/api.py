@@ -41,6 +41,7 @@ VERBS = frozenset(
         "mix_datasets",
         "balance_dataset",
         "order_dataset",
+        "check_difficulty",
         "augment_dataset",
         "write_rows",
         "accept_rows",

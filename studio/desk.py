@@ -21,6 +21,7 @@ from studio.db.models import ModelSummary
 from studio.db.tables import Answer, Preference
 from studio.desk_adding import AddingDesk
 from studio.desk_data import check_name
+from studio.desk_scoring import ScoringDesk
 from studio.errors import Conflict, Failure, Fault, RefusedInput, SpecRefused, UnknownName
 from studio.jobs import supervisor
 from studio.jobs.lifecycle import ENDED, LIVE
@@ -39,7 +40,7 @@ def is_hub_id(text: str) -> bool:
     return bool(_HUB_ID.fullmatch(text))
 
 
-class Desk(AddingDesk):
+class Desk(AddingDesk, ScoringDesk):
     """The studio's counter. One per server; its methods may be called from any thread."""
 
     def __init__(

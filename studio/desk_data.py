@@ -124,11 +124,6 @@ class DataDesk:
         recipes.options(CHECKS, "balance", options or {})
         return self._change("balance", name, {"options": options or {}})
 
-    def order_dataset(self, name: str, options: dict[str, Any] | None = None) -> int:
-        """Queue a version whose rows have a difficulty, for a curriculum."""
-        recipes.options(CHECKS, "difficulty", options or {})
-        return self._change("order", name, {"options": options or {}})
-
     def restore_rows(self, name: str, *, rows: list[int] | None = None, code: str | None = None) -> int:
         """Queue a version in which excluded rows can be used again: by number, or all of one reason."""
         if not rows and not code:

@@ -7,8 +7,8 @@ other numbers: the same question with the same seed could then be answered diffe
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -107,6 +107,17 @@ class Models:
         base = self._base(place)
         with self._adapter(base, place.adapter_path):
             return _generate(base, messages, sampling, on_text=on_text, cancelled=cancelled)
+
+    @contextmanager
+    def ready(self, place: Place) -> Iterator[tuple[Any, Renderer]]:
+        """The model of a place in evaluation mode, its adapter switched on, and what renders rows for it.
+
+        Raises:
+            JobFailed: the weights cannot be loaded.
+        """
+        base = self._base(place)
+        with self._adapter(base, place.adapter_path):
+            yield base.model, base.renderer
 
     def _base(self, place: Place) -> _Base:
         if place.base not in self._bases:

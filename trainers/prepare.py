@@ -93,7 +93,8 @@ def _order(attempt: Attempt, values: dict[str, Any], output: Path) -> Figures:
     from studio.workshop.versions import remedies
 
     attempt.phase("data.order")
-    return {"manifest": remedies.order(Path(values["parent"]), values["options"], output / "version")}
+    losses = {"losses": _losses(values)}
+    return {"manifest": remedies.order(Path(values["parent"]), values["options"], output / "version", **losses)}
 
 
 def _marks(attempt: Attempt, values: dict[str, Any], output: Path) -> Figures:
@@ -167,7 +168,7 @@ def _check(attempt: Attempt, values: dict[str, Any], output: Path) -> Figures:
     from studio.workshop.table import load
 
     attempt.phase("data.check")
-    extras = {"tokens": values.get("tokens")}
+    extras = {"tokens": values.get("tokens"), "losses": _losses(values)}
     if values.get("against"):
         extras["against"] = load(Path(values["against"]))
     told = {"phase": attempt.phase, "progress": _progress(attempt)}
@@ -206,6 +207,13 @@ def _push(attempt: Attempt, values: dict[str, Any], output: Path) -> Figures:
     attempt.phase("data.push")
     named = {"name": values["remote_name"], "version": values["number"], "progress": _progress(attempt)}
     return msgspec.to_builtins(remote.push(Path(values["version"]), values["remote"], **named))
+
+
+def _losses(values: dict[str, Any]) -> Any | None:
+    """A model's losses on the rows, where the job was given them."""
+    from studio.workshop import row_losses
+
+    return row_losses.read(Path(values["losses"])) if values.get("losses") else None
 
 
 def _progress(attempt: Attempt) -> Callable[[float, float, str], None]:

@@ -32,9 +32,15 @@ def _take_prepared(session: Session, workspace: Workspace, job: Job) -> None:
         _take_export(workspace, job)
 
 
-def _take_report(workspace: Workspace, job: Job) -> None:
+def _take_scores(session: Session, workspace: Workspace, job: Job) -> None:
+    """A model's losses on the rows, and what they make of the rows' difficulty."""
+    _take_report(workspace, job, "losses")
+    _take_report(workspace, job)
+
+
+def _take_report(workspace: Workspace, job: Job, name: str = "report") -> None:
     """Keep what was found under the name of what it was found in."""
-    made, place = workspace.job(job.id) / "output" / "report", Path(job.values["report"])
+    made, place = workspace.job(job.id) / "output" / name, Path(job.values[name])
     place.parent.mkdir(parents=True, exist_ok=True)
     if made.exists():
         shutil.rmtree(place, ignore_errors=True)
@@ -96,4 +102,10 @@ def _take_nothing(session: Session, workspace: Workspace, job: Job) -> None:
     """Training leaves checkpoints, which were entered as they came; serving leaves answers."""
 
 
-_TAKE = {"prepare": _take_prepared, "write": _take_prepared, "inspect": _take_inspection, "fetch": _take_model}
+_TAKE = {
+    "prepare": _take_prepared,
+    "write": _take_prepared,
+    "score": _take_scores,
+    "inspect": _take_inspection,
+    "fetch": _take_model,
+}

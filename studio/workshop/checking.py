@@ -2,7 +2,7 @@
 
     check(version, {"balance": {}, "leakage": {}}, folder, against=other)  ->  folder/report.json     figures by check
                                                                               folder/findings.parquet rows by check
-                                                                              folder/scores.parquet   row, difficulty
+                                                                              folder/scores.parquet   hardest rows first
 
 Used inside jobs only: it brings polars along.
 """
@@ -39,8 +39,8 @@ def check(
     """Run each check with its options, in this order; returns the figures by check.
 
     Args:
-        extras: what some checks need besides: `tokens`, an inspection's statistics, and `against`, the rows of a second
-            data set. A check gets those that it names as arguments.
+        extras: what some checks need besides: `tokens`, an inspection's statistics, `against`, the rows of a second
+            data set, and `losses`, what a model makes of these rows. A check gets those that it names as arguments.
     """
     folder.mkdir(parents=True, exist_ok=True)
     rows = load(version)
@@ -54,7 +54,8 @@ def check(
             report = run(rows, recipes.options(CHECKS, name, chosen), **wanted)
             writer.add(name, report.findings)
             if "scores" in report.__struct_fields__:
-                report.scores.write_parquet(folder / SCORES)
+                hardest_first = report.scores.sort("difficulty", "row", descending=[True, False])
+                hardest_first.write_parquet(folder / SCORES)
             figures = {field: getattr(report, field) for field in report.__struct_fields__ if field not in _TABLES}
             found[name] = recipes.plain(figures)
     progress(len(checks), len(checks), "steps")

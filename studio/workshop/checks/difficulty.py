@@ -5,7 +5,8 @@
 
 Three things are ranked over the whole version and averaged by weight: how long a row is, how rare its words are (mean
 inverse document frequency over the row's different words; a Chinese character is a word), and how many turns it has.
-Ranks, not values: one endless row does not make all others easy.
+Where a model was asked, a fourth joins them: its loss on the row's answers (`studio.workshop.row_losses`). Ranks, not
+values: one endless row does not make all others easy.
 """
 
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from msgspec import Meta
 
 from studio.workshop.checks.lengths import row_lengths
 from studio.workshop.clean.outcome import no_findings
+from studio.workshop.row_losses import LossReport, RowLosses
 from studio.workshop.table import texts, whole_texts
 
 WORDS = r"[\p{Han}\p{Hiragana}\p{Katakana}]|[\p{L}\p{N}_&&[^\p{Han}\p{Hiragana}\p{Katakana}]]+"
@@ -35,6 +37,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     """Weight of how rare the words are."""
     turns: Weight = 1.0
     """Weight of the number of turns."""
+    loss: Weight = 1.0
+    """Weight of a model's loss, where one was measured."""
 
 
 class Bars(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,12 +53,19 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     """Row numbers."""
     hardest: list[int]
     scores: pl.DataFrame
-    """row, difficulty."""
+    """row, difficulty, and loss where a model was asked."""
+    losses: LossReport | None
+    """What asking the model came to."""
     findings: pl.DataFrame
 
 
-def run(rows: pl.DataFrame, options: Options) -> Report:
-    scored = rows.select("row").with_columns(difficulty=_scores(rows, options))
+def run(rows: pl.DataFrame, options: Options, losses: RowLosses | None = None) -> Report:
+    """
+    Args:
+        losses: a model's losses on these very rows, in this order.
+    """
+    loss = losses.table["loss"] if losses else None
+    scored = rows.select("row").with_columns(difficulty=_scores(rows, options, loss))
     ordered = scored.sort("difficulty", "row")["row"]
     bars = (scored["difficulty"] * BARS).floor().clip(0, BARS - 1).cast(pl.Int64).value_counts()
     counts = dict(bars.iter_rows())
@@ -63,18 +74,20 @@ def run(rows: pl.DataFrame, options: Options) -> Report:
         histogram=Bars(edges=[bar / BARS for bar in range(BARS)], counts=[counts.get(bar, 0) for bar in range(BARS)]),
         easiest=ordered.head(EXTREMES).to_list(),
         hardest=ordered.tail(EXTREMES).reverse().to_list(),
-        scores=scored,
+        scores=scored if loss is None else scored.with_columns(loss=loss),
+        losses=losses.report if losses else None,
         findings=no_findings(),
     )
 
 
-def _scores(rows: pl.DataFrame, options: Options) -> pl.Series:
+def _scores(rows: pl.DataFrame, options: Options, loss: pl.Series | None) -> pl.Series:
     turns = texts(rows).group_by("row").len("turns")
     turns = rows.select("row").join(turns, on="row", how="left", maintain_order="left")["turns"].fill_null(0)
     parts = [
         (options.length, lambda: row_lengths(rows)),
         (options.rare_words, lambda: _rarity(rows)),
         (options.turns, lambda: turns),
+        (options.loss if loss is not None else 0.0, lambda: loss),
     ]
     total = sum(weight for weight, _ in parts) or 1.0
     score = pl.repeat(0.0, rows.height, eager=True)
@@ -85,10 +98,11 @@ def _scores(rows: pl.DataFrame, options: Options) -> pl.Series:
 
 
 def _ranked(values: pl.Series) -> pl.Series:
-    """0 for the smallest, 1 for the largest; equal values share their mean rank."""
-    if len(values) < 2:
+    """0 for the smallest, 1 for the largest; equal values share their mean rank, an unknown one gets the middle."""
+    known = len(values) - values.null_count()
+    if known < 2:
         return pl.repeat(0.5, len(values), eager=True)
-    return (values.rank("average") - 1) / (len(values) - 1)
+    return ((values.rank("average") - 1) / (known - 1)).fill_null(0.5)
 
 
 def _rarity(rows: pl.DataFrame) -> pl.Series:

@@ -16,6 +16,7 @@ from studio.workshop.checks import difficulty
 from studio.workshop.clean.outcome import no_findings
 from studio.workshop.recipe import CHECKS
 from studio.workshop.reports import DIFFICULTY
+from studio.workshop.row_losses import RowLosses
 from studio.workshop.table import load
 from studio.workshop.versions.reader import Manifest, Step, read_manifest, write_version
 
@@ -39,12 +40,12 @@ def balance(version: Path, chosen: dict[str, Any], folder: Path) -> Manifest:
     return write_version(folder, parent=version, rows=resampled, excluded=no_findings(), steps=[step])
 
 
-def order(version: Path, chosen: dict[str, Any], folder: Path) -> Manifest:
-    """Score every row; the rows themselves stay as they are."""
+def order(version: Path, chosen: dict[str, Any], folder: Path, *, losses: RowLosses | None = None) -> Manifest:
+    """Score every row, by a model's losses too where they are given; the rows themselves stay as they are."""
     options = recipes.options(CHECKS, "difficulty", chosen)
     rows = load(version)
     folder.mkdir(parents=True, exist_ok=True)
-    difficulty.run(rows, options).scores.write_parquet(folder / DIFFICULTY)
-    parameters = recipes.plain(options)
+    difficulty.run(rows, options, losses).scores.write_parquet(folder / DIFFICULTY)
+    parameters = recipes.plain(options) | ({"model": losses.report.model} if losses else {})
     step = Step(operation="difficulty", parameters=parameters, rows_in=rows.height, rows_out=rows.height)
     return write_version(folder, parent=version, rows=rows, excluded=no_findings(), steps=[step])

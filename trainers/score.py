@@ -1,0 +1,111 @@
+"""Measures how surprised a model is by every row of a version: `python -m trainers.score <attempt folder>`.
+
+It leaves two things, which the server moves to their places (`studio.jobs.products`):
+
+    <output_path>/losses    a loss for each row (`studio.workshop.row_losses`)
+    <output_path>/report    the check `difficulty` with that loss in its score
+
+A stop ends it at once, and nothing is kept.
+"""
+
+import shutil
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from studio.workshop import checking, row_losses
+from studio.workshop.row_losses import LossReport, Scorer
+from trainers.attempt import Attempt, run_attempt
+from trainers.data import Findings, Renderer, conversations
+
+if TYPE_CHECKING:
+    from trainers.scoring import RowLoss
+
+PROGRESS_SECONDS = 0.5
+SHORTENED = "rows_shortened"
+NOTED = (SHORTENED, "rows_with_last_answer_only")
+"""Findings about rows that do have a loss."""
+
+
+def main(attempt: Attempt) -> dict[str, Any]:
+    values, dataset = attempt.spec.values, attempt.spec.dataset
+    scorer = msgspec.convert(values["scorer"], Scorer)
+    output = Path(attempt.spec.output_path)
+    shutil.rmtree(output, ignore_errors=True)  # what an attempt that was killed left behind
+
+    attempt.phase("loading_libraries")
+    models = load_libraries(attempt)
+    from trainers.generation import Place
+
+    attempt.phase("loading_model")
+    with models.ready(Place(**scorer.place)) as (model, renderer):
+        attempt.phase("data.losses")
+        numbers = [row for row, _ in conversations(dataset, split=None)]
+        findings = Findings()
+        found = measure(attempt, model, renderer, scorer.max_length, findings)
+
+    report = report_of(scorer, len(numbers), found, findings)
+    lines = {each.row: (each.tokens, each.loss) for each in found}
+    row_losses.keep(output / "losses", report, lines, numbers)
+    losses = row_losses.read(output / "losses")
+    options = {"difficulty": values["options"]}
+    checking.check(Path(dataset.path), options, output / "report", extras={"losses": losses}, phase=attempt.phase)
+    return {"losses": values["losses"], "report": values["report"], **msgspec.to_builtins(report)}
+
+
+def load_libraries(attempt: Attempt) -> Any:
+    """Import what takes seconds; gives the models that can be loaded, none of them yet."""
+    import torch
+    import transformers
+
+    from trainers.generation import Models
+    from trainers.loading import own_device
+
+    transformers.utils.logging.disable_progress_bar()
+    torch.set_num_threads(attempt.spec.threads or torch.get_num_threads())
+    return Models(own_device(attempt.spec.device))
+
+
+def measure(attempt: Attempt, model: Any, renderer: Renderer, max_length: int, findings: Findings) -> list["RowLoss"]:
+    """The losses of all rows that have one, whichever side of the split they are on."""
+    from trainers.scoring import answer_losses
+
+    longest = getattr(model.config.get_text_config(), "max_position_embeddings", None) or max_length
+    rows = conversations(attempt.spec.dataset, split=None)
+    made = answer_losses(model, renderer, rows, max_length=min(max_length, longest), findings=findings)
+    found, told, started = [], 0.0, time.monotonic()
+    for each in made:
+        found.append(each)
+        now = time.monotonic()
+        if now - told >= PROGRESS_SECONDS:
+            told = now
+            report_progress(attempt, len(found), now - started)
+    return found
+
+
+def report_progress(attempt: Attempt, done: int, seconds: float) -> None:
+    total = attempt.spec.dataset.rows
+    left = round(seconds / done * max(0, total - done), 1)
+    attempt.events.write("progress", done=done, total=total, unit="rows", seconds_left=left)
+
+
+def report_of(scorer: Scorer, rows: int, found: list["RowLoss"], findings: Findings) -> LossReport:
+    """Counts and the mean over all answer tokens."""
+    tokens = sum(each.tokens for each in found)
+    return LossReport(
+        model=scorer.title,
+        load_in_4bit=bool(scorer.place.get("load_in_4bit")),
+        max_length=scorer.max_length,
+        rows=rows,
+        scored=len(found),
+        tokens=tokens,
+        loss=sum(each.loss * each.tokens for each in found) / tokens if tokens else None,
+        cut=len(findings.rows.get(SHORTENED, [])),
+        left_out={code: len(numbers) for code, numbers in findings.rows.items() if code not in NOTED},
+    )
+
+
+if __name__ == "__main__":
+    run_attempt(main)
