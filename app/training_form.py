@@ -84,6 +84,8 @@ class Seen:
     unknown: tuple[UnknownName, ...] = ()
     disk_free_bytes: int | None = None
     """Where runs lie."""
+    known: Mapping[str, Any] = field(default_factory=dict)
+    """What else the advisor is told of the model and the data set."""
     completed: Plan | None = None
     recommended: Mapping[str, "Filled | None"] = field(default_factory=dict)
     """For each changed field: what would be filled in."""
@@ -183,6 +185,8 @@ def look(context: Context, form: Form, *, again: bool = False) -> tuple[Form, Se
 
 
 def _find(context: Context, form: Form) -> Seen:
+    from studio.advisor.known import known_of
+
     with context.registry.session() as session:
         found: dict[str, Any] = {"base": None, "version": None}
         unknown = []
@@ -201,6 +205,7 @@ def _find(context: Context, form: Form) -> Seen:
             inspection=_inspection(session, **found) if both else None,
             unknown=tuple(unknown),
             disk_free_bytes=shutil.disk_usage(context.desk.workspace.root).free,
+            known=known_of(session, context.desk.workspace, **found) if both else {},
             **found,
         )
 
@@ -259,19 +264,17 @@ def _complete(form: Form, seen: Seen) -> tuple[Form, Seen]:
 def ask(form: Form, seen: Seen, *, without: Iterable[str] = ()) -> Plan:
     """The spec completed as the desk would, and what it would take; unlike there, a failed check is no refusal."""
     from studio.advisor.complete import complete
-    from studio.advisor.facts import facts_from
+    from studio.advisor.facts import facts_about
     from studio.advisor.forecast import forecast
     from studio.advisor.preflight import preflight
     from studio.hardware import read_machine
 
-    facts = facts_from(
+    facts = facts_about(
+        seen.version,
         seen.inspection,
         machine=read_machine(),
-        rows=seen.version.training_rows,
-        validation_rows=seen.version.validation_rows,
-        open_problems=seen.version.problems,
-        has_difficulty=seen.version.has_difficulty,
         disk_free_bytes=seen.disk_free_bytes,
+        **seen.known,
     )
     values, filled = complete(form.spec(without=without), facts)
     expected = forecast(facts, values)

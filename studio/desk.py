@@ -129,12 +129,15 @@ class Desk(AddingDesk, ScoringDesk):
         Raises:
             SpecRefused: every fault of the spec at once.
         """
-        from studio.advisor.complete import complete_spec
+        from studio.advisor.complete import complete_spec, kept_with_run
+        from studio.advisor.known import known_of
 
         self._register_named_folder(spec.get("model_name_or_path"))
         base, version = self._named(spec)
         inventory = self._inspection(base, version)
-        completed = complete_spec(spec, dataset=version, inspection=inventory, machine=self._read_machine())
+        with self._writer.begin() as session:
+            known = known_of(session, self.workspace, base, version)
+        completed = complete_spec(spec, dataset=version, inspection=inventory, machine=self._read_machine(), **known)
         self._require_space(completed.disk_bytes)
         title = str(spec.get("run_name") or f"{version.name} · {completed.values['tuning']}")
         with self._writer.begin() as session:
@@ -153,18 +156,20 @@ class Desk(AddingDesk, ScoringDesk):
                     model_id=base.id,
                 ),
             )
+            if not jobs.events(session, job_id, types=("plan",)):  # the same request again is the same run
+                jobs.record_event(session, job_id, type="plan", data=kept_with_run(completed))
         self._wake()
         return job_id
 
     def predict(self, spec: dict[str, Any]) -> dict[str, Any]:
         """The memory that a run of this spec would take, on this machine."""
         from studio.advisor.complete import complete
-        from studio.advisor.facts import facts_from
+        from studio.advisor.facts import facts_about
         from studio.memory.estimate import as_document, estimate
 
         base, version = self._named(spec)
         machine = self._read_machine()
-        facts = facts_from(self._inspection(base, version), machine=machine, rows=version.training_rows)
+        facts = facts_about(version, self._inspection(base, version), machine=machine)
         values, _ = complete(spec, facts)
         return as_document(estimate(facts.inventory, values, shapes=facts.shapes, machine=machine))
 

@@ -69,6 +69,12 @@ def read_machine() -> Machine:
     return Machine(cpu_count=_cpu_count(), ram_bytes=total, ram_free_bytes=max(0, free), gpus=_read_gpus())
 
 
+def device_name(device: str, machine: Machine | None = None) -> str:
+    """What computes behind a leased device: "cpu" -> "cpu", "cuda:0" -> "RTX 4090"."""
+    gpus = (machine or read_machine()).gpus if device != "cpu" else ()
+    return next((gpu.name for gpu in gpus if f"cuda:{gpu.index}" == device), device)
+
+
 def doctor(workspace_root: Path) -> list[Fact]:
     """What works on this machine and what does not, for the command line and the settings page."""
     machine = read_machine()

@@ -1,12 +1,13 @@
 """From a spec that names little to one that is complete: what the desk does before it queues a run."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from studio.advisor.facts import Facts, facts_from
+from studio.advisor.draft import Filled
+from studio.advisor.facts import Facts, facts_about
 from studio.advisor.forecast import forecast
-from studio.advisor.prefill import Filled, prefill
+from studio.advisor.prefill import prefill
 from studio.advisor.preflight import Finding, preflight
 from studio.advisor.presets import presets_for
 from studio.db.datasets import DatasetSummary
@@ -14,7 +15,7 @@ from studio.errors import Fault, SpecRefused
 from studio.hardware import Machine
 from studio.params.table import check
 
-NAMED = ("model_name_or_path", "dataset", "run_name", "method", "intention")
+NAMED = ("model_name_or_path", "dataset", "run_name", "goal", "method", "intention")
 """What a spec is about; these never count as changed."""
 
 
@@ -28,6 +29,8 @@ class Completed:
     """Why each filled-in value has its value."""
     disk_bytes: int
     """What the checkpoints will take, about."""
+    overridden: list[str] = field(default_factory=list)
+    """Codes of the warnings that the run is started in spite of."""
 
 
 def complete(spec: Mapping[str, Any], facts: Facts) -> tuple[dict[str, Any], dict[str, Filled]]:
@@ -48,28 +51,38 @@ def complete_spec(
     dataset: DatasetSummary,
     inspection: Mapping[str, Any],
     machine: Machine,
+    **known: Any,
 ) -> Completed:
     """A spec with everything filled in, and refused where a preflight rule calls it an error.
+
+    Args:
+        known: what else the studio knows, by the names of `Facts`.
 
     Raises:
         SpecRefused: with every fault of the spec, or every error of the preflight.
     """
     # Room on the disk is the desk's to check: it knows where the run's folder will lie.
-    facts = facts_from(
-        inspection,
-        machine=machine,
-        rows=dataset.training_rows,
-        validation_rows=dataset.validation_rows,
-        open_problems=dataset.problems,
-        has_difficulty=dataset.has_difficulty,
-    )
+    facts = facts_about(dataset, inspection, machine=machine, **known)
     spec = with_preset(spec, facts)
     values, reasons = complete(spec, facts)
     plan = forecast(facts, values)
-    faults = [_fault(finding) for finding in preflight(facts, values, plan) if finding.severity == "error"]
+    findings = preflight(facts, values, plan)
+    faults = [_fault(finding) for finding in findings if finding.severity == "error"]
     if faults:
         raise SpecRefused(faults)
-    return Completed(values, changed_names(spec, values, facts), reasons, plan.disk_bytes or 0)
+    return Completed(
+        values,
+        changed_names(spec, values, facts),
+        reasons,
+        plan.disk_bytes or 0,
+        [finding.code for finding in findings if finding.severity == "warning"],
+    )
+
+
+def kept_with_run(completed: Completed) -> dict[str, Any]:
+    """What the run's page will tell of its plan: the event `plan` of the job."""
+    reasons = {name: asdict(filled) for name, filled in completed.reasons.items()}
+    return {"reasons": reasons, "overridden": completed.overridden}
 
 
 def with_preset(spec: Mapping[str, Any], facts: Facts) -> dict[str, Any]:

@@ -4,6 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from studio.advisor.data_facts import DataFacts
+from studio.db.datasets import DatasetSummary
+from studio.db.speeds import MeasuredSpeed
 from studio.hardware import Machine
 from studio.memory.estimate import Shapes
 from studio.memory.inventory import Inventory, from_figures
@@ -45,8 +48,19 @@ class Facts:
     """The data set's rows were scored by how hard they are."""
     lengths: Lengths | None = None
     disk_free_bytes: int | None = None
-    seconds_per_token: float | None = None
-    """Measured on this machine with this model and tuning; None where no run has finished."""
+    speeds: tuple[MeasuredSpeed, ...] = ()
+    """Of finished runs on this machine, newest last."""
+    variety: float | None = None
+    """Share of the rows that say something of their own; None while nobody counted."""
+    json_answers: float | None = None
+    """Share of the answers that are JSON."""
+    unknown_markers: tuple[str, ...] = ()
+    """Marks of the chat template that the tokenizer does not know as one token."""
+    model_name: str = ""
+    data: DataFacts = DataFacts()
+    """What the workshop found out about the data set."""
+    baseline_correct: float | None = None
+    """Share of the validation rows that the untouched model answers right; None while nobody asked it."""
 
     @property
     def shapes(self) -> Shapes | None:
@@ -67,6 +81,23 @@ def facts_from(
         rows=rows,
         open_problems=open_problems,
         lengths=_lengths(figures.get("tokens")),
+        unknown_markers=tuple((inventory or {}).get("unknown_markers", ())),
+        **{name: (figures.get("variety") or {}).get(name) for name in ("variety", "json_answers")},
+        **known,
+    )
+
+
+def facts_about(
+    dataset: DatasetSummary, inspection: Mapping[str, Any] | None, *, machine: Machine, **known: Any
+) -> Facts:
+    """As `facts_from`, with what the registry knows of the data set version."""
+    return facts_from(
+        inspection,
+        machine=machine,
+        rows=dataset.training_rows,
+        validation_rows=dataset.validation_rows,
+        open_problems=dataset.problems,
+        has_difficulty=dataset.has_difficulty,
         **known,
     )
 

@@ -1,14 +1,20 @@
 """What a run will take: steps, time and disk. Estimates all; they wear "about" on the page."""
 
+import math
+import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from studio.advisor.counting import steps_of, validation_rows
 from studio.advisor.facts import Facts
-from studio.advisor.prefill import recipes, steps_of, validation_rows
+from studio.advisor.recipes import recipes
+from studio.db.speeds import MeasuredSpeed
 from studio.memory.estimate import DTYPE_BYTES, Estimate, estimate
 from studio.memory.inventory import Inventory
 from studio.memory.stack import coefficients, installed_stack
+
+NEWEST = 5
 
 
 @dataclass(frozen=True)
@@ -47,17 +53,47 @@ def checkpoint_bytes(inventory: Inventory, values: Mapping[str, Any]) -> int:
     return int(trained * (size + state)) + 5_000_000
 
 
+def seconds_per_token(facts: Facts, values: Mapping[str, Any]) -> float | None:
+    """From finished runs on this device of the same tuning and number format; None where there is none like it.
+
+    The models nearest in size count, up to twice as large or small, in proportion to their size; of the newest
+    `NEWEST` the median, so that one run beside a busy program does not count.
+    """
+    device = facts.machine.gpu.name if facts.machine.gpu else "cpu"
+    same = [run for run in facts.speeds if (run.device, run.tuning, run.dtype) == _like(values, device)]
+    size = facts.inventory.parameters
+    nearest = min((_distance(run, size) for run in same), default=None)
+    if nearest is None or nearest > math.log(2):
+        return None
+    passes = _passes(values)
+    alike = [
+        run.seconds_per_token * size / run.parameters * passes / _passes(vars(run))
+        for run in same
+        if _distance(run, size) <= nearest + 1e-9
+    ]
+    return statistics.median(alike[-NEWEST:])
+
+
+def _like(values: Mapping[str, Any], device: str) -> tuple[str, str, str]:
+    return device, values["tuning"], values["dtype"]
+
+
+def _distance(run: MeasuredSpeed, size: int) -> float:
+    return abs(math.log(run.parameters / size))
+
+
 def _seconds(facts: Facts, values: Mapping[str, Any], steps: int) -> float:
-    speed = recipes()["speed"]
-    # A batch is padded to its longest row, which lies about half way from the mean to the 95th percentile.
-    mean = min((facts.lengths.mean + facts.lengths.p95) / 2, values["max_length"])
+    speed, lengths = recipes()["speed"], facts.lengths
     rows = steps * values["per_device_train_batch_size"] * values["gradient_accumulation_steps"]
-    tokens = rows * mean
     validation = validation_rows(values, facts.rows, facts.validation_rows)
-    held_out = (steps // values["eval_steps"] * validation if validation else 0) * mean
-    if facts.seconds_per_token is not None:
-        return speed["start_seconds"] + (tokens + held_out / 3) * facts.seconds_per_token
-    work = facts.inventory.parameters * 2 * (tokens * _passes(values) + held_out)
+    held_out = steps // values["eval_steps"] * validation if validation else 0
+    measured = seconds_per_token(facts, values)
+    if measured is not None:
+        # Padding is in the measured speed already.
+        return speed["start_seconds"] + (rows + held_out / 3) * min(lengths.mean, values["max_length"]) * measured
+    # A batch is padded to its longest row, which lies about half way from the mean to the 95th percentile.
+    mean = min((lengths.mean + lengths.p95) / 2, values["max_length"])
+    work = facts.inventory.parameters * 2 * mean * (rows * _passes(values) + held_out)
     # Small models on a GPU wait for their kernels to be started, not for the arithmetic.
     least = steps * speed["gpu_step_seconds"] if facts.machine.gpu else 0.0
     return speed["start_seconds"] + max(least, work / _operations_per_second(facts))

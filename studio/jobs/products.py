@@ -7,10 +7,12 @@ import msgspec
 from sqlalchemy.orm import Session
 
 from studio.db import datasets, models
+from studio.db.speeds import MeasuredSpeed, keep_speed
 from studio.db.tables import Job
+from studio.hardware import device_name
 from studio.models.folder import read_model_folder
 from studio.paths import Workspace
-from studio.protocol import sync_folder
+from studio.protocol import read_spec, sync_folder
 
 
 def take_product(session: Session, workspace: Workspace, job: Job) -> None:
@@ -98,11 +100,28 @@ def _take_model(session: Session, workspace: Workspace, job: Job) -> None:
     models.add_model(session, name=name, source="hub", path=str(place), facts=facts)
 
 
+def _take_speed(session: Session, workspace: Workspace, job: Job) -> None:
+    """Training leaves checkpoints, which were entered as they came, and how fast it was.
+
+    A resumed run counts its tokens from its last start and says nothing of the earlier ones, so it is left out.
+    """
+    seconds, tokens = job.figures.get("train_seconds"), job.last_metrics.get("num_tokens")
+    base = models.by_id(session, job.model_id) if job.model_id else None
+    known = models.inspection(session, base.content_hash) if base else None
+    if not seconds or not tokens or known is None or job.attempt != 1:
+        return
+    spec = read_spec(workspace.attempt(job.id, job.attempt))
+    same = {name: job.values[name] for name in ("tuning", "gradient_checkpointing", "dtype")}
+    device, parameters = device_name(spec.device), known["inventory"]["parameters"]
+    keep_speed(session, MeasuredSpeed(**same, device=device, parameters=parameters, seconds_per_token=seconds / tokens))
+
+
 def _take_nothing(session: Session, workspace: Workspace, job: Job) -> None:
-    """Training leaves checkpoints, which were entered as they came; serving leaves answers."""
+    """Serving leaves answers, which were entered as they came."""
 
 
 _TAKE = {
+    "train": _take_speed,
     "prepare": _take_prepared,
     "write": _take_prepared,
     "score": _take_scores,

@@ -3,8 +3,10 @@
 import pytest
 
 from studio.advisor.complete import complete
-from studio.advisor.forecast import checkpoint_bytes, forecast
-from studio.advisor.prefill import recipes
+from studio.advisor.forecast import checkpoint_bytes, forecast, seconds_per_token
+from studio.advisor.recipes import recipes
+from studio.db.speeds import MeasuredSpeed
+from tests.unit.advisor.conftest import model
 
 NAMED = {"model_name_or_path": "m", "dataset": "d"}
 START = recipes()["speed"]["start_seconds"]
@@ -37,9 +39,40 @@ def test_a_small_model_on_a_gpu_takes_more_than_no_time(facts):
     assert plan(facts(gpu=24), max_steps=100).seconds >= START + 10
 
 
+def speed(seconds, *, parameters=None, **changes):
+    usual = {"tuning": "lora", "gradient_checkpointing": False, "dtype": "float32", "device": "cpu"}
+    size = parameters or model("135M").parameters
+    return MeasuredSpeed(seconds_per_token=seconds, parameters=size, **(usual | changes))
+
+
 def test_a_measured_speed_takes_the_place_of_the_guess(facts):
-    slow, fast = (plan(facts(seconds_per_token=speed), max_steps=20).seconds for speed in (0.02, 0.01))
+    slow, fast = (plan(facts(speeds=(speed(each),)), max_steps=20).seconds for each in (0.02, 0.01))
     assert slow - START == pytest.approx(2 * (fast - START))
+    known = facts(speeds=(speed(0.01),))
+    values = complete({**NAMED, "max_steps": 20, "validation_split": 0}, known)[0]
+    rows = 20 * values["per_device_train_batch_size"] * values["gradient_accumulation_steps"]
+    assert forecast(known, values).seconds == pytest.approx(START + rows * known.lengths.mean * 0.01)
+
+
+def test_the_median_of_the_newest_runs_of_this_kind_counts(facts):
+    values = complete(NAMED, facts())[0]
+    runs = (speed(9.0), *(speed(each) for each in (0.01, 0.02, 0.03, 0.02, 5.0)))
+    assert seconds_per_token(facts(speeds=runs), values) == 0.02
+    others = (speed(1.0, device="card"), speed(1.0, tuning="full"), speed(1.0, dtype="bfloat16"))
+    assert seconds_per_token(facts(speeds=others), values) is None
+
+
+def test_a_speed_is_carried_over_to_a_model_near_in_size_only(facts):
+    values, size = complete(NAMED, facts())[0], model("135M").parameters
+    near, far = speed(0.01, parameters=size // 2 + 1), speed(0.01, parameters=size * 3)
+    assert seconds_per_token(facts(speeds=(near, far)), values) == pytest.approx(0.02, rel=1e-3)
+    assert seconds_per_token(facts(speeds=(far,)), values) is None
+
+
+def test_computing_again_is_added_to_a_speed_measured_without_it(facts):
+    known = facts(speeds=(speed(0.02),))
+    values = complete({**NAMED, "gradient_checkpointing": True}, known)[0]
+    assert seconds_per_token(known, values) == pytest.approx(0.02 * 3 / 2)
 
 
 def test_what_a_checkpoint_of_the_starter_model_took(facts):

@@ -3,9 +3,11 @@
 import pytest
 
 from studio.advisor.complete import complete
+from studio.advisor.counting import steps_of, training_rows, validation_rows
 from studio.advisor.forecast import forecast
-from studio.advisor.prefill import prefill, recipes, steps_of, training_rows, validation_rows
-from studio.advisor.preflight import measures
+from studio.advisor.measures import measures
+from studio.advisor.prefill import prefill
+from studio.advisor.recipes import recipes
 from studio.messages import LANGUAGES, has, say
 from studio.params.table import check, effective_batch_size, parameters
 

@@ -1,75 +1,194 @@
 """Every rule is whole, has words, and fires where it should and not elsewhere."""
 
+from dataclasses import replace
+
+import msgspec
 import pytest
 
-from studio.advisor.complete import complete, complete_spec
+from studio.advisor.complete import complete, complete_spec, kept_with_run
+from studio.advisor.data_facts import DataFacts
 from studio.advisor.forecast import forecast
-from studio.advisor.preflight import SEVERITIES, measures, preflight, rules
+from studio.advisor.measures import is_vague, measures
+from studio.advisor.preflight import LOOKS, SEVERITIES, preflight, rules
 from studio.errors import SpecRefused
-from studio.messages import LANGUAGES
+from studio.messages import LANGUAGES, catalogue
 from studio.params.table import parameters
+from studio.paths import TEMPLATES
 
 NAMED = {"model_name_or_path": "m", "dataset": "d"}
 GIB = 2**30
 
 
+GOAL = "Answer questions about invoices in two polite sentences"
+LOOKED = {"was_looked_at": True, "was_checked": True, "duplicates": 0, "unclean": 0, "leaks": 0}
+
+
 def found(facts, **chosen):
-    values, _ = complete({**NAMED, **chosen}, facts)
+    values, _ = complete({**NAMED, "goal": GOAL, **chosen}, facts)
     return {finding.code: finding for finding in preflight(facts, values, forecast(facts, values))}
 
 
-def test_every_rule_speaks_of_known_measures_and_fields(facts):
+def data(**changes):
+    return {"data": DataFacts(**(LOOKED | changes))}
+
+
+# Every rule: what it fires on, and the nearest case on which it stays silent; each (what is known, what was chosen).
+CASES = {
+    "base_cannot": (({"baseline_correct": 0.19}, {}), ({"baseline_correct": 0.2}, {})),
+    "beyond_positions": (({"max_positions": 128}, {"max_length": 256}), ({"max_positions": 256}, {"max_length": 256})),
+    "cannot_serve": (({"size": "7B", "gpu": 12}, {"tuning": "lora"}), ({"size": "7B", "gpu": 12}, {"tuning": "qlora"})),
+    "device_busy": (({"size": "7B", "gpu": 24, "busy": 20}, {}), ({"size": "7B", "gpu": 24, "busy": 0}, {})),
+    "disk_full": (({"disk_free_bytes": GIB}, {}), ({"disk_free_bytes": 2 * GIB}, {})),
+    "does_not_fit": (({"size": "7B", "gpu": 24}, {"tuning": "full"}), ({"size": "7B", "gpu": 24}, {})),
+    "duplicates": ((data(duplicates=1), {}), (data(duplicates=None), {})),
+    "few_rows": (({"rows": 49}, {}), ({"rows": 50}, {})),
+    "flash_on_cpu": (
+        ({}, {"attn_implementation": "flash_attention_2", "dtype": "bfloat16"}),
+        ({"gpu": 24}, {"attn_implementation": "flash_attention_2"}),
+    ),
+    "four_bit_on_cpu": (({}, {"tuning": "qlora"}), ({"gpu": 24}, {"tuning": "qlora"})),
+    "full_tuning": (({}, {"tuning": "full"}), ({}, {"tuning": "lora"})),
+    "leakage": ((data(leaks=1, is_split=True), {}), (data(leaks=None), {})),
+    "leakage_unknown": ((data(is_split=True, was_checked=False), {}), (data(is_split=False, was_checked=False), {})),
+    "lost_template": (
+        ({"model_name": "SmolLM2-135M-Instruct", "has_chat_template": False}, {}),
+        ({"model_name": "SmolLM2-135M-Instruct", "has_chat_template": True}, {}),
+    ),
+    "mixed_off": (
+        ({"gpu": 24}, {"dtype": "float32", "mixed_precision": "no"}),
+        ({"gpu": 24, "capability": (7, 5)}, {"dtype": "float32", "mixed_precision": "no"}),
+    ),
+    "never_saved": (({}, {"max_steps": 20, "save_steps": 21}), ({}, {"max_steps": 20, "save_steps": 20})),
+    "never_validated": (({}, {"max_steps": 20, "eval_steps": 21}), ({}, {"max_steps": 20, "eval_steps": 20})),
+    "no_bf16": (
+        ({"gpu": 16, "capability": (7, 5)}, {"dtype": "bfloat16", "mixed_precision": "bf16"}),
+        ({"gpu": 16, "capability": (8, 0)}, {"dtype": "bfloat16", "mixed_precision": "bf16"}),
+    ),
+    "no_decay": (({}, {"lr_scheduler_type": "constant"}), ({}, {"lr_scheduler_type": "constant_with_warmup"})),
+    "no_difficulty": (({}, {"curriculum": "easy_to_hard"}), ({"has_difficulty": True}, {"curriculum": "easy_to_hard"})),
+    "no_early_stopping": (
+        ({}, {"early_stopping_patience": 0}),
+        ({}, {"early_stopping_patience": 0, "validation_split": 0}),
+    ),
+    "no_goal": (({}, {"goal": " "}), ({}, {"goal": "Better answers"})),
+    "no_rows": (({"rows": 0}, {}), ({"rows": 1}, {})),
+    "no_schema": (({"json_answers": 0.5}, {}), ({"json_answers": 0.9} | data(has_schema=True), {})),
+    "no_template": (({"has_chat_template": False}, {}), ({"has_chat_template": False, "model_name": "x-chat"}, {})),
+    "no_validation": (({}, {"validation_split": 0}), ({}, {"validation_split": 0.05})),
+    "no_warmup": (({}, {"warmup_ratio": 0}), ({}, {"warmup_ratio": 0.01})),
+    "not_looked_at": ((data(was_looked_at=False), {}), (data(), {})),
+    "not_stratified": ((data(categories=2), {}), (data(categories=2, is_split=True), {})),
+    "open_problems": (({"open_problems": 3}, {}), ({"open_problems": 0}, {})),
+    "rate_high": (({}, {"learning_rate": 0.0011}), ({}, {"learning_rate": 0.001})),
+    "rate_of_full": (({}, {"learning_rate": 2e-5}), ({}, {"learning_rate": 2e-5, "tuning": "full"})),
+    "rate_of_preference": (({}, {"learning_rate": 1e-6}), ({}, {"learning_rate": 5e-6})),
+    "rows_cut": (({}, {"max_length": 64}), ({}, {"max_length": 180})),
+    "short_on_cpu": (({}, {"dtype": "bfloat16"}), ({"gpu": 24}, {"dtype": "bfloat16"})),
+    "template_mismatch": (({"unknown_markers": ("<|im_start|>",)}, {}), ({"unknown_markers": ()}, {})),
+    "tight_memory": (({"tight": True}, {}), ({"tight": False}, {})),
+    "too_few_rows": (({"rows": 9}, {}), ({"rows": 10}, {})),
+    "unclean": ((data(unclean=1), {}), (data(unclean=0), {})),
+    "uniform_rows": (({"variety": 0.49}, {}), ({"variety": 0.5}, {})),
+    "vague_goal": (({}, {"goal": "A better model"}), ({}, {"goal": GOAL})),
+}
+
+
+@pytest.fixture
+def findings(facts):
+    def of(known, chosen):
+        known = dict(known)
+        busy, tight = known.pop("busy", 0), known.pop("tight", None)
+        if tight is not None:
+            known, chosen = _near_the_edge(facts, is_tight=tight)
+        made = facts(**known)
+        if busy:
+            (gpu,) = made.machine.gpus
+            gpus = (replace(gpu, free_bytes=gpu.total_bytes - busy * GIB),)
+            made = replace(made, machine=replace(made.machine, gpus=gpus))
+        return found(made, **chosen)
+
+    return of
+
+
+def _near_the_edge(facts, *, is_tight):
+    """A batch at which memory is tight, or the largest at which it is not: found by trying, as the calculator moves."""
+    known = {"size": "7B", "gpu": 24, "longest": 500, "rows": 5000}
+    least = {"gradient_checkpointing": False, "gradient_accumulation_steps": 1}
+    last = None
+    for batch in range(1, 65):
+        chosen = least | {"per_device_train_batch_size": batch, "per_device_eval_batch_size": 1}
+        made = facts(**known)
+        verdict = forecast(made, complete({**NAMED, **chosen}, made)[0]).memory.verdict
+        if verdict == "tight" and is_tight:
+            return known, chosen
+        if verdict != "fits":
+            return known, last
+        last = chosen
+    raise AssertionError("nothing is tight")
+
+
+def test_every_rule_has_a_case_where_it_fires_and_one_where_it_does_not():
+    assert set(CASES) == {path.stem for path in (TEMPLATES / "advice" / "preflight").glob("*.yaml")}
+
+
+@pytest.mark.parametrize("code", sorted(CASES))
+def test_a_rule_fires_with_words(findings, code):
+    finding = findings(*CASES[code][0])[code]
+    for language in LANGUAGES:
+        told = (finding.message(language), finding.why(language))
+        assert not any("{" in words or words.startswith(("advice.", "errors.", "preflight.")) for words in told)
+        assert told[0] != told[1]
+
+
+@pytest.mark.parametrize("code", sorted(CASES))
+def test_a_rule_stays_silent_beside_its_case(findings, code):
+    assert code not in findings(*CASES[code][1])
+
+
+def test_every_rule_is_whole(facts):
     known = facts()
     values, _ = complete(NAMED, known)
     names = set(measures(known, values, forecast(known, values)))
     fields = {parameter.name for parameter in parameters("sft")}
     for rule in rules():
         assert rule.severity in SEVERITIES and rule.source
-        assert set(rule.when) <= names and set(rule.mend) <= fields
+        limits = {limit for each in rule.when.values() for limit in each.values() if isinstance(limit, str)}
+        assert set(rule.when) | limits <= names and set(rule.mend) <= fields
+        assert rule.mend or rule.goto or rule.look, f"{rule.code} has no button"
+        assert rule.look in ("", *LOOKS)
+        words = f"{'errors.preflight' if rule.severity == 'error' else 'advice'}.{rule.code}"
+        wanted = [words, f"preflight.why.{rule.code}"]
+        wanted += [f"preflight.look.{rule.look}"] if rule.look else []
+        wanted += [f"preflight.go.{rule.goto.lstrip('#').replace('/', '_')}"] if rule.goto else []
+        assert all(key in catalogue(language) for language in LANGUAGES for key in wanted), rule.code
 
 
 def test_a_recommended_run_is_clean(facts):
     assert found(facts()) == {}
 
 
+def test_going_back_to_what_is_recommended_mends_what_its_button_promises(findings):
+    for rule in rules():
+        (known, chosen), _ = CASES[rule.code]
+        if chosen and rule.mend and not rule.goto:
+            left = {name: value for name, value in chosen.items() if name not in rule.mend}
+            assert rule.code not in findings(known, left), rule.code
+
+
 @pytest.mark.parametrize(
-    ("known", "chosen", "code"),
+    ("goal", "is_short"),
     [
-        ({"rows": 0}, {}, "no_rows"),
-        ({"rows": 9}, {}, "too_few_rows"),
-        ({"rows": 20}, {}, "few_rows"),
-        ({"open_problems": 3}, {}, "open_problems"),
-        ({}, {"validation_split": 0}, "no_validation"),
-        ({}, {"max_length": 64}, "rows_cut"),
-        ({"max_positions": 128}, {"max_length": 256}, "beyond_positions"),
-        ({"size": "70B"}, {}, "does_not_fit"),
-        ({"size": "7B", "gpu": 24}, {"tuning": "full"}, "does_not_fit"),
-        ({"disk_free_bytes": GIB}, {}, "disk_full"),
-        ({}, {"save_steps": 100000}, "never_saved"),
-        ({}, {"eval_steps": 100000}, "never_validated"),
-        ({}, {"learning_rate": 0.01}, "rate_high"),
-        ({"has_chat_template": False}, {}, "no_template"),
-        ({"gpu": 16, "capability": (7, 5)}, {"dtype": "bfloat16", "mixed_precision": "bf16"}, "no_bf16"),
-        ({}, {"dtype": "bfloat16"}, "short_on_cpu"),
-        ({}, {"tuning": "qlora"}, "four_bit_on_cpu"),
-        ({}, {"curriculum": "easy_to_hard"}, "no_difficulty"),
-        ({}, {"attn_implementation": "flash_attention_2", "dtype": "bfloat16"}, "flash_on_cpu"),
+        ("make the model better", True),
+        ("improve performance", True),
+        ("让模型更好", True),
+        ("提升效果", True),
+        ("Sort support mails into five folders", False),
+        ("SQL from plain questions about our shop", False),
+        ("用两句礼貌的话回答发票问题", False),
     ],
 )
-def test_a_rule_fires_with_words(facts, known, chosen, code):
-    findings = found(facts(**known), **chosen)
-    assert code in findings
-    for language in LANGUAGES:
-        words = findings[code].message(language)
-        assert "{" not in words and not words.startswith(("advice.", "errors."))
-
-
-def test_all_rules_have_words_in_both_languages():
-    from studio.messages import catalogue
-
-    for rule in rules():
-        key = f"{'errors.preflight' if rule.severity == 'error' else 'advice'}.{rule.code}"
-        assert all(key in catalogue(language) for language in LANGUAGES), key
+def test_goals_that_say_too_little(goal, is_short):
+    assert is_vague(goal) == is_short
 
 
 class Named:
@@ -127,3 +246,13 @@ def test_errors_of_the_preflight_refuse_the_spec(facts):
     with pytest.raises(SpecRefused) as refused:
         complete_spec(NAMED, dataset=named, inspection=inspection(), machine=facts().machine)
     assert "no rows" in refused.value.message()
+
+
+def test_what_a_run_is_started_in_spite_of_is_kept_with_its_reasons(facts):
+    surroundings = {"dataset": Named(300), "inspection": inspection(), "machine": facts().machine}
+    done = complete_spec({**NAMED, "validation_split": 0, "learning_rate": 1e-5}, **surroundings)
+    assert set(done.overridden) == {"no_validation", "rate_of_full"}
+    kept = kept_with_run(done)
+    assert kept["reasons"]["lora_r"] == {"value": 8, "reason": "lora_r", "values": {}, "source": "B"}
+    assert "learning_rate" not in kept["reasons"], "a chosen value has no reason"
+    assert msgspec.json.decode(msgspec.json.encode(kept)) == kept

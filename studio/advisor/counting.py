@@ -1,0 +1,28 @@
+"""How many rows a run trains and validates with, and how many steps that makes."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+
+def steps_of(values: Mapping[str, Any], rows: int, own_validation: int = 0) -> int:
+    """Optimizer steps of a run as transformers counts them: the last, smaller batch of an epoch is a step too."""
+    if values["max_steps"] > 0:
+        return values["max_steps"]
+    batches = math.ceil(training_rows(values, rows, own_validation) / values["per_device_train_batch_size"])
+    per_epoch = max(1, math.ceil(batches / values["gradient_accumulation_steps"]))
+    return max(1, math.ceil(per_epoch * values["num_train_epochs"]))
+
+
+def training_rows(values: Mapping[str, Any], rows: int, own_validation: int = 0) -> int:
+    """Rows that are left after the held-out ones are set aside (`trainers.data.held_out` counts the same)."""
+    return rows if own_validation else rows - validation_rows(values, rows)
+
+
+def validation_rows(values: Mapping[str, Any], rows: int, own_validation: int = 0) -> int:
+    """Rows that a run validates with: those of the data set's own split if any, else a share of `rows`."""
+    if values["validation_split"] == 0:
+        return 0
+    if own_validation or rows < 2:
+        return own_validation
+    return min(max(1, round(rows * values["validation_split"])), rows - 1)

@@ -1,0 +1,118 @@
+"""Adapter, rate, schedule, regularisation, epochs and intervals: what follows from model size, rows and intention."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from studio.advisor.draft import Draft
+from studio.advisor.recipes import at_end, measured_for, rate_end, recipes, row_band, shifted, size_band, variety_word
+from studio.params.table import effective_batch_size
+
+_INTENDED = {"quick": "low", "balanced": "middle", "careful": "high"}
+
+
+def fill_adapter(draft: Draft) -> None:
+    rules = recipes()["lora"]
+    for name in ("lora_r", "lora_dropout"):
+        draft.fill(name, rules[name], name, source="B" if name == "lora_r" else "B, A, C")
+    draft.fill("lora_alpha", 2 * draft["lora_r"], "lora_alpha", source="B")
+    measured, inventory = measured_for(draft.facts, draft["tuning"]), draft.facts.inventory
+    standard = rules["lora_target_modules"]
+    if measured:
+        draft.fill("lora_target_modules", measured["lora_target_modules"], "targets_all", source="measured")
+    elif inventory is None or len(inventory.targets(standard)) == len(standard):
+        draft.fill("lora_target_modules", standard, "targets_standard", source="B")
+    else:
+        draft.fill("lora_target_modules", ["all-linear"], "targets_no_such", source="ours")
+
+
+def fill_rate(draft: Draft) -> None:
+    """What was measured; else document B's band for the size; else document A's range, or what is common for LoRA."""
+    rules, facts, tuning = recipes(), draft.facts, draft["tuning"]
+    draft.fill("warmup_ratio", rules["warmup_ratio"], "warmup", source="A, D")
+    draft.fill("lr_scheduler_type", rules["lr_scheduler_type"], "schedule", source="A, D")
+    fixed = measured_for(facts, tuning)
+    band = size_band(facts)
+    if fixed is None and band is None and tuning in rules["unnamed_sizes"]["tuning"]:
+        fixed = rules["unnamed_sizes"]
+    if fixed:
+        _fill_fixed(draft, fixed)
+    elif band:
+        _fill_band(draft, band)
+    else:
+        low, high = rules["rates"][draft.chosen.get("method", "sft")]
+        words = {"low": low, "high": high, "rows": draft.rows}
+        reason = _by_variety(draft, "rate_rows")
+        draft.fill("learning_rate", at_end(low, high, rate_end(facts)), reason, source="A", **words)
+
+
+def fill_rate_by_batch(draft: Draft) -> None:
+    """Someone who sets another effective batch gets a rate that follows its square root, within a factor of two."""
+    if not {"per_device_train_batch_size", "gradient_accumulation_steps"} & set(draft.chosen):
+        return
+    wanted = min(row_band(draft.facts)["effective_batch_size"], max(1, draft.facts.rows or 8))
+    effective = effective_batch_size(draft.values)
+    if "learning_rate" in draft.chosen or 2 / 3 < effective / wanted < 3 / 2:
+        return
+    base = draft["learning_rate"]
+    rate = float(f"{base * min(2.0, max(0.5, math.sqrt(effective / wanted))):.2g}")
+    draft.fill("learning_rate", rate, "rate_batch", source="C", base=base, wanted=wanted, effective=effective)
+
+
+def fill_by_rows(draft: Draft) -> None:
+    band = row_band(draft.facts)
+    draft.fill("weight_decay", band["weight_decay"], "weight_decay", source="A, C, D", rows=draft.rows)
+    draft.fill("max_grad_norm", recipes()["max_grad_norm"], "clipping", source="A, D")
+
+
+def fill_epochs(draft: Draft) -> None:
+    facts = draft.facts
+    low, high = row_band(facts)["num_train_epochs"]
+    epochs = at_end(low, high, shifted(_INTENDED[draft["intention"]], facts))
+    is_both = 1000 < (facts.rows or 0) <= 2000
+    reason = "epochs_both" if is_both else _by_variety(draft, "epochs")
+    draft.fill("num_train_epochs", float(epochs), reason, source="A", low=low, high=high, rows=draft.rows)
+    draft.fill("max_steps", -1, "steps_by_epochs", source="trl")
+    quick = recipes()["quick_steps"]
+    if draft["intention"] == "quick" and facts.rows and draft.steps > quick:
+        draft.fill("max_steps", quick, "steps_quick", source="ours")
+
+
+def fill_intervals(draft: Draft) -> None:
+    rules = recipes()
+    draft.fill("early_stopping_patience", rules["patience"], "patience", source="B, C", count=rules["patience"])
+    if not draft.facts.rows:
+        return
+    steps = draft.steps
+    parts = rules["checkpoints"]
+    save = max(1, steps // (parts // 2 if draft["intention"] == "quick" else parts))
+    draft.fill("save_steps", save, "save_steps", source="D, ours", steps=steps)
+    evaluate = max(1, draft["save_steps"] // 2) if draft["intention"] == "careful" else draft["save_steps"]
+    draft.fill("eval_steps", min(evaluate, steps), "eval_steps", source="C, ours", steps=steps)
+    every = max(1, math.ceil(steps / rules["curve_points"]))
+    draft.fill("logging_steps", every, "logging_steps", source="ours", steps=steps)
+
+
+def _fill_fixed(draft: Draft, rule: Mapping[str, Any]) -> None:
+    """One rate, and a lower one for rows that are much alike."""
+    is_uniform = variety_word(draft.facts) == "uniform"
+    rate = rule["uniform_rate" if is_uniform else "learning_rate"]
+    reason = "rate_lora_uniform" if is_uniform else rule["reason"]
+    words = {"size": draft.size, "usual": rule["learning_rate"]}
+    draft.fill("learning_rate", rate, reason, source=rule["source"], **words)
+
+
+def _fill_band(draft: Draft, band: Mapping[str, Any]) -> None:
+    low, high = band["learning_rate"]
+    words = {"band": band["name"], "low": low, "high": high, "rows": draft.rows}
+    # Document B does not name the tuning; common practice with LoRA is higher, and the sentence says so.
+    reason = "rate_band_lora" if draft["tuning"] in recipes()["unnamed_sizes"]["tuning"] else "rate_band"
+    rate = at_end(low, high, rate_end(draft.facts))
+    draft.fill("learning_rate", rate, _by_variety(draft, reason), source="B, A", **words)
+    for name in ("warmup_ratio", "lr_scheduler_type"):
+        draft.fill(name, band[name], "schedule_band", source="B", band=band["name"])
+
+
+def _by_variety(draft: Draft, reason: str) -> str:
+    word = variety_word(draft.facts)
+    return f"{reason}_{word}" if word else reason

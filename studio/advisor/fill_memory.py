@@ -1,0 +1,112 @@
+"""Number formats, row length, tuning and batch: what follows from the model's size, the data's lengths, the machine."""
+
+import math
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+from studio.advisor.draft import Draft
+from studio.advisor.recipes import recipes, row_band
+from studio.hardware import Machine
+from studio.memory.estimate import Shapes
+from studio.memory.fit import Fit, fit
+from studio.memory.inventory import Inventory
+
+_FIT_REASONS = {
+    "tuning": ("tuning_qlora", "B, E"),
+    "optim": ("optim_8bit", "B"),
+    "dtype": ("precision_short", "B"),
+    "mixed_precision": ("precision_short", "B"),
+    "max_length": ("length_cut_to_fit", "B"),
+}
+"""Why a setting was changed to fit; any other one says `fits_so`."""
+
+
+def fill_precision(draft: Draft) -> None:
+    gpu = draft.facts.machine.gpu
+    if gpu is None:
+        draft.fill("dtype", "float32", "precision_cpu", source="ours")
+        draft.fill("mixed_precision", "no", "precision_cpu", source="ours")
+    elif gpu.has_bf16:
+        draft.fill("dtype", "bfloat16", "precision_bf16", source="B", gpu=gpu.name)
+        draft.fill("mixed_precision", "bf16", "precision_bf16", source="B", gpu=gpu.name)
+    else:
+        draft.fill("dtype", "float16", "precision_fp16", source="B", gpu=gpu.name)
+        draft.fill("mixed_precision", "fp16", "precision_fp16", source="B", gpu=gpu.name)
+
+
+def fill_length(draft: Draft) -> None:
+    lengths, limit = draft.facts.lengths, recipes()["longest_row"]
+    if lengths is None:
+        return
+    limit = min(limit, draft.facts.max_positions or limit)
+    wanted = max(64, 64 * math.ceil(lengths.longest / 64))
+    if wanted <= limit:
+        draft.fill("max_length", wanted, "length_longest", source="B", longest=lengths.longest)
+    else:
+        draft.fill("max_length", limit, "length_limited", source="B", longest=lengths.longest, limit=limit)
+
+
+def fill_tuning(draft: Draft) -> None:
+    """LoRA first: compressed weights are less exact. Full training keeps exact weights, where they can be updated."""
+    draft.fill("tuning", "lora", "tuning_lora", source="B, C, E")
+    gpu = draft.facts.machine.gpu
+    if draft["tuning"] == "full" and gpu is not None:
+        short = "bf16" if gpu.has_bf16 else "fp16"
+        draft.fill("dtype", "float32", "precision_full", source="ours")
+        draft.fill("mixed_precision", short, "precision_full", source="B")
+
+
+def fill_what_fits(draft: Draft) -> None:
+    """The quickest settings that fit, with the effective batch that the number of rows asks for."""
+    facts = draft.facts
+    wanted = min(row_band(facts)["effective_batch_size"], max(1, facts.rows or 8))
+    draft.fill("gradient_checkpointing", False, "checkpointing_off", source="B")
+    batch = draft.chosen.get("per_device_train_batch_size", wanted)
+    changes: dict[str, Any] = {
+        "per_device_train_batch_size": batch,
+        "gradient_accumulation_steps": max(1, wanted // batch),
+        "per_device_eval_batch_size": batch,
+    }
+    values = draft.values | changes | draft.chosen
+    if facts.inventory and facts.shapes:
+        found = _fitted(facts.inventory, facts.shapes, facts.machine, _frozen(values), tuple(draft.chosen), wanted)
+        changes |= found.values
+    for name, value in changes.items():
+        if name not in _BATCH:
+            reason, source = _FIT_REASONS.get(name, ("fits_so", "ours"))
+            if name == "gradient_checkpointing":
+                reason, source = ("checkpointing_on" if value else "checkpointing_off"), "B"
+            draft.fill(name, value, reason, source=source)
+    _fill_batch(draft, changes, wanted)
+
+
+_BATCH = ("per_device_train_batch_size", "gradient_accumulation_steps", "per_device_eval_batch_size")
+
+
+def _fill_batch(draft: Draft, changes: Mapping[str, Any], wanted: int) -> None:
+    words = {"wanted": wanted, "rows": draft.rows}
+    batch = changes["per_device_train_batch_size"]
+    reason = "batch_whole" if batch >= wanted else "batch_fits"
+    draft.fill("per_device_train_batch_size", batch, reason, source="A, B", **words)
+    steps = changes["gradient_accumulation_steps"]
+    draft.fill("gradient_accumulation_steps", steps, "accumulation", source="A, B, E", **words)
+    draft.fill("per_device_eval_batch_size", changes["per_device_eval_batch_size"], "eval_batch", source="ours")
+
+
+# One look at a form asks the same question several times: once for each changed field.
+@lru_cache(maxsize=128)
+def _fitted(
+    inventory: Inventory,
+    shapes: Shapes,
+    machine: Machine,
+    items: tuple[tuple[str, Any], ...],
+    chosen: tuple[str, ...],
+    wanted: int,
+) -> Fit:
+    values = {name: list(value) if isinstance(value, tuple) else value for name, value in items}
+    return fit(inventory, values, shapes=shapes, machine=machine, chosen=chosen, wanted_batch=wanted)
+
+
+def _frozen(values: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
+    return tuple((name, tuple(value) if isinstance(value, list) else value) for name, value in values.items())

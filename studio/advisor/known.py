@@ -1,0 +1,20 @@
+"""What the registry and the workspace know for the advisor, besides what an inspection found."""
+
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from studio.advisor.data_facts import read_data_facts
+from studio.db.datasets import DatasetSummary
+from studio.db.models import ModelSummary
+from studio.db.speeds import list_speeds
+from studio.paths import Workspace
+
+
+def known_of(session: Session, workspace: Workspace, base: ModelSummary, version: DatasetSummary) -> dict[str, Any]:
+    """By the names of `studio.advisor.facts.Facts`."""
+    return {
+        "model_name": base.name,
+        "speeds": list_speeds(session),
+        "data": read_data_facts(workspace, version),
+    }
