@@ -2,12 +2,14 @@
 
 from html import escape
 from pathlib import Path
+from typing import Any
 
 import gradio as gr
 
 from app.context import Context
 from app.i18n import bytes_text, page_path, path_text
 from app.markup import chip, empty_page, facts, heading, link, notice
+from app.memory_badge import LOOK_SCRIPT, badge_html, badge_of, unseen_html
 from app.pages.shell import bind, redraw_on_change
 from studio.db import jobs, models
 from studio.db.jobs import JobView
@@ -19,13 +21,14 @@ from studio.jobs.lifecycle import LIVE
 def build(context: Context) -> None:
     say = context.say
     gr.HTML(heading(say("models.title"), say("models.note")))
-    list_html = gr.HTML(elem_id="models-list")
+    list_html = gr.HTML(elem_id="models-list", js_on_load=LOOK_SCRIPT)
     with gr.Accordion(say("models.add"), open=False, elem_id="models-add-fold"):
         folder_box = gr.Textbox(label=say("models.folder"), info=say("models.folder_help"), elem_id="models-folder")
         name_box = gr.Textbox(label=say("models.name"), info=say("models.name_help"), elem_id="models-name")
         add_button = gr.Button(say("models.add_button"), variant="primary", elem_id="models-add")
         added_html = gr.HTML(elem_id="models-added")
     redraw_on_change(context, draw, outputs=[list_html])
+    list_html.select(bind(look, context), outputs=[list_html], show_progress="hidden")
     add_button.click(bind(add, context), [folder_box, name_box], [added_html, list_html])
 
 
@@ -33,11 +36,20 @@ def draw(context: Context, query: dict[str, str]) -> str:
     """The models as cards."""
     with context.registry.session() as session:
         known = models.list_models(session)
+        inspected = {model.id: models.any_inspection(session, model.content_hash) for model in known}
+        looks = jobs.list_jobs(session, kinds=("inspect",))
         fetching = [job for job in jobs.list_jobs(session, kinds=("fetch",), limit=20) if job.state != "succeeded"]
     told = "".join(_fetch_notice(context, job) for job in fetching[:3])
     if not known:
         return told + empty_page(context.say("models.empty"), "")
-    return f'{told}<div class="lu-cards">{"".join(_card(context, model) for model in known)}</div>'
+    cards = "".join(_card(context, model, _fit(context, model, inspected[model.id], looks)) for model in known)
+    return f'{told}<div class="lu-cards">{cards}</div>'
+
+
+def look(context: Context, event: gr.EventData) -> str:
+    """Have a model looked at, so that its card can say whether it fits."""
+    context.desk.inspect(event._data["model"])
+    return draw(context, {})
 
 
 def add(context: Context, place: str, name: str) -> tuple[str, str]:
@@ -60,9 +72,19 @@ def _fetch_notice(context: Context, job: JobView) -> str:
     return notice(f"{context.say('models.not_fetched', model=job.title)} {reason}".strip(), "bad")
 
 
-def _card(context: Context, model: ModelSummary) -> str:
+def _fit(context: Context, model: ModelSummary, inspected: dict[str, Any] | None, looks: list[JobView]) -> str:
+    from studio.hardware import read_machine
+
+    if inspected is not None:
+        return badge_html(context, badge_of(inspected, read_machine()))
+    latest = next((job for job in looks if job.model == model.name), None)
+    return unseen_html(context, model.name, latest)
+
+
+def _card(context: Context, model: ModelSummary, fit: str) -> str:
     say = context.say
     known = [
+        (say("models.fit.title"), fit),
         (say("models.fact.size"), bytes_text(model.size_bytes)),
         (say("models.fact.license"), escape(model.license or say("models.unknown"))),
         (say("models.fact.architecture"), escape(model.architecture)),

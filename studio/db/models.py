@@ -74,6 +74,13 @@ def inspection(session: Session, model_hash: str, dataset_hash: str | None = Non
     return found.figures if found else None
 
 
+def any_inspection(session: Session, model_hash: str) -> dict[str, Any] | None:
+    """What is known of the model itself, whichever data set it was looked at with; the figures may hold more."""
+    found = select(Inspection).where(Inspection.key.startswith(model_hash, autoescape=True)).limit(1)
+    kept = session.scalar(found)
+    return kept.figures if kept else None
+
+
 def keep_inspection(session: Session, model_hash: str, dataset_hash: str | None, figures: dict[str, Any]) -> None:
     session.merge(Inspection(key=_key(model_hash, dataset_hash), figures=figures))
     next_change(session)
