@@ -69,8 +69,15 @@ VERBS = frozenset(
         "keep_preference",
         "stay",
         "predict",
-        "labelling.apply_marks",
+        "teach_quality",
+        "labelling.open_round",
+        "labelling.edit_guide",
+        "labelling.close_round",
+        "labelling.undo",
+        "labelling.decide_row",
         "labelling.import_marks",
+        "labelling.would",
+        "labelling.apply_marks",
     }
 )
 STATIC = Path(__file__).parent / "static"

@@ -14,7 +14,6 @@ import typer
 
 from app import client, data_commands, show
 from app.commands import AsJson, Wait, followed, raise_if_failed, read_json, read_lines, read_yaml, registry
-from app.label_commands import label_app
 from studio.errors import RefusedInput, StudioError
 from studio.paths import Workspace, workspace
 
@@ -29,7 +28,6 @@ for name, group in (
     ("checkpoints", checkpoints_app),
 ):
     app.add_typer(group, name=name)
-data_commands.app.add_typer(label_app, name="label")
 
 
 def main() -> None:

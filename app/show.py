@@ -75,11 +75,13 @@ def dataset(version: DatasetSummary, problems: Sequence[Any], *, as_json: bool) 
 
 def preview(found: Any, file: Path, *, as_json: bool) -> None:
     """What a file would become, from its beginning."""
-    listed = [problem_document(problem) for problem in found.problems]
-    values = {"file": str(file), "shape": found.shape, "format": found.format, "columns": list(found.columns)}
+    listed = [problem_document(problem) for problem in found.faults]
+    shape, columns = (found.choice.shape, found.choice.columns) if found.choice else (None, {})
+    values = {"file": str(file), "shape": shape, "format": found.format, "columns": columns}
     if as_json:
         return document(values | {"problems": listed}, as_json=True)
-    sys.stdout.write(say("cli.preview", file=file.name, shape=found.shape) + "\n")
+    told = "cli.preview" if shape else "cli.preview_unknown"
+    sys.stdout.write(say(told, file=file.name, shape=shape, columns=", ".join(found.all_columns)) + "\n")
     for problem in listed:
         sys.stdout.write(f"  {problem['message']}\n")
 

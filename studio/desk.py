@@ -25,7 +25,7 @@ from studio.desk_scoring import ScoringDesk
 from studio.errors import Conflict, Failure, Fault, RefusedInput, SpecRefused, UnknownName
 from studio.jobs import supervisor
 from studio.jobs.lifecycle import ENDED, LIVE
-from studio.labelling import Labelling
+from studio.labelling_requests import LabellingRequests
 from studio.paths import Workspace
 
 MAX_COLUMNS = 8
@@ -52,7 +52,7 @@ class Desk(AddingDesk, ScoringDesk):
         self._machine = machine
         self._leaving = False
         self._stays = False
-        self.labelling = Labelling(workspace, writer, self._change)
+        self.labelling = LabellingRequests(workspace, writer, self._change)
 
     # -- models --------------------------------------------------------------------------------------------------
 

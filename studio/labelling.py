@@ -22,8 +22,9 @@ from studio.db.labels import RoundView, TaskView
 from studio.errors import Conflict, RefusedInput
 from studio.paths import Workspace
 from studio.protocol import utc_now
-from studio.workshop.labelling import label_rows
+from studio.workshop.labelling import label_rows, mark_files
 from studio.workshop.labelling.label_rows import ALL, RANDOM, SAMPLINGS
+from studio.workshop.labelling.mark_files import MarkLine
 from studio.workshop.labelling.marks import KINDS, LABELS, Filter, Judgement, Scale, left_out
 
 MAX_ROUND_ROWS = 20_000
@@ -185,9 +186,10 @@ class Labelling:
         Raises:
             RefusedInput: the first line at fault, and why.
         """
-        from studio.workshop.labelling.mark_files import read_marks
+        return self.take_marks(round_id, mark_files.read_marks(Path(path).expanduser()))
 
-        lines = read_marks(Path(path).expanduser())
+    def take_marks(self, round_id: int, lines: Sequence[MarkLine]) -> int:
+        """`import_marks` of lines that were read already."""
         with self._writer.begin() as session:
             found = labels.label_round(session, round_id)
             for line in lines:
@@ -242,13 +244,6 @@ class Labelling:
         for name in ("left_out", "corrections"):
             values[name] = {str(row): value for row, value in outcome[name].items()}
         return self._change("marks", dataset, values)
-
-    def apply_marks(self, round_id: int, **chosen: Any) -> int:
-        """`apply` as the command line asks for it, with the fields of a `Filter`."""
-        try:
-            return self.apply(round_id, msgspec.convert(chosen, Filter))
-        except msgspec.ValidationError as error:
-            raise RefusedInput("server.arguments", detail=str(error)) from None
 
     # -- what the verbs share ------------------------------------------------------------------------------------
 

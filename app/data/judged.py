@@ -1,9 +1,11 @@
 """Rows by what annotators said of them: filters by rating and by tag, where a labelling round has said anything.
 
-rows(context, shop, rating="high", tag="polite")  ->  [3, 17]
+rows(session, "shop", rating="high", tag="polite")  ->  [3, 17]
 """
 
 from collections import Counter
+
+from sqlalchemy.orm import Session
 
 from app.context import Context
 from app.data import controls
@@ -16,18 +18,17 @@ NO_ROW = (0,)
 """Numbers of rows begin at 1."""
 
 
-def rows(context: Context, chosen: DatasetSummary, *, rating: str, tag: str) -> list[int]:
-    """The rows with a rating of this band and with this tag; empty: any."""
-    with context.registry.session() as session:
-        found = []
-        if rating in BANDS:
-            low, high = BANDS[rating]
-            given = label_results.ratings(session, chosen.name)
-            found.append({row for row, value in given.items() if low < value <= high})
-        if tag:
-            tagged = label_results.tags(session, chosen.name)
-            found.append({row for row, tags in tagged.items() if tag in tags})
-    return sorted(set.intersection(*found)) if found else []
+def rows(session: Session, dataset: str, *, rating: str, tag: str) -> tuple[int, ...]:
+    """Rows with a rating of this band and with this tag (empty: any); `NO_ROW` where none is like that."""
+    found = []
+    if rating in BANDS:
+        low, high = BANDS[rating]
+        given = label_results.ratings(session, dataset)
+        found.append({row for row, value in given.items() if low < value <= high})
+    if tag:
+        tagged = label_results.tags(session, dataset)
+        found.append({row for row, tags in tagged.items() if tag in tags})
+    return tuple(sorted(set.intersection(*found))) or NO_ROW if found else ()
 
 
 def filters(context: Context, chosen: DatasetSummary, *, rating: str, tag: str) -> list[str]:

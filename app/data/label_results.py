@@ -19,9 +19,10 @@ from studio.db import label_results
 from studio.db.datasets import DatasetSummary
 from studio.db.label_results import MarkView
 from studio.db.labels import RoundView
+from studio.errors import RefusedInput
 from studio.protocol import write_atomically
 from studio.workshop.labelling.agreement import Agreement, agreement, pairs
-from studio.workshop.labelling.mark_files import CSV, JSONL, write_marks
+from studio.workshop.labelling.mark_files import CSV, JSONL, marks_in, write_marks
 from studio.workshop.labelling.marks import GOOD_BAD, STARS, Filter, counts
 
 USUAL_LEAST = 3
@@ -35,13 +36,14 @@ def results_html(context: Context, chosen: DatasetSummary, current: RoundView, s
         said = label_results.marks(session, current.id)
     valid = [each for each in said if each.counts and not each.is_decision]
     if not said:
-        return notice(context.say("data.labelling.no_marks")) + _close_html(context, current)
+        alone = notice(context.say("data.labelling.no_marks"))
+        return alone + _files_html(context, current, state, has_marks=False) + _close_html(context, current)
     return (
         _agreement_html(context, current, valid)
         + _annotators_html(context, valid)
         + _ratings_html(context, current, said)
         + _filter_html(context, current, state)
-        + _files_html(context, current)
+        + _files_html(context, current, state, has_marks=True)
         + _close_html(context, current)
     )
 
@@ -70,12 +72,22 @@ def export(context: Context, current: RoundView, state: State, told: Told) -> Pr
     return Pressed(state)
 
 
+def take_in(context: Context, current: RoundView, state: State, told: Told) -> Pressed:
+    """Marks from a file: all of them, or none and the line at fault."""
+    sent = told.file("marks")
+    if sent is None:
+        raise RefusedInput("data.no_file_chosen")
+    name, text = sent
+    count = context.desk.labelling.take_marks(current.id, marks_in(text, name))
+    return Pressed(state | {"taken": {"file": name, "count": count}})
+
+
 def close(context: Context, current: RoundView, state: State, told: Told) -> Pressed:
     context.desk.labelling.close_round(current.id, is_closed=told.do == "close")
     return Pressed(state)
 
 
-ACTS = {"filter": refilter, "apply": apply, "export": export, "close": close, "reopen": close}
+ACTS = {"filter": refilter, "apply": apply, "export": export, "import": take_in, "close": close, "reopen": close}
 
 
 def filter_in(current: RoundView, told: Told) -> Filter:
@@ -236,13 +248,18 @@ def _ticks(label: str, boxes: list[tuple[str, str, bool]]) -> str:
     return controls.labelled_group(label, f'<div class="lu-label-tags">{made}</div>')
 
 
-def _files_html(context: Context, current: RoundView) -> str:
-    """A button a format, and the files made so far, each with its link."""
+def _files_html(context: Context, current: RoundView, state: State, *, has_marks: bool) -> str:
+    """A button a format, and the files made so far, each with its link; and one that takes marks in."""
     say = context.say
     made = "".join(
         controls.button("export", say("data.labelling.export", format=each.upper()), format=each, round=current.id)
         for each in FORMATS
+        if has_marks
     )
+    kinds = (".jsonl", ".json", ".csv")
+    made += controls.upload("marks", say("data.labelling.import"), do="import", kinds=kinds)
+    told = notice(say("data.labelling.taken", **state["taken"]), "good") if state.get("taken") else ""
+    note = f'<p class="lu-note">{escape(say("data.labelling.import_note"))}</p>'
     files = ""
     for each in FORMATS:
         path = _file(context, current, each)
@@ -252,7 +269,8 @@ def _files_html(context: Context, current: RoundView) -> str:
             where = escape(f"{bytes_text(path.stat().st_size)} · {path_text(path)}")
             files += f'<li>{link} <span class="lu-note">{where}</span></li>'
     title = f'<h2 class="lu-part">{escape(say("data.labelling.marks"))}</h2>'
-    return title + controls.buttons(made) + (f"<ul>{files}</ul>" if files else "")
+    buttons = form(controls.buttons(made), fresh=f"files-{current.id}", round=current.id)
+    return title + told + buttons + note + (f"<ul>{files}</ul>" if files else "")
 
 
 def _file(context: Context, current: RoundView, format: str) -> Any:

@@ -10,10 +10,9 @@ from app.markup import heading
 from studio.db.datasets import DatasetSummary
 from studio.db.labels import RoundView
 from studio.labelling import MAX_ANNOTATORS, MAX_ROUND_ROWS
-from studio.workshop.labelling.label_rows import ALL, RANDOM, SAMPLINGS
-from studio.workshop.labelling.marks import GOOD_BAD, KINDS, LABELS, STARS, Scale, good_bad, stars
+from studio.workshop.labelling.label_rows import SAMPLINGS, usual_sample
+from studio.workshop.labelling.marks import KINDS, STARS, scale_of
 
-USUAL_ROWS = 50
 GUIDE_ROWS = 9
 
 
@@ -21,7 +20,7 @@ def new_html(context: Context, chosen: DatasetSummary, rounds: list[RoundView]) 
     """The form of a new round, filled in so that one press starts it; the guide is the last round's."""
     say = context.say
     teach = "" if rounds else f'<div class="lu-empty"><p>{escape(say("data.labelling.teach"))}</p></div>'
-    usual = RANDOM if chosen.rows > USUAL_ROWS else ALL
+    usual, usual_count = usual_sample(chosen.rows)
     scales = [(say(f"data.labelling.scale.{kind}"), kind) for kind in KINDS]
     ways = [(say(f"data.labelling.by.{way}"), way) for way in SAMPLINGS]
     guide = rounds[0].guide if rounds else say("data.labelling.first_guide")
@@ -41,7 +40,7 @@ def new_html(context: Context, chosen: DatasetSummary, rounds: list[RoundView]) 
             controls.number(
                 "count",
                 say("data.labelling.count"),
-                min(chosen.rows, USUAL_ROWS),
+                usual_count,
                 least=1,
                 most=MAX_ROUND_ROWS,
                 step="1",
@@ -80,7 +79,7 @@ def create(context: Context, chosen: DatasetSummary, told: Told) -> int:
     return context.desk.labelling.start_round(
         chosen.name,
         told.text("name"),
-        scale=_scale(told),
+        scale=scale_of(told.text("scale"), words_in(told.text("labels"))),
         guide=told.text("guide"),
         tags=words_in(told.text("tags")),
         num_annotators=_whole(told.text("num_annotators")),
@@ -104,13 +103,6 @@ def form(*parts: str, fresh: str, classes: str = "lu-form", **data: Any) -> str:
 
 def _side(*fields: str) -> str:
     return f"<div>{''.join(fields)}</div>"
-
-
-def _scale(told: Told) -> Scale:
-    kind = told.text("scale")
-    if kind == LABELS:
-        return Scale(kind=LABELS, values=tuple(words_in(told.text("labels"))))
-    return good_bad() if kind == GOOD_BAD else stars()
 
 
 def _whole(text: str) -> int:

@@ -36,6 +36,12 @@ class Told:
         text = self.data.get(name, "")
         return int(text) if text.isascii() and text.isdecimal() and len(text) < 18 else None
 
+    def file(self, name: str) -> tuple[str, str] | None:
+        """A chosen file's name and text (`controls.upload`), or None where there is none."""
+        sent = self.fields.get(name)
+        known = (sent.get("name"), sent.get("text")) if isinstance(sent, dict) else ()
+        return known if len(known) == 2 and all(isinstance(each, str) for each in known) else None
+
     def text(self, name: str) -> str:
         """A field's text, without blanks around it."""
         value = self.fields.get(name)

@@ -7,7 +7,7 @@ from pathlib import Path
 from app import dataset_view as view
 from app.context import Context
 from app.data import controls, editing, following, words
-from app.data.mending import mended
+from app.data.mending import mended, mended_rows
 from app.data.panel import Pressed, State, Tab, Told
 from app.markup import chip, notice
 from studio.db.datasets import DatasetSummary
@@ -18,8 +18,6 @@ from studio.workshop.versions.problem_groups import Group, find_problems, proble
 from studio.workshop.versions.reader import read_manifest
 
 PAGE_PROBLEMS = 20
-MOST_MENDED = 20_000
-"""Rows that one press mends; more of a kind are mended by pressing again."""
 
 
 def draw(context: Context, chosen: DatasetSummary, state: State) -> str:
@@ -81,14 +79,8 @@ def _kind_of(told: Told) -> tuple[str, str]:
 
 def _fix_all(context: Context, chosen: DatasetSummary, state: State, told: Told) -> Pressed:
     """Mend every row of this kind that can be; the others stay listed."""
-    folder = Path(chosen.path)
-    manifest = read_manifest(folder)
-    found = find_problems(folder, *_kind_of(told), start=0, count=MOST_MENDED)
-    edits = {str(each.row): raw for each in found if (raw := mended(each, manifest))}
-    if not edits:
-        raise RefusedInput("data.page.nothing_mended")
-    rows = len({each.row for each in found})
-    said = context.say("data.problems.mending", count=len(edits), left=rows - len(edits))
+    edits, left = mended_rows(Path(chosen.path), *_kind_of(told))
+    said = context.say("data.problems.mending", count=len(edits), left=left)
     return Pressed({"said": said}, job=context.desk.revise_dataset(chosen.name, edits=edits))
 
 

@@ -81,8 +81,8 @@ def _wanted(context: Context, chosen: DatasetSummary, state: State) -> Wanted:
     texts = {name: state.get(name, "") for name in ("search", "split", "category")}
     rating, tag = state.get("rating", ""), state.get("tag", "")
     if rating or tag:
-        rows = judged.rows(context, chosen, rating=rating, tag=tag)
-        return Wanted(**texts, numbers=tuple(rows) or judged.NO_ROW)
+        with context.registry.session() as session:
+            return Wanted(**texts, numbers=judged.rows(session, chosen.name, rating=rating, tag=tag))
     return Wanted(**texts, numbers=tuple(state.get("numbers", ())))
 
 

@@ -7,6 +7,7 @@
    `fields` are the named fields of the nearest [data-form], whose own data- attributes are sent as well. What had the
    focus, what was unfolded and what is typed under [data-draft] survives a redraw, until its field is gone or a button
    with data-settles was pressed.
+   <input type="file" name="marks" data-file="import">   a chosen file sends {do: "import", fields: {marks: {name, text}}}
    <button data-shortcut="s">                     the key clicks it while it is to be seen and no text is being typed
    <input data-remember="annotator">              an empty one is filled with what was last typed there in this browser
    <div data-form data-fresh="17">                Gradio keeps the fields of a redrawn panel with what is typed in them; when this
@@ -24,7 +25,7 @@
 
   const told = (source, action) => {
     const form = source.closest("[data-form]");
-    const { change, enter, key, form: mark, ...data } = { ...(form ? form.dataset : {}), ...source.dataset };
+    const { change, enter, file, key, form: mark, ...data } = { ...(form ? form.dataset : {}), ...source.dataset };
     const fields = {};
     for (const field of form ? form.querySelectorAll("[name]") : []) {
       if (field.type !== "radio") fields[field.name] = valueOf(field);
@@ -86,14 +87,16 @@
       if (changes.some(tellsToast)) answered();
     });
 
-    const send = (source, action) => {
+    const send = (source, action, more = {}) => {
       focused = source.dataset.key || null;
       if (source.dataset.settles) drafts.clear();
       element.classList.add("lu-busy");
       toasts.observe(document.body, { childList: true, characterData: true, subtree: true });
       clearTimeout(quiet);
       quiet = setTimeout(answered, PATIENCE_MS);
-      trigger("select", told(source, action));
+      const said = told(source, action);
+      Object.assign(said.fields, more);
+      trigger("select", said);
     };
 
     element.addEventListener("click", (event) => {
@@ -103,6 +106,14 @@
     element.addEventListener("change", (event) => {
       const field = event.target.closest("[data-change]");
       if (field) send(field, field.dataset.change);
+    });
+    element.addEventListener("change", async (event) => {
+      const field = event.target.closest("[data-file]");
+      const file = field?.files[0];
+      if (!file) return;
+      const text = await file.text();
+      field.value = "";
+      send(field, field.dataset.file, { [field.name]: { name: file.name, text } });
     });
     element.addEventListener("keydown", (event) => {
       const field = event.target.closest("[data-enter]");

@@ -377,3 +377,22 @@ def test_an_answer_is_corrected_and_a_version_made_in_the_page(browser, url, ann
     page.wait_for_selector("#data-title :text('版本 2')", timeout=60_000)
     assert ann.dataset.manifest["steps"][-1]["parameters"]["corrected"] == 1
     context.close()
+
+
+def test_marks_made_elsewhere_are_taken_in_on_the_page(ann):
+    ann.start()
+    ann.press("view", {"view": "results"})
+    assert "Take marks in from a file" in ann.html and 'accept=".jsonl,.json,.csv"' in ann.html
+    text = "\ufeffrow,annotator,rating,tags\n2,Ben,5,polite; short\n3,Ben,1,\n"
+    ann.press("import", {"round": 1}, marks={"name": "marks.csv", "text": text})
+    assert "2 marks taken in from marks.csv" in ann.html and 'data-format="csv"' in ann.html
+    assert [(it.row, it.annotator, it.rating, it.tags) for it in ann.marks()] == [
+        (2, "Ben", "5", ["polite", "short"]),
+        (3, "Ben", "1", []),
+    ]
+    bad = '{"row": 2, "annotator": "Cem", "rating": "2"}\n{"row": 99, "annotator": "Cem", "rating": "2"}\n'
+    with pytest.raises(RefusedInput, match="Line 2"):
+        ann.press("import", {"round": 1}, marks={"name": "marks.jsonl", "text": bad})
+    assert len(ann.marks()) == 2, "all of a file, or nothing"
+    with pytest.raises(RefusedInput):
+        ann.press("import", {"round": 1}, marks="no file")

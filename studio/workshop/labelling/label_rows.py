@@ -23,6 +23,8 @@ from studio.workshop.versions.reader import open_table, rows_at
 ALL, RANDOM, FINDINGS, DISAGREEMENT = "all", "random", "findings", "disagreement"
 SAMPLINGS = (ALL, RANDOM, FINDINGS, DISAGREEMENT)
 _REJECTED = "rejected"
+USUAL_ROWS = 50
+"""So many marks show much already."""
 
 
 def digest(row: Row, format: str) -> str:
@@ -72,6 +74,11 @@ def sample(folder: Path, *, by: str, count: int, seed: int = 42, among: Iterable
         has = set(among)
         known = [number for number in known if number in has]
     return known[:count]
+
+
+def usual_sample(rows: int) -> tuple[str, int]:
+    """How to choose rows of a data set with so many, and how many: `1050` -> `("random", 50)`."""
+    return (RANDOM, USUAL_ROWS) if rows > USUAL_ROWS else (ALL, max(1, rows))
 
 
 def found_rows(workspace: Workspace, folder: Path, by: str) -> set[int]:

@@ -63,7 +63,7 @@ def write_marks(marks: Iterable[Any], format: str) -> str:
 
 
 def read_marks(path: Path) -> list[MarkLine]:
-    """Every mark of a JSONL or CSV file; decisions in it are left aside, since they name their arbiter's own hour.
+    """Every mark of a JSONL file, or of a CSV file if its name says so.
 
     Raises:
         RefusedInput: no such file, or the first line that is no mark.
@@ -72,7 +72,20 @@ def read_marks(path: Path) -> list[MarkLine]:
         text = path.read_text("utf-8-sig")
     except (OSError, UnicodeDecodeError):
         raise RefusedInput("data.no_such_file", file=str(path)) from None
-    lines = _csv_lines(text) if path.suffix.lower() == ".csv" else _json_lines(text)
+    return marks_in(text, path.name)
+
+
+def marks_in(text: str, name: str) -> list[MarkLine]:
+    """Every mark of a file's text; decisions in it are left aside, since they name their arbiter's own hour.
+
+    Args:
+        name: the file's; CSV if it ends so, else JSONL.
+
+    Raises:
+        RefusedInput: the first line that is no mark.
+    """
+    text = text.removeprefix("\ufeff")
+    lines = _csv_lines(text) if name.lower().endswith(".csv") else _json_lines(text)
     return [_mark(number, line) for number, line in lines if not _is_true(line.get("is_decision"))]
 
 

@@ -13,6 +13,8 @@ from typing import Any
 
 import msgspec
 
+from studio.errors import RefusedInput
+
 STARS, GOOD_BAD, LABELS = "stars", "good_bad", "labels"
 KINDS = (STARS, GOOD_BAD, LABELS)
 GOOD, BAD = "good", "bad"
@@ -41,6 +43,19 @@ def stars(tolerance: int = 1) -> Scale:
 
 def good_bad() -> Scale:
     return Scale(kind=GOOD_BAD, values=(BAD, GOOD))
+
+
+def scale_of(kind: str, labels: Sequence[str] = ()) -> Scale:
+    """The scale of this kind; only `labels` takes values of one's own.
+
+    Raises:
+        RefusedInput: no such kind.
+    """
+    if kind == LABELS:
+        return Scale(kind=LABELS, values=tuple(labels))
+    if kind not in KINDS:
+        raise RefusedInput("labels.scale", kind=kind, known=", ".join(KINDS))
+    return good_bad() if kind == GOOD_BAD else stars()
 
 
 class Judgement(msgspec.Struct, frozen=True, kw_only=True):
