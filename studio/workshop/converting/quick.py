@@ -15,12 +15,11 @@ from typing import Any, Literal, NamedTuple
 import msgspec
 
 from studio.workshop.converting.plain import SHAREGPT_SPEAKERS
-from studio.workshop.converting.raw_lines import count_quotes
+from studio.workshop.converting.raw_lines import has_strings, strings_and_levels
 from studio.workshop.converting.shapes import CHAT, PROMPT_COMPLETION, SHAREGPT
 from studio.workshop.converting.turns import check_order
 from studio.workshop.problems import RowFault
 from studio.workshop.reading import limits
-from studio.workshop.reading.jsontext import count_keys, has_spaced_colon, repeated_key
 from studio.workshop.versions.layout import ROLES, Turn, role_codes
 
 MAX_ORDERS = 10_000
@@ -81,7 +80,7 @@ class _Conversations:
     def read(self, lines: Sequence[bytes]) -> Iterator[QuickRow | None]:
         """Each line's row; None for those that need a closer look."""
         decode, order_of, seen = self._decode, self._orders.get, self._seen
-        for line, quotes in zip(lines, count_quotes(lines), strict=True):
+        for line in lines:
             try:
                 row = decode(line)
             except (msgspec.DecodeError, ValueError, RecursionError):
@@ -95,7 +94,7 @@ class _Conversations:
                 yield None
                 continue
             extra = _extra(row, self._extra) if self._extra else None
-            if quotes != 8 * len(said) + 2 and _hides_key(line, quotes, 2 * len(said), 2 * len(said) + 1, extra):
+            if _hides_key(line, 4 * len(said) + 1, extra):
                 yield None
                 continue
             seen[roles] = seen.get(roles, 0) + 1
@@ -127,15 +126,15 @@ class _Pairs:
 
     def read(self, lines: Sequence[bytes]) -> Iterator[QuickRow | None]:
         """Each line's row; None for those that need a closer look."""
-        return map(self._read, lines, count_quotes(lines))
+        return map(self._read, lines)
 
-    def _read(self, line: bytes, quotes: int) -> QuickRow | None:
+    def _read(self, line: bytes) -> QuickRow | None:
         try:
             row = self._decode(line)
         except (msgspec.DecodeError, ValueError, RecursionError):
             return None
         extra = _extra(row, self._extra)
-        if not row.part0.strip() or not row.part1.strip() or (quotes != 8 and _hides_key(line, quotes, 2, 2, extra)):
+        if not row.part0.strip() or not row.part1.strip() or _hides_key(line, 4, extra):
             return None
         return QuickRow(b"", [row.part0, row.part1], extra)
 
@@ -158,16 +157,13 @@ def _extra(row: Any, names: Sequence[str]) -> dict[str, Any] | None:
     return {name: value for name, value in values if value is not msgspec.UNSET} or None
 
 
-def _hides_key(line: bytes, quotes: int, texts: int, keys: int, extra: dict[str, Any] | None) -> bool:
+def _hides_key(line: bytes, strings: int, extra: dict[str, Any] | None) -> bool:
     """Whether a key may stand twice, or brackets too deep: what decoding does not tell.
 
-    `texts` and `keys` are those outside of `extra`.
+    `strings` are those outside of `extra`, keys among them.
     """
-    if extra is None and quotes - line.count(b'\\"') == 2 * (texts + keys) and b"\\\\" not in line:
-        return False
-    if extra and line.count(b"{") + line.count(b"[") > limits.MAX_DEPTH:
-        return True
-    surplus = line.count(b'":') - keys - count_keys(extra or {})
-    if not surplus:
-        return has_spaced_colon(line)
-    return surplus != line.count(b'\\":') and repeated_key(line) is not None
+    levels = 0
+    if extra:
+        inner, levels = strings_and_levels(extra)
+        strings += inner
+    return levels > limits.MAX_DEPTH or not has_strings(line, strings)

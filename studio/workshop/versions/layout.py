@@ -163,11 +163,12 @@ class Turns:
             self._contents.append(turn["content"])
         self._ends.append(len(self._roles))
 
-    def add_plain(self, roles: bytes, contents: Iterable[str]) -> None:
-        """Turns that hold nothing but who speaks (`role_codes`) and what."""
-        self._roles += roles
+    def add_plain(self, roles: Iterable[bytes], contents: Iterable[str]) -> None:
+        """Conversations of nothing but who speaks (`role_codes`, one item each) and what (all their turns)."""
+        for said in roles:
+            self._roles += said
+            self._ends.append(len(self._roles))
         self._contents += contents
-        self._ends.append(len(self._roles))
 
     def array(self) -> Any:
         import pyarrow

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from studio.protocol import utc_now, write_struct
+from studio.workshop.converting.plain_chats import PlainChats
 from studio.workshop.converting.quick import QuickRow
 from studio.workshop.problems import EXCLUDED, OPEN, Problem
 from studio.workshop.versions.content_hash import ContentHash
@@ -65,9 +66,9 @@ class VersionWriter:
         """A row of nothing but speakers and texts, whose source text `plain.py` can tell."""
         self._rows.add_plain(row, made, size)
 
-    def add_conversations(self, numbers: list[int], messages: Any) -> None:
-        """A batch of conversations of nothing but speakers and texts, laid out already."""
-        self._rows.write_messages(numbers, messages)
+    def add_chats(self, numbers: list[int], chats: PlainChats, size: int) -> None:
+        """Many chats of nothing but speakers and texts; `size` in bytes of the source."""
+        self._rows.add_chats(numbers, chats, size)
 
     def add_batch(self, batch: Any) -> None:
         """Rows that are laid out already: a record batch of `layout.schema`."""
@@ -148,32 +149,28 @@ class _RowsFile:
                 column.add(value)
             else:
                 column.put(place, value)
-        self._end_row(row, size)
+        self._end_rows([row], size)
 
     def add_plain(self, row: int, made: QuickRow, size: int) -> None:
         columns, place = self._columns, len(self._numbers)
         if made.roles:
-            columns["messages"].add_plain(made.roles, made.contents)
+            columns["messages"].add_plain([made.roles], made.contents)
         else:
             columns["prompt"].put(place, made.contents[0])
             columns["completion"].put(place, made.contents[1])
         if made.extra:
             columns["extra"].put(place, made.extra)
-        self._end_row(row, size)
+        self._end_rows([row], size)
 
-    def _end_row(self, row: int, size: int) -> None:
-        self._numbers.append(row)
+    def add_chats(self, numbers: list[int], chats: PlainChats, size: int) -> None:
+        self._columns["messages"].add_plain(chats.roles, chats.contents)
+        self._end_rows(numbers, size)
+
+    def _end_rows(self, numbers: list[int], size: int) -> None:
+        self._numbers += numbers
         self._size += size
         if len(self._numbers) >= GROUP_ROWS or self._size >= GROUP_CHARACTERS:
             self._flush()
-
-    def write_messages(self, numbers: list[int], messages: Any) -> None:
-        import pyarrow
-
-        known = {"row": pyarrow.array(numbers, pyarrow.int64()), "messages": messages}
-        missing = (field for field in self._schema if field.name not in known)
-        arrays = known | {field.name: pyarrow.nulls(len(numbers), field.type) for field in missing}
-        self.write(pyarrow.record_batch([arrays[name] for name in self._schema.names], schema=self._schema))
 
     def write(self, batch: Any) -> None:
         self._flush()

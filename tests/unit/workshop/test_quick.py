@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from studio.workshop.converting.bulk import BulkReader
 from studio.workshop.converting.convert import convert_text, converter
+from studio.workshop.converting.plain_chats import MAX_TURNS, PlainChatReader, PlainChats, reader_of
 from studio.workshop.converting.quick import QuickReader, quick_reader
 from studio.workshop.versions.build import import_file
 from studio.workshop.versions.layout import ROLES
@@ -132,44 +132,122 @@ def test_quick_and_careful_rows_keep_their_order_and_the_hash_is_one(tmp_path: P
     assert "Did you mean “user” (3 other rows)?" in problem.message("en")
 
 
-BULK = BulkReader("chat", {"messages": "messages"})
+# -- many plain chats together ---------------------------------------------------------------------------------------
+
+PLAIN = reader_of("chat", {"messages": "messages"}, ["messages"])
+PLAIN_SHAREGPT = reader_of("sharegpt", {"talk": "conversations"}, ["talk"])
+GOOD = b'{"messages":[{"role":"user","content":"a"},{"role":"assistant","content":"c"}]}\n'
+
+# Texts that could hide a key that stands twice, or be mistaken for one: quotes, escaped or not, and backslashes.
+TRICKY = st.text(alphabet=st.sampled_from('a"\\: {}\n\u3000é你'), max_size=10)
 
 
-@settings(max_examples=300)
-@given(rows=st.lists(TURNS, min_size=1, max_size=4), ascii=st.booleans())
-def test_what_is_taken_in_bulk_the_careful_reader_makes_the_same_of(rows: list, ascii: bool):
-    lines = [json.dumps({"messages": turns}, ensure_ascii=ascii) for turns in rows]
-    together = BULK.read([line.encode() + b"\n" for line in lines])
-    made = [convert_text(line, SLOW)[0] for line in lines]
-    if together is not None:
-        bare = [[{key: turn[key] for key in ("role", "content")} for turn in turns] for turns in together.to_pylist()]
-        assert [row and row.messages for row in made] == bare
-    elif all(made):
-        known = ("user", "assistant", "system", "tool")
-        assert any(turn["role"] not in known or len(turn) > 2 for turns in rows for turn in turns)
+def spoken(chats: PlainChats) -> list[list[tuple[str, str]]]:
+    """Each chat as its roles and texts."""
+    texts = iter(chats.contents)
+    return [[(ROLES[code], next(texts)) for code in roles] for roles in chats.roles]
 
 
-@pytest.mark.parametrize("blank", ["", " ", "\n", "\u3000", "\xa0", "\x1f", "\x85", "\u2003"])
-def test_blank_texts_are_seen_in_bulk(blank: str):
-    row = {"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": blank}]}
-    assert BULK.read([json.dumps(row).encode() + b"\n"]) is None
+@st.composite
+def raw_chats(draw: st.DrawFn, keys: tuple[str, str], speakers: tuple[str, ...]) -> str:
+    """A chat as JSON text whose turns may lack a key, have one twice, or write it with an escape."""
+    said = draw(st.lists(st.sampled_from(speakers), max_size=4) | st.just(list(speakers[:2])))
+    turns = []
+    for speaker in said:
+        text = draw(TRICKY)
+        members = [(keys[0], speaker), (keys[1], text)]
+        members = draw(st.permutations(members + draw(st.lists(st.sampled_from(members), max_size=1))))
+        members = members[draw(st.sampled_from([0, 0, 0, 1])) :]
+        ascii = draw(st.booleans())
+        written = [f"{json.dumps(key)}{draw(SPACES)}:{json.dumps(value, ensure_ascii=ascii)}" for key, value in members]
+        turns.append("{" + ",".join(written).replace('"content"', draw(CONTENT_KEYS)) + "}")
+    return f"[{','.join(turns)}]"
+
+
+SPACES = st.sampled_from(["", "", " "])
+CONTENT_KEYS = st.sampled_from(['"content"', '"content"', '"cont\\u0065nt"'])
 
 
 @pytest.mark.parametrize(
-    "lines",
+    ("reader", "column", "keys", "speakers"),
     [
-        [b'{"messages":[{"role":"user","content":"a","content":"b"},{"role":"assistant","content":"c"}]}\n'],
-        [b'{"messages":[{"role":"user","content":"\xff"},{"role":"assistant","content":"c"}]}\n'],
-        [b'{"messages":[{"role":"user","content":"\\udc00"},{"role":"assistant","content":"c"}]}\n'],
-        [b'{"messages":[{"role":"user","content":null},{"role":"assistant","content":"c"}]}\n'],
-        [b'{"messages":[{"role":"user","content":"a"},{"role":"assistant","content":"c"}]}{"messages":[]}\n'],
-        [b'{"messages":[{"role":"user","content":"a"}\n', b'{"role":"assistant","content":"c"}]}\n'],
-        [b'{"messages":[{"role":"user","content":"a"},{"role":"assistant"}]}\n'],
-        [b'{"messages":[]}\n'],
-        [b"{}\n"],
+        (PLAIN, "messages", ("role", "content"), ("user", "assistant", "system", "tool")),
+        (PLAIN_SHAREGPT, "talk", ("from", "value"), ("human", "gpt", "system")),
     ],
 )
-def test_one_odd_line_sends_the_batch_the_slower_way(lines: list):
-    good = b'{"messages":[{"role":"user","content":"a"},{"role":"assistant","content":"c"}]}\n'
-    assert BULK.read([good, good]) is not None
-    assert BULK.read([good, *lines]) is None
+@settings(max_examples=400, deadline=None)
+@given(data=st.data())
+def test_chats_taken_together_are_those_of_the_careful_reader(
+    reader: PlainChatReader, column: str, keys: tuple[str, str], speakers: tuple[str, ...], data: st.DataObject
+):
+    shape, part = ("chat", "messages") if reader is PLAIN else ("sharegpt", "conversations")
+    careful = converter(shape, {column: part})
+    chats = data.draw(st.lists(raw_chats(keys, speakers), min_size=1, max_size=3))
+    lines = [f'{{"{column}":{chat}}}' for chat in chats]
+    together = reader.read([line.encode() + b"\n" for line in lines])
+    made = [convert_text(line, careful)[0] for line in lines]
+    if together is not None:
+        assert all(made)
+        assert spoken(together) == [[(turn["role"], turn["content"]) for turn in row.messages] for row in made]
+    elif all(made):
+        assert any(turn["role"] == "tool" for row in made for turn in row.messages) or any(
+            not _is_alternating([turn["role"] for turn in row.messages]) for row in made
+        )
+
+
+def _is_alternating(roles: list[str]) -> bool:
+    spoken = roles[1:] if roles[0] == "system" else roles
+    return spoken == ["user", "assistant"] * (len(spoken) // 2)
+
+
+@pytest.mark.parametrize("blank", ["", " ", "\n", "\u3000", "\xa0", "\x1f", "\x85", "\u2003"])
+def test_blank_texts_are_seen_among_many(blank: str):
+    row = {"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": blank}]}
+    assert PLAIN.read([GOOD, json.dumps(row).encode() + b"\n"]) is None
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'{"messages":[{"role":"user","content":"a","content":"b"},{"role":"assistant","content":"c"}]}',
+        b'{"messages":[{"content":"a"},{"role":"assistant","content":"b","content":"c"}]}',
+        b'{"messages":[{"content":"a","content":"a"},{"role":"assistant","content":"c"}]}',
+        b'{"messages":[{"role":"user","content":"\\u0022\\u0022","content":"b"},{"role":"assistant","content":"c"}]}',
+        b'{"messages":[],"messages":[{"role":"user","content":"a"},{"role":"assistant","content":"c"}]}',
+        b'{"messages":[{"role":"user","content":"\xff"},{"role":"assistant","content":"c"}]}',
+        b'{"messages":[{"role":"user","content":"\\udc00"},{"role":"assistant","content":"c"}]}',
+        b'{"messages":[{"role":"user","content":null},{"role":"assistant","content":"c"}]}',
+        b'{"messages":[{"role":"user","content":"a"},{"role":"assistant","content":"c"}]}{"messages":[]}',
+        b'{"messages":[{"role":"user","content":"a"},{"role":"assistant"}]}',
+        b'{"messages":[{"role":"assistant","content":"a"},{"role":"user","content":"c"}]}',
+        b'{"messages":[{"role":"user","content":"a"},{"role":"system","content":"c"},{"role":"assistant","content":"c"}]}',
+        b'{"messages":[{"role":"system","content":"c"}]}',
+        b'{"messages":[]}',
+        b"{}",
+        b"[]",
+        b"",
+    ],
+)
+def test_one_odd_line_sends_all_the_slower_way(line: bytes):
+    assert PLAIN.read([GOOD, GOOD]) is not None
+    assert PLAIN.read([GOOD, line]) is PLAIN.read([line, GOOD]) is None
+
+
+@pytest.mark.parametrize("text", ["\\", '"', '\\"', '"' * 8, '\\\\""\\', '{"content": "x"}', '"' * 70_000])
+def test_quotes_and_backslashes_in_a_text_are_plain(text: str):
+    turns = [{"role": "system", "content": text}, {"role": "user", "content": "q"}]
+    turns.append({"role": "assistant", "content": text})
+    chats = PLAIN.read([GOOD, json.dumps({"messages": turns}).encode(), GOOD])
+    assert spoken(chats)[1] == [(turn["role"], turn["content"]) for turn in turns]
+
+
+def test_chats_of_any_length():
+    def line(turns: int) -> bytes:
+        said = [{"role": ("user", "assistant")[number % 2], "content": "x"} for number in range(turns)]
+        return json.dumps({"messages": said}).encode()
+
+    chats = PLAIN.read([line(turns) for turns in range(2, MAX_TURNS + 1, 2)])
+    assert [len(roles) for roles in chats.roles] == [*range(2, MAX_TURNS + 1, 2)]
+    assert PLAIN.read([line(MAX_TURNS + 2)]) is None
+    (row,) = BARE.read([line(MAX_TURNS + 2)])
+    assert len(row.contents) == MAX_TURNS + 2
