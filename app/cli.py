@@ -156,6 +156,8 @@ def memory(
     context: typer.Context,
     spec: Annotated[Path | None, typer.Argument(help="A spec, as for train.")] = None,
     config: Annotated[Path | None, typer.Option(help="A model's config.json; settings follow as options.")] = None,
+    gpu_memory: Annotated[str | None, typer.Option(help="With --config: on a GPU of this size, 24GiB.")] = None,
+    fit: Annotated[bool, typer.Option("--fit", help="With --config: print the quickest settings that fit.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Predict a run's memory: `memory SPEC.yaml`, or `memory --config config.json --tuning qlora --max-length 2048`."""
@@ -163,7 +165,9 @@ def memory(
 
     if config is not None:
         arguments = [*([str(spec)] if spec else []), *context.args]
-        found = memory_command.predict_config(read_json(config), arguments)
+        found = memory_command.answer(read_json(config), arguments, gpu_memory=gpu_memory, is_fitted=fit)
+    elif fit or gpu_memory:
+        raise RefusedInput("memory.fit_of_what")
     elif spec is not None:
         found = client.call(workspace(), "predict", spec=read_yaml(spec))
     else:
