@@ -7,7 +7,7 @@
 What a value should be, and why, is the advisor's; this module only shows it.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from typing import Any
@@ -19,12 +19,14 @@ from studio.errors import Fault
 from studio.params.table import Parameter, convert, find_fault, groups, parameters
 
 # One listener for the line below a field: its button says which field goes back.
-_BACK_SCRIPT = """
+BACK_SCRIPT = """
 element.addEventListener('click', (event) => {
   const button = event.target.closest('button[data-back]');
   if (button) trigger('select', { field: button.dataset.back });
 });
 """
+EVERY_FIELD = "*"
+"""What the button that takes everything back names as its field."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,9 @@ class Line:
     """What stands below a field."""
 
     reason: str = ""
-    """Why the recommended value is what it is; empty where the table's default stands."""
+    """Why the recommended value is what it is; empty where nobody said."""
+    source: str = ""
+    """Who says so."""
     is_changed: bool = False
     recommended: Any = None
     """What the field goes back to; only for a changed one."""
@@ -56,7 +60,7 @@ def make_field(parameter: Parameter, context: Context, *, page: str, elem_id: st
     name = elem_id or f"{page}-{parameter.name}"
     with gr.Column(elem_classes="lu-field", elem_id=f"{name}-field") as column:
         component = _component(parameter, context, name)
-        reason = gr.HTML(elem_id=f"{name}-reason", js_on_load=_BACK_SCRIPT, padding=False)
+        reason = gr.HTML(elem_id=f"{name}-reason", js_on_load=BACK_SCRIPT, padding=False)
     return Field(parameter, column, component, reason)
 
 
@@ -139,8 +143,24 @@ def reason_html(parameter: Parameter, line: Line, context: Context, table: Mappi
     if line.is_changed:
         parts.append(_changed(parameter, line, context))
     elif line.reason and not line.fault:
-        parts.append(f'<p class="lu-why">{escape(context.say("train.filled_in", reason=line.reason))}</p>')
+        filled = escape(context.say("train.filled_in", reason=line.reason))
+        parts.append(f'<p class="lu-why">{filled}{_source(line, context)}</p>')
     return "".join(parts)
+
+
+def changed_html(context: Context, labels: Sequence[str]) -> str:
+    """How many values are a person's own, which, and the button that takes all of them back; empty for none."""
+    if not labels:
+        return ""
+    say = context.say
+    told = say("train.changed_count", count=len(labels), names=say("common.list_comma").join(labels))
+    back = f'<button type="button" data-back="{EVERY_FIELD}">{escape(say("train.back_all"))}</button>'
+    return f'<p class="lu-why lu-mine" role="status"><b>●</b> {escape(told)} {back}</p>'
+
+
+def _source(line: Line, context: Context) -> str:
+    words = escape(context.say("train.source", source=line.source)) if line.source else ""
+    return f' <span class="lu-source">{words}</span>' if words else ""
 
 
 def _changed(parameter: Parameter, line: Line, context: Context) -> str:
@@ -148,7 +168,8 @@ def _changed(parameter: Parameter, line: Line, context: Context) -> str:
     recommended = say("train.recommended", value=value_text(parameter, line.recommended, context))
     why = f" ({line.reason})" if line.reason else ""
     back = f'<button type="button" data-back="{parameter.name}">{escape(say("train.back"))}</button>'
-    return f'<p class="lu-why lu-mine"><b>● {escape(say("train.changed"))}</b> {escape(recommended + why)} {back}</p>'
+    told = f"{escape(recommended + why)}{_source(line, context)}"
+    return f'<p class="lu-why lu-mine"><b>● {escape(say("train.changed"))}</b> {told} {back}</p>'
 
 
 def _component(parameter: Parameter, context: Context, elem_id: str) -> gr.components.Component:
@@ -187,4 +208,4 @@ def short_label(parameter: Parameter, language: str) -> str:
     label = parameter.label(language)
     for bracket in ("(", "\uff08"):  # and the full-width one
         label = label.partition(bracket)[0]
-    return f"“{label.strip()}”"
+    return label.strip()

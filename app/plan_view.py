@@ -39,7 +39,7 @@ def plan_html(
         + work_html(context, plan.forecast)
         + _title(context, "checks")
         + told
-        + checks_html(context, plan.findings, changed=changed, is_clean=not faults)
+        + checks_html(context, plan, changed=changed, is_clean=not faults)
     )
 
 

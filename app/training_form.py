@@ -19,6 +19,7 @@ from studio.db.datasets import DatasetSummary
 from studio.db.jobs import JobView
 from studio.db.models import ModelSummary
 from studio.errors import Fault, SpecRefused, UnknownName
+from studio.jobs.lifecycle import LIVE
 from studio.params.table import METHODS, Parameter, parameters
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from studio.advisor.forecast import Forecast
     from studio.advisor.prefill import Filled
     from studio.advisor.preflight import Finding
+    from studio.advisor.presets import Preset
 
 NAMED = ("goal", "method", "model_name_or_path", "dataset", "run_name", "intention")
 """What only the person can say; the rest of the table is filled in."""
@@ -68,6 +70,8 @@ class Plan:
     forecast: "Forecast"
     findings: tuple["Finding", ...]
     facts: "Facts"
+    is_looking: bool = False
+    """Something is being found out about the data set."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +88,8 @@ class Seen:
     unknown: tuple[UnknownName, ...] = ()
     disk_free_bytes: int | None = None
     """Where runs lie."""
+    is_looking: bool = False
+    """A job looks at this version's rows, or checks them."""
     known: Mapping[str, Any] = field(default_factory=dict)
     """What else the advisor is told of the model and the data set."""
     completed: Plan | None = None
@@ -205,9 +211,23 @@ def _find(context: Context, form: Form) -> Seen:
             inspection=_inspection(session, **found) if both else None,
             unknown=tuple(unknown),
             disk_free_bytes=shutil.disk_usage(context.desk.workspace.root).free,
+            is_looking=bool(both) and _is_looked_at(session, found["version"]),
             known=known_of(session, context.desk.workspace, **found) if both else {},
             **found,
         )
+
+
+def _is_looked_at(session: Any, version: DatasetSummary) -> bool:
+    waiting = jobs.list_jobs(session, kinds=("prepare",), states=LIVE | {"queued"})
+    return any(job.values.get("version") == version.path for job in waiting)
+
+
+def find_out(context: Context, form: Form, what: str) -> None:
+    """Start what a finding's button promises: clean (what cleaning would do), checks; again needs no job."""
+    if what == "clean":
+        context.desk.look_dataset(form.named["dataset"])
+    elif what == "checks":
+        context.desk.check_dataset(form.named["dataset"])
 
 
 def _inspection(session: Any, base: ModelSummary, version: DatasetSummary) -> dict[str, Any] | None:
@@ -278,7 +298,7 @@ def ask(form: Form, seen: Seen, *, without: Iterable[str] = ()) -> Plan:
     )
     values, filled = complete(form.spec(without=without), facts)
     expected = forecast(facts, values)
-    return Plan(values, filled, expected, tuple(preflight(facts, values, expected)), facts)
+    return Plan(values, filled, expected, tuple(preflight(facts, values, expected)), facts, seen.is_looking)
 
 
 def _recommended(form: Form, seen: Seen, name: str) -> "Filled | None":
@@ -294,11 +314,15 @@ def is_looking(seen: Seen) -> bool:
     return has_both and (seen.job is None or seen.job.state not in UNSUCCESSFUL)
 
 
-def preset_values(name: str, form: Form) -> dict[str, Any]:
-    """A preset's values under the parameters' names; nothing for none."""
+def preset_named(name: str) -> "Preset | None":
     from studio.advisor.presets import presets
 
-    found = next((each for each in presets() if each.name == name), None)
+    return next((each for each in presets() if each.name == name), None)
+
+
+def preset_values(name: str, form: Form) -> dict[str, Any]:
+    """A preset's values under the parameters' names; nothing for none."""
+    found = preset_named(name)
     if found is None:
         return {}
     batch = form.entered.get("per_device_train_batch_size")

@@ -3,6 +3,7 @@
 Everything shown is read from the registry, so a reload or a second window changes nothing. The buttons ask the desk.
 """
 
+from collections.abc import Mapping
 from datetime import datetime
 from html import escape
 from typing import Any
@@ -15,6 +16,7 @@ from app.forms import value_text
 from app.i18n import bytes_text, duration_text, number_text, page_path, seconds_between, when_text
 from app.markup import empty_page, facts, heading, link, notice, state_chip, table
 from app.pages.shell import bind, number_in, query_of, redraw_on_change
+from app.reasons import reason_words, source_text
 from studio.db import checkpoints, jobs
 from studio.db.checkpoints import CheckpointView
 from studio.db.jobs import JobView
@@ -95,6 +97,7 @@ def draw_detail(context: Context, job_id: int | None) -> list[Any]:
             waiting = [each.id for each in jobs.queue(session)]
             saved = checkpoints.list_checkpoints(session, job_id)
             alerts = jobs.events(session, job_id, types=("alert",))[-5:]
+            plans = jobs.events(session, job_id, types=("plan",))
     except UnknownName as error:
         gone = back_link(context) + notice(error.message(context.language), "bad")
         return [gone, *[gr.update(visible=False) for _ in ACTIONS], *[""] * 4]
@@ -109,7 +112,7 @@ def draw_detail(context: Context, job_id: int | None) -> list[Any]:
         why_html(context, job, place),
         checkpoints_html(context, saved),
         log_html(context, job),
-        settings_html(context, job),
+        settings_html(context, job, plans[-1].data if plans else {}),
     ]
 
 
@@ -287,23 +290,42 @@ def log_html(context: Context, job: JobView) -> str:
     return f'<pre class="lu-log" tabindex="0">{escape(text)}</pre>'
 
 
-def settings_html(context: Context, job: JobView) -> str:
-    """What the run was given: what a person chose first, marked; the rest below."""
+def settings_html(context: Context, job: JobView, plan: Mapping[str, Any]) -> str:
+    """What the run was given: what a person chose first, marked; the rest below, each with why it was filled in so.
+
+    Args:
+        plan: the job's event `plan`: reasons by name, and the warnings that it was started in spite of.
+    """
     known = {parameter.name: parameter for parameter in parameters(job.method)} if job.method else {}
     names = sorted(job.values, key=lambda name: (name not in job.chosen, name))
-    lines = {name: _setting(context, known.get(name), name, job.values[name]) for name in names}
+    reasons = plan.get("reasons", {})
+    lines = {name: _setting(context, known.get(name), name, job.values[name], reasons.get(name)) for name in names}
     chosen = [lines[name] for name in names if name in job.chosen]
     rest = [lines[name] for name in names if name not in job.chosen]
     mine = f'<h2 class="lu-part">{escape(context.say("runs.chosen"))}</h2><div class="lu-changed">{facts(chosen)}</div>'
     filled = f'<h2 class="lu-part">{escape(context.say("runs.filled"))}</h2>{facts(rest)}'
-    return (mine if chosen else "") + filled
+    return _overridden(context, plan) + (mine if chosen else "") + filled
 
 
-def _setting(context: Context, parameter: Parameter | None, name: str, value: object) -> tuple[str, str]:
-    """Label and value in words; the name itself where the run's method has no such parameter any more."""
+def _overridden(context: Context, plan: Mapping[str, Any]) -> str:
+    """The warnings that stood when the run was started, by why they matter."""
+    codes = plan.get("overridden", ())
+    lines = "".join(f"<li>{escape(context.say(f'preflight.why.{code}'))}</li>" for code in codes)
+    return f"<p>▲ {escape(context.say('preflight.overridden'))}</p><ul>{lines}</ul>" if lines else ""
+
+
+def _setting(
+    context: Context, parameter: Parameter | None, name: str, value: object, why: Mapping[str, Any] | None
+) -> tuple[str, str]:
+    """Label and value in words, with the reason; the name itself where the method has no such parameter any more."""
     if parameter is None:
         return name, escape("–" if value is None else str(value))
-    return parameter.label(context.language), escape(value_text(parameter, value, context))
+    told = ""
+    if why:
+        source = source_text(context, why["source"] or parameter.source)
+        words = [reason_words(context, why["reason"], why["values"]), context.say("train.source", source=source)]
+        told = f'<br><span class="lu-note">{escape(" · ".join(words))}</span>'
+    return parameter.label(context.language), escape(value_text(parameter, value, context)) + told
 
 
 def _act(context: Context, request: gr.Request, action: str) -> list[Any]:

@@ -18,19 +18,35 @@ import gradio as gr
 
 from app import fitting, memory_view, plan_view
 from app.context import Context
-from app.forms import Field, Line, by_group, fault_text, from_component, make_field, reason_html, to_component
+from app.forms import (
+    BACK_SCRIPT,
+    EVERY_FIELD,
+    Field,
+    Line,
+    by_group,
+    changed_html,
+    fault_text,
+    from_component,
+    make_field,
+    reason_html,
+    short_label,
+    to_component,
+)
 from app.i18n import page_path
 from app.markup import empty_page, heading, link, notice
 from app.pages.shell import POLL_SECONDS, bind, redraw_on_change
-from app.reasons import reason_text
+from app.preset_view import preset_html
+from app.reasons import reason_text, source_text
 from app.training_form import (
     NAMED,
     Form,
     Seen,
     draft_of,
+    find_out,
     first_form,
     is_looking,
     look,
+    preset_named,
     preset_values,
     read_form,
     table,
@@ -97,12 +113,14 @@ def _sections(context: Context, parts: dict[str, Any], fields: dict[str, Field])
         interactive=True,
         elem_id="train-preset",
     )
+    parts["preset_values"] = gr.HTML(elem_id="train-preset-values", padding=False)
 
 
 def _settings(context: Context, parts: dict[str, Any], fields: dict[str, Field]) -> None:
     """Basic fields, then the advanced ones folded by group."""
     with gr.Column(visible=False, elem_id="train-settings") as parts["settings"]:
         gr.HTML(f'<h2 class="lu-part">{escape(context.say("train.filled_title"))}</h2>', padding=False)
+        parts["changed"] = gr.HTML(elem_id="train-changed", js_on_load=BACK_SCRIPT, padding=False)
         for method in METHODS:
             _add_fields(context, fields, _rest(by_group(method, level="basic"), fields))
         gr.HTML(f'<h2 class="lu-part">{escape(context.say("train.advanced"))}</h2>', padding=False)
@@ -134,7 +152,7 @@ def _hidden(parts: dict[str, Any]) -> None:
 
 
 _DRAWN = ("shown", "request", "draft", "notice", "data_note", "samples_fold", "samples", "settings", "plan", "start")
-_DRAWN += ("preset", "timer")
+_DRAWN += ("preset", "preset_values", "changed", "timer")
 
 
 def _wire(context: Context, parts: dict[str, Any], fields: list[Field]) -> None:
@@ -151,7 +169,9 @@ def _wire(context: Context, parts: dict[str, Any], fields: list[Field]) -> None:
     gr.on(picked, bind(pick, context), given, drawn, trigger_mode="always_last", **quiet)
     gr.on(left, bind(leave, context), given, drawn, trigger_mode="always_last", **quiet)
     parts["preset"].input(bind(use_preset, context), given, drawn, **quiet)
-    gr.on([each.reason.select for each in fields], bind(back, context), given, drawn, **quiet)
+    gr.on(
+        [*(each.reason.select for each in fields), parts["changed"].select], bind(back, context), given, drawn, **quiet
+    )
     parts["plan"].select(bind(press, context), given, drawn, **quiet)
     parts["start"].click(bind(start, context), [parts["request"], *given], [parts["target"], *drawn], **quiet).success(
         None, [parts["target"]], js=_GO
@@ -203,15 +223,17 @@ def use_preset(context: Context, shown: str | None, draft: Any, preset: str | No
 def back(
     context: Context, event: gr.EventData, shown: str | None, draft: Any, preset: str | None, *entered: Any
 ) -> list[Any]:
-    """Take one field back to what is recommended."""
+    """Take one field, or every one, back to what is recommended."""
     form = read_form(shown, preset, entered)
+    if event._data["field"] == EVERY_FIELD:
+        return _without(context, replace(form, preset=""), list(form.chosen), shown, entered)
     return _without(context, form, [event._data["field"]], shown, entered)
 
 
 def press(
     context: Context, event: gr.EventData, shown: str | None, draft: Any, preset: str | None, *entered: Any
 ) -> list[Any]:
-    """A button in the plan: mend a finding, make it fit or undo that, or look once more at model and data."""
+    """A button in the plan: mend a finding, find out what nobody knows yet, make it fit or undo that, look again."""
     form = read_form(shown, preset, entered)
     do = event._data["do"]
     if do == "look":
@@ -221,7 +243,12 @@ def press(
         form = fitting.take_back(form) if do == "unfit" else fitting.apply(form, fitting.remedy(form, seen))
         return draw(context, *look(context, form), Before(shown, entered, is_edit=True, refills=True))
     findings = seen.completed.findings if seen.completed else ()
-    mended = [name for each in findings if each.code == event._data["code"] for name in each.mend]
+    asked = [each for each in findings if each.code == event._data["code"]]
+    if do == "find":
+        for each in asked:
+            find_out(context, form, each.rule.look)
+        return draw(context, *look(context, form), Before(shown, entered, is_edit=True, refills=True))
+    mended = [name for each in asked for name in each.mend]
     return _without(context, form, mended, shown, entered)
 
 
@@ -290,8 +317,10 @@ def draw(context: Context, form: Form, seen: Seen, before: Before) -> list[Any]:
         "samples": plan_view.samples_html(context, samples) if samples else "",
         "settings": gr.update(visible=seen.completed is not None),
         "plan": _plan(context, form, seen),
-        "start": gr.update(value=lack or context.say("train.start"), interactive=not lack),
+        "start": gr.update(value=lack or _start_label(context, seen), interactive=not lack),
         "preset": _preset_update(context, form, last),
+        "preset_values": preset_html(context, preset_named(form.preset), table()),
+        "changed": changed_html(context, _changed_labels(context, form, now)),
         "timer": gr.update(value=FAST_SECONDS if is_looking(seen) else POLL_SECONDS),
     }
     values = [drawn[name] for name in _DRAWN]
@@ -315,6 +344,20 @@ def missing(context: Context, form: Form, seen: Seen) -> str:
     if seen.completed is None or any(each.severity == "error" for each in seen.completed.findings):
         return say("train.missing.checks")
     return ""
+
+
+def _start_label(context: Context, seen: Seen) -> str:
+    """Warnings may be overridden, knowingly: the button says how many stand; they are kept with the run."""
+    findings = seen.completed.findings if seen.completed else ()
+    warnings = sum(each.severity == "warning" for each in findings)
+    return context.say("train.start_anyway", count=warnings) if warnings else context.say("train.start")
+
+
+def _changed_labels(context: Context, form: Form, now: Mapping[str, Any]) -> list[str]:
+    """Labels of the values that are the person's own and have an effect."""
+    values = {**form.entered, **now["filled"], **form.chosen}
+    own = [each for name, each in table().items() if name in form.chosen and each.applies_to(values)]
+    return [short_label(each, context.language) for each in own]
 
 
 def _shown(context: Context, form: Form, seen: Seen, last: Mapping[str, Any]) -> dict[str, Any]:
@@ -381,6 +424,7 @@ class _Drawing:
         why = self.seen.recommended.get(name) if is_changed else self.seen.completed.filled.get(name)
         return Line(
             reason=reason_text(self.context, why) if why else "",
+            source=source_text(self.context, (why.source if why else "") or table()[name].source),
             is_changed=is_changed,
             recommended=why.value if why else table()[name].default,
             fault=fault,

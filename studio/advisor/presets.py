@@ -23,6 +23,8 @@ class Preset:
     values: Mapping[str, Any]
     """As the document has them: a list of two numbers is a range."""
     source: str
+    notes: Mapping[str, str]
+    """What to know of it where documents clash, by language; empty for nothing."""
 
     def title(self, language: str) -> str:
         return self.titles[language]
@@ -66,4 +68,6 @@ def _applies(parameter: Parameter, tuning: str) -> bool:
 
 def _read(name: str, text: str) -> Preset:
     row = yaml.load(text, _Loader)
-    return Preset(name, row["name"], tuple(row["methods"]), row["suits"], row["values"], row["source"])
+    return Preset(
+        name, row["name"], tuple(row["methods"]), row["suits"], row["values"], row["source"], row.get("note", {})
+    )

@@ -2,6 +2,7 @@
 
 import json
 from html import unescape
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,9 +11,10 @@ import pytest
 
 from app.forms import to_component
 from app.main import build_pages, in_a_loop
-from app.pages import train
+from app.pages import runs, train
 from app.training_form import first_form, read_form, table
 from studio.db import datasets, jobs, models
+from studio.db.tables import DatasetVersion
 from studio.hardware import Machine
 from studio.messages import LANGUAGES
 from tests.app.conftest import Filled
@@ -323,7 +325,8 @@ def test_a_doubtful_value_can_be_mended_with_one_press(studio: Filled) -> None:
     page.type(learning_rate=0.5)
     assert 'data-do="mend" data-code="rate_high"' in page.plan
     page.press(train.press, do="mend", code="rate_high")
-    assert page.fields["learning_rate"] == right and page.chosen == {} and "data-do" not in page.plan
+    assert page.fields["learning_rate"] == right and page.chosen == {}
+    assert 'data-do="mend"' not in page.plan
 
 
 def test_a_preset_takes_over_its_values_and_gives_them_back(studio: Filled) -> None:
@@ -335,6 +338,83 @@ def test_a_preset_takes_over_its_values_and_gives_them_back(studio: Filled) -> N
     assert page.fields["learning_rate"] == 1e-5 and page.chosen["lora_dropout"] == 0.2
     page.type(seed=7).preset("")
     assert page.chosen == {"seed": 7} and page.fields == before | {"seed": 7}
+
+
+OTHER_VALUES = {
+    "tuning": "full",
+    "num_train_epochs": 9.0,
+    "learning_rate": 1e-5,
+    "max_length": 256,
+    "gradient_checkpointing": True,
+    "optim": "sgd",
+    "lora_target_modules": "q_proj, o_proj",
+}
+"""Of every kind of field one: radio, number with and without fraction, check box, drop-down, text."""
+
+
+@pytest.mark.parametrize("name", sorted(OTHER_VALUES))
+def test_a_changed_value_of_every_kind_is_marked_and_taken_back(studio: Filled, name: str) -> None:
+    page = Page(studio)
+    right = page.fields[name]
+    assert page.parts["changed"] == "" and f'data-back="{name}"' not in page.reasons[name]
+    page.type(**{name: OTHER_VALUES[name]})
+    assert f'data-back="{name}"' in page.reasons[name] and list(page.chosen) == [name]
+    assert "One value is your own" in page.parts["changed"]
+    page.press(train.back, field=name)
+    assert page.fields[name] == right and page.chosen == {} and page.parts["changed"] == ""
+    assert page.context.say("train.changed") not in page.reasons[name]
+
+
+def test_all_changes_are_taken_back_at_once_and_the_preset_with_them(studio: Filled) -> None:
+    page = Page(studio)
+    before = dict(page.fields)
+    page.preset("small-sft").type(seed=7, run_name="mine")
+    assert set(page.chosen) == {"learning_rate", "lora_dropout", "seed"} and "data-back" in page.parts["changed"]
+    page.press(train.back, field="*")
+    assert page.chosen == {} and page.fields == before | {"run_name": "mine"} and page.parts["preset"] == ""
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_every_filled_in_value_says_why_and_who_says_so(studio: Filled, language: str) -> None:
+    page = Page(studio, language=language)
+    for name, reason in page.reasons.items():
+        if page.visible[name] and name not in train.NAMED:
+            assert "lu-why" in reason and "lu-source" in reason, name
+
+
+def test_a_preset_shows_its_ranges_as_ranges_with_their_middle(studio: Filled) -> None:
+    page = Page(studio).preset("small-sft")
+    shown = unescape(page.parts["preset_values"])
+    assert "Epochs: 2 to 3, filled in: 2.5" in shown and "Learning rate: 1e-05" in shown
+    assert "a parameter guide" in shown and page.fields["num_train_epochs"] == 2.5
+    assert page.preset("").parts["preset_values"] == ""
+
+
+def test_what_nobody_looked_at_is_looked_at_with_one_press(studio: Filled, tmp_path: Path) -> None:
+    folder = tmp_path / "v1"
+    folder.mkdir()
+    (folder / "manifest.json").write_text("{}")
+    with studio.writer.begin() as session:
+        session.query(DatasetVersion).update({"path": str(folder)})
+    page = Page(studio)
+    assert 'data-do="find" data-code="not_looked_at"' in page.plan
+    page.press(train.press, do="find", code="not_looked_at")
+    with studio.writer.begin() as session:
+        (job,) = jobs.list_jobs(session, kinds=("prepare",), states=frozenset({"queued"}))
+    assert job.values["operation"] == "look" and page.context.say("preflight.looking") in page.plan
+
+
+def test_warnings_are_counted_on_the_button_and_kept_with_the_run(studio: Filled) -> None:
+    page = Page(studio).type(validation_split=0.0, learning_rate=1e-5)
+    assert page.label == page.context.say("train.start_anyway", count=2)
+    number = int(page.start().rpartition("=")[2])
+    with studio.writer.begin() as session:
+        (plan,) = jobs.events(session, number, types=("plan",))
+    assert set(plan.data["overridden"]) == {"no_validation", "rate_of_full"}
+    assert plan.data["reasons"]["num_train_epochs"]["source"] == "A"
+    settings = unescape(runs.draw_detail(page.context, number)[-1])
+    assert "2 to 3 suit 300 rows · Source: a parameter guide." in settings, "the run says why"
+    assert page.context.say("preflight.why.no_validation") in settings
 
 
 # -- drafts and earlier runs -----------------------------------------------------------------------------------------
