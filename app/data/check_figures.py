@@ -7,7 +7,7 @@ from typing import Any
 
 from app import dataset_view as view
 from app.context import Context
-from app.data import controls, histogram
+from app.data import controls, difficulty, histogram
 from app.markup import table
 
 SHOWN_CLASSES = 20
@@ -86,14 +86,14 @@ def _lengths(context: Context, figures: dict[str, Any], count: int) -> Verdict:
 
 def _difficulty(context: Context, figures: dict[str, Any], count: int) -> Verdict:
     say = context.say
-    shown = ""
+    shown = difficulty.told_html(context, figures.get("losses"))
     held = figures.get("histogram")
     if isinstance(held, dict):
-        shown = histogram.counts_html(
+        shown += histogram.counts_html(
             [(f"{edge:g}", amount) for edge, amount in zip(held["edges"], held["counts"], strict=False)]
         )
     elif isinstance(held, list):
-        shown = histogram.counts_html([(f"{place / len(held):.1f}", amount) for place, amount in enumerate(held)])
+        shown += histogram.counts_html([(f"{place / len(held):.1f}", amount) for place, amount in enumerate(held)])
     for side in ("easiest", "hardest"):
         rows = figures.get(side) or []
         links = " ".join(

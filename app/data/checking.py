@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from app.context import Context
-from app.data import check_figures, controls, following
+from app.data import check_figures, controls, difficulty, following
 from app.data.clean_cards import PAGE_FINDINGS, findings_html
 from app.data.panel import Pressed, State, Tab, Told
 from app.data.rows import showing
@@ -34,7 +34,7 @@ class Answer:
 
 
 def draw(context: Context, chosen: DatasetSummary, state: State) -> str:
-    """State: against (a data set), model, found (check, start), said."""
+    """State: against (a data set), model, found (check, start), said, and what `difficulty` keeps."""
     say = context.say
     answers = _answers(context, chosen, state)
     known = any(answers.values())
@@ -62,8 +62,8 @@ def press(context: Context, chosen: DatasetSummary, state: State, told: Told) ->
             return Pressed(state, job=desk.balance_dataset(chosen.name))
         case "teach":
             return Pressed(state, job=desk.teach_quality(name))
-        case "order":
-            return Pressed(state, job=desk.order_dataset(chosen.name))
+        case "scorer" | "ask" | "order":
+            return difficulty.press(context, chosen, state, told)
         case "split" | "clean" | "label":
             return Pressed(state, goto=(told.do, {"unfold": "noise"} if told.do == "clean" else {}))
         case "exclude":
@@ -133,6 +133,8 @@ def _answers(context: Context, chosen: DatasetSummary, state: State) -> dict[str
     if state.get("model"):
         own = reports.find_check(workspace, folder, ["lengths"], {}, model=state["model"])
         answers["lengths"] = Answer(reports.read_checks(own)["lengths"], own) if own else answers["lengths"]
+    if own := difficulty.kept(context, chosen, state):
+        answers["difficulty"] = Answer(reports.read_checks(own)["difficulty"], own)
     return answers
 
 
@@ -164,6 +166,8 @@ def _card(context: Context, chosen: DatasetSummary, check: str, answer: Answer |
 
 def _rows_html(context: Context, chosen: DatasetSummary, answer: Answer, check: str, state: State) -> str:
     """The rows that a check names: a few, or page by page."""
+    if check == "difficulty":
+        return difficulty.scores_html(context, chosen, answer.folder, state)
     count = reports.count_findings(answer.folder, step=check)
     if not count:
         return ""
@@ -186,6 +190,8 @@ def _rows_html(context: Context, chosen: DatasetSummary, answer: Answer, check: 
 def _chooser(context: Context, chosen: DatasetSummary, check: str, state: State) -> str:
     """What a check can be asked about besides: a second data set, a model."""
     say = context.say
+    if check == "difficulty":
+        return difficulty.chooser(context, chosen, state)
     with context.registry.session() as session:
         if check == "leakage":
             names = [each.name for each in datasets.list_datasets(session) if each.name != chosen.name]

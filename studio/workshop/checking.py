@@ -2,7 +2,7 @@
 
     check(version, {"balance": {}, "leakage": {}}, folder, against=other)  ->  folder/report.json     figures by check
                                                                               folder/findings.parquet rows by check
-                                                                              folder/scores.parquet   hardest rows first
+                                                                              folder/hardest_first.parquet   scores
 
 Used inside jobs only: it brings polars along.
 """

@@ -24,7 +24,7 @@ from studio.workshop.recipe import Recipe
 from studio.workshop.versions.manifest import MANIFEST
 
 REPORT, FINDINGS, CHANGES = "report.json", "findings.parquet", "changes.parquet"
-DIFF, SCORES, DIFFICULTY = "diff.parquet", "scores.parquet", "difficulty.parquet"
+DIFF, SCORES, DIFFICULTY = "diff.parquet", "hardest_first.parquet", "difficulty.parquet"
 FINDING_COLUMNS = ("row", "step", "code", "field", "action", "values", "before", "after")
 EDGES = (0, *(2**power for power in range(4, 18)))
 """Lower edges, in characters, of a length histogram's bars; the last bar is open."""
@@ -248,6 +248,17 @@ def iterate_findings(table: Path, *, step: str | None = None, action: str | None
     """Every finding of a findings.parquet or changes.parquet, in bounded memory."""
     for read, _ in _groups(table, step=step, action=action):
         yield from map(_finding, read().to_pylist())
+
+
+def has_scores(folder: Path) -> bool:
+    """Whether these checks said how hard each row is."""
+    return (Path(folder) / SCORES).is_file()
+
+
+def read_scores(folder: Path, *, start: int, count: int) -> tuple[list[dict[str, Any]], int]:
+    """`count` rows from the `start`-th on with their scores, hardest first; and how many there are."""
+    lines = _page(Path(folder) / SCORES, start, count)
+    return lines, sum(size for _, size in _groups(Path(folder) / SCORES))
 
 
 def read_diff_rows(folder: Path, *, start: int, count: int, kind: str | None = None) -> list[DiffRow]:
