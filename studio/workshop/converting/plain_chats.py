@@ -20,7 +20,7 @@ from studio.workshop.converting.plain import SHAREGPT_SPEAKERS
 from studio.workshop.converting.raw_lines import count_escaped_quotes
 from studio.workshop.converting.shapes import CHAT, SHAREGPT, TURN_KEYS
 from studio.workshop.reading import limits
-from studio.workshop.versions.layout import ROLES, role_codes
+from studio.workshop.versions.layout import role_codes
 
 MAX_TURNS = 200
 """Longer chats have no decoder of their own."""
@@ -29,7 +29,9 @@ _SPEAKER_OF_ROLE = {
     CHAT: {role: role for role in ("system", "user", "assistant")},
     SHAREGPT: {role: speaker for speaker, role in SHAREGPT_SPEAKERS.items()},
 }
-_QUOTES_OF_TURN, _QUOTES_OF_COLUMN = 8, 2
+_SYSTEM = role_codes(["system"])
+_Form = tuple[Callable[[bytes], Any], bytes]
+"""A decoder for chats of one number of turns, and their roles."""
 
 
 class PlainChats(NamedTuple):
@@ -51,9 +53,12 @@ class PlainChatReader:
     """Reads blocks of one file's lines."""
 
     def __init__(self, shape: str, column: str) -> None:
+        self._column = column
         self._speakers = _SPEAKER_OF_ROLE[shape]
-        self._forms = _Forms(shape, column)
-        self._seen: Counter[bytes] = Counter()
+        self._turn_types = {role: _turn_type(said, *TURN_KEYS[shape]) for role, said in self._speakers.items()}
+        self._forms: dict[int, _Form] = {}
+        """Quotes of a line -> what all plain chats with so many have in common."""
+        self._chats = self._chats_with_system = 0
 
     def read(self, lines: Sequence[bytes]) -> PlainChats | None:
         """All lines together, or None if any of them needs a closer look."""
@@ -66,47 +71,44 @@ class PlainChatReader:
         contents = [turn.content for turns in chats for turn in turns]
         if any(map(str.isspace, contents)):
             return None
-        self._seen.update(roles)
+        self._chats += len(roles)
+        self._chats_with_system += b"".join(roles).count(_SYSTEM)
         return PlainChats(roles, contents)
 
     def _decoded(self, lines: Sequence[bytes]) -> tuple[list[tuple], list[bytes]]:
         """The turns of each line, and their roles."""
         chats, roles = [], []
+        forms = self._forms
         for line in lines:
             quotes = line.count(b'"')
+            if quotes % 8 != 2:
+                quotes -= count_escaped_quotes(line)
             try:
-                decode, said = self._forms[quotes]
+                decode, said = forms.get(quotes) or self._form(quotes)
                 turns = decode(line).turns
-            except (KeyError, msgspec.DecodeError):  # there may be quotes within the texts
-                decode, said = self._forms[quotes - count_escaped_quotes(line)]
+            except (KeyError, msgspec.DecodeError):  # eight quotes, or sixteen, may stand within the texts
+                decode, said = self._form(line.count(b'"') - count_escaped_quotes(line))
                 turns = decode(line).turns
             chats.append(turns)
             roles.append(said)
         return chats, roles
 
+    def _form(self, quotes: int) -> _Form:
+        """The decoder for chats with so many quotes, and their roles; KeyError where no chat has so many."""
+        if quotes not in self._forms:
+            turns, rest = divmod(quotes - 2, 8)
+            if rest or not 2 <= turns <= MAX_TURNS:
+                raise KeyError(quotes)
+            roles = ["system"] * (turns % 2) + ["user", "assistant"] * (turns // 2)
+            chat = _struct([("turns", tuple[tuple(self._turn_types[role] for role in roles)], self._column)])
+            self._forms[quotes] = msgspec.json.Decoder(chat).decode, role_codes(roles)
+        return self._forms[quotes]
+
     def speakers(self) -> Counter[str]:
         """Speakers as the source spells them -> rows."""
-        rows_of: Counter[str] = Counter()
-        for roles, count in self._seen.items():
-            rows_of.update({self._speakers[ROLES[code]]: count for code in set(roles)})
-        return rows_of
-
-
-class _Forms(dict[int, tuple[Callable[[bytes], Any], bytes]]):
-    """Quotes of a line -> the decoder for chats with so many, and their roles; KeyError where no chat has so many."""
-
-    def __init__(self, shape: str, column: str) -> None:
-        self._column = column
-        self._turn = {role: _turn_type(said, *TURN_KEYS[shape]) for role, said in _SPEAKER_OF_ROLE[shape].items()}
-
-    def __missing__(self, quotes: int) -> tuple[Callable[[bytes], Any], bytes]:
-        turns, rest = divmod(quotes - _QUOTES_OF_COLUMN, _QUOTES_OF_TURN)
-        if rest or not 2 <= turns <= MAX_TURNS:
-            raise KeyError(quotes)
-        roles = ["system"] * (turns % 2) + ["user", "assistant"] * (turns // 2)
-        kind = tuple[tuple(self._turn[role] for role in roles)]
-        self[quotes] = form = msgspec.json.Decoder(_struct([("turns", kind, self._column)])).decode, role_codes(roles)
-        return form
+        rows_of = Counter({self._speakers[role]: self._chats for role in ("user", "assistant")})
+        rows_of[self._speakers["system"]] = self._chats_with_system
+        return +rows_of
 
 
 def _turn_type(speaker: str, role_key: str, content_key: str) -> type:

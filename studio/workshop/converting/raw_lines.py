@@ -10,7 +10,8 @@ as many quotes that no backslash escapes, and more only if a key stands twice: w
 import re
 from typing import Any
 
-_escapes = re.compile(rb"\\.").findall
+_escapes = re.compile(rb'\\["\\]').findall
+"""Escaped backslashes too: a quote behind one ends its string."""
 
 
 def has_strings(line: bytes, count: int) -> bool:
