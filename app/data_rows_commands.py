@@ -8,7 +8,7 @@ import typer
 
 from app import show
 from app.commands import AsJson, done
-from app.data_shown import Settings, as_options, plain, show_version, told, version_of
+from app.data_shown import Settings, as_options, ask_difficulty, asked, plain, show_version, told, version_of
 from studio.errors import RefusedInput
 
 app = typer.Typer()
@@ -50,9 +50,19 @@ def data_balance(name: str, settings: Settings = None, as_json: AsJson = False) 
 
 
 @app.command("order")
-def data_order(name: str, settings: Settings = None, as_json: AsJson = False) -> None:
+def data_order(
+    name: str,
+    model: Annotated[str | None, typer.Option(help="Ask this model, or checkpoint's number, about every row.")] = None,
+    load_in_4bit: Annotated[bool, typer.Option("--load-in-4bit", help="Squeeze the model that is asked.")] = False,
+    settings: Settings = None,
+    as_json: AsJson = False,
+) -> None:
     """Score how hard each row is, for a curriculum; makes a new version."""
-    done("order_dataset", name=name, options=as_options(settings))
+    losses = {}
+    if model:
+        ask_difficulty(name, model, load_in_4bit=load_in_4bit)
+        losses = {"model": asked(model), "load_in_4bit": load_in_4bit}
+    done("order_dataset", name=name, options=as_options(settings), **losses)
     show_version(name, as_json=as_json)
 
 
@@ -82,13 +92,14 @@ def data_write(
     """Have a model write candidates for new rows, and others judge them. Off unless you ask; makes no version."""
     from studio.workshop.adding import written
 
-    asked = {"model": _asked(model), "kind": kind, "judges": [_asked(each) for each in judge or []]}
-    job = done("write_rows", name=name, options=as_options(settings), **asked)
+    chosen = {"model": asked(model), "kind": kind, "judges": [asked(each) for each in judge or []]}
+    job = done("write_rows", name=name, options=as_options(settings), **chosen)
     folder = Path(job.figures["report"])
     report = plain(written.read_report(folder))
     candidates = written.read_candidates(folder, count=written.MOST_CANDIDATES)
     document = {"report": str(folder), **report, "rows": plain(candidates)}
-    lines = [show.sentence("data.written.label"), show.sentence("data.written.told", **report), str(folder)]
+    found = show.sentence("data.written.told", count=report["candidates"], **report)
+    lines = [show.sentence("data.written.label"), found, str(folder)]
     lines += [f"  {each.number}: {each.message() or each.prompt + ' / ' + each.answer}" for each in candidates]
     show.lines(document, lines, as_json=as_json)
 
@@ -120,11 +131,6 @@ def _added(version: Any) -> Iterator[Any]:
     from studio.workshop import reports
 
     return reports.iterate_findings(Path(version.path) / reports.CHANGES, action="add")
-
-
-def _asked(text: str) -> str | dict[str, Any]:
-    """A model by its name, or a checkpoint by its number."""
-    return {"checkpoint": int(text)} if text.isdecimal() else text
 
 
 def _part(text: str) -> dict[str, Any]:

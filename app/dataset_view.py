@@ -184,7 +184,7 @@ def preview_faults(context: Context, preview: Preview) -> str:
     shown = "".join(
         f"<li>{escape(each.message(context.language))}</li>" for each in preview.faults[:SHOWN_PREVIEW_FAULTS]
     )
-    head = escape(context.say("data.preview_faults", rows=rows, sampled=preview.sampled))
+    head = escape(context.say("data.preview_faults", count=rows, sampled=preview.sampled))
     return f'<details class="lu-notice lu-warn" open><summary>{head}</summary><ul>{shown}</ul></details>'
 
 

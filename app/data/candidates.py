@@ -177,7 +177,7 @@ def _report_html(context: Context, chosen: DatasetSummary, state: State) -> str:
     told = say(
         "data.written.told",
         model=report.model,
-        candidates=report.candidates,
+        count=report.candidates,
         asked=report.asked,
         accepted=report.accepted,
     )

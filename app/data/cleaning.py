@@ -191,7 +191,10 @@ def _just_cleaned(context: Context, chosen: DatasetSummary) -> str:
         return ""
     first = next(at for at in range(len(steps), -1, -1) if at == 0 or steps[at - 1]["operation"] not in STEPS)
     words = context.say(
-        "data.clean.done", number=chosen.version, before=steps[first]["rows_in"], after=steps[-1]["rows_out"]
+        "data.clean.done",
+        number=chosen.version,
+        before=steps[first]["rows_in"],
+        count=steps[-1]["rows_out"],
     )
     undo = controls.button("undo", context.say("data.undo", number=chosen.parent), version=chosen.parent)
     return notice("✓ " + words, "good") + controls.buttons(undo)

@@ -107,7 +107,12 @@ def _head_html(context: Context, rounds: list[RoundView], current: RoundView, di
     choices = [(each.name, str(each.id)) for each in rounds]
     label = say("data.labelling.round")
     select = controls.select("round", label, choices, str(current.id), change="round", hides_label=True)
-    chips = [chip(say("data.labelling.done", done=current.done, rows=current.rows), "good" if current.done else "soft")]
+    chips = [
+        chip(
+            say("data.labelling.done", done=current.done, count=current.rows),
+            "good" if current.done else "soft",
+        )
+    ]
     if disputed:
         chips.append(chip("▲ " + say("data.labelling.disputed", count=disputed), "warn"))
     if current.gone:

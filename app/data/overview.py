@@ -45,7 +45,7 @@ def _last_change(context: Context, chosen: DatasetSummary) -> str:
     lines = []
     if parent:
         done = words.what_was_done(context, chosen, parent)
-        sentence = say("data.last_change", done=done, before=parent.rows, after=chosen.rows)
+        sentence = say("data.last_change", done=done, before=parent.rows, count=chosen.rows)
         undo = button("undo", say("data.undo", number=parent.version), version=parent.version)
         lines.append(f"<span>{escape(sentence)}</span> {undo}")
     if newest > chosen.version:

@@ -146,7 +146,7 @@ def report(context: Context) -> Path:
 
 def test_candidates_are_looked_at_ticked_and_taken(context: Context, shop: Page, report: Path):
     shown = shop.tab("adding")
-    assert "starter: 4 candidates from 3 rows, 2 accepted." in shown and "accepted (2)" in shown
+    assert "starter: 4 candidates (rows asked about: 3), 2 accepted." in shown and "accepted (2)" in shown
     assert "&lt;b&gt;library" in shown and "capital of Spain" not in shown and "judge 1: yes" in shown
     assert "Tick at least one first." in shown
     shop.press("adding", "view", {"view": "refused"})

@@ -221,7 +221,7 @@ def test_a_refused_file_says_so_where_it_was_dropped(context: Context, name: str
 def test_a_failed_import_says_which_row_and_why(empty: Context):
     page = imported(empty, SAMPLES / "broken" / "no_usable_rows.jsonl")
     words = page["progress"]["value"]
-    assert "None of the 8 rows" in words and "Row 1: no message is from the assistant" in words
+    assert "(it has 8)" in words and "Row 1: no message is from the assistant" in words
     with empty.registry.session() as session:
         assert datasets.list_datasets(session) == []
 
