@@ -270,7 +270,7 @@ def _complete(form: Form, seen: Seen) -> tuple[Form, Seen]:
                 completed = ask(form, seen, without=blamed)
             except SpecRefused as further:
                 faults += [fault for fault in further.faults if fault not in faults]
-    recommended = {} if completed is None else {name: _recommended(form, seen, name) for name in form.chosen}
+    recommended = {} if completed is None else {name: _recommended(form, completed.facts, name) for name in form.chosen}
     faulty = {fault.field for fault in faults}
     chosen = {
         name: value
@@ -301,10 +301,12 @@ def ask(form: Form, seen: Seen, *, without: Iterable[str] = ()) -> Plan:
     return Plan(values, filled, expected, tuple(preflight(facts, values, expected)), facts, seen.is_looking)
 
 
-def _recommended(form: Form, seen: Seen, name: str) -> "Filled | None":
+def _recommended(form: Form, facts: "Facts", name: str) -> "Filled | None":
     """What would be filled in for a changed field if the person took the change back; None where that has a fault."""
+    from studio.advisor.complete import complete
+
     try:
-        return ask(form, seen, without=[name]).filled.get(name)
+        return complete(form.spec(without=[name]), facts)[1].get(name)
     except SpecRefused:
         return None
 

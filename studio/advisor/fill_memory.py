@@ -69,7 +69,7 @@ def fill_what_fits(draft: Draft) -> None:
         "per_device_eval_batch_size": batch,
     }
     values = draft.values | changes | draft.chosen
-    if facts.inventory and facts.shapes:
+    if facts.inventory and facts.shapes and not draft.chosen.keys() >= SEARCHED:
         found = _fitted(facts.inventory, facts.shapes, facts.machine, _frozen(values), tuple(draft.chosen), wanted)
         changes |= found.values
     for name, value in changes.items():
@@ -81,6 +81,21 @@ def fill_what_fits(draft: Draft) -> None:
     _fill_batch(draft, changes, wanted)
 
 
+SEARCHED = frozenset(
+    {
+        "per_device_train_batch_size",
+        "gradient_accumulation_steps",
+        "per_device_eval_batch_size",
+        "gradient_checkpointing",
+        "optim",
+        "attn_implementation",
+        "dtype",
+        "mixed_precision",
+        "tuning",
+        "max_length",
+    }
+)
+"""What the search for settings that fit may change: where all of them are chosen there is nothing to search."""
 _BATCH = ("per_device_train_batch_size", "gradient_accumulation_steps", "per_device_eval_batch_size")
 
 

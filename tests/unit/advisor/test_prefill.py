@@ -56,6 +56,68 @@ def test_the_measured_rate_comes_first_for_its_size_and_tuning(facts):
     assert values_of(facts(rows=1500), tuning="full")["learning_rate"] == pytest.approx(3e-5)
 
 
+@pytest.mark.parametrize(
+    ("variety", "rows", "rate", "epochs"),
+    [
+        (None, 1500, 3.5e-5, 5),
+        (0.7, 1500, 3.5e-5, 5),
+        (0.2, 1500, 2e-5, 5),
+        (0.95, 700, 5e-5, 5),
+        (0.2, 700, 2e-5, 3),
+        (0.95, 300, 2e-5, 2.5),
+        (0.2, 300, 2e-5, 2),
+        (0.2, 5000, 3.5e-5, 5),
+    ],
+)
+def test_uniform_rows_lower_rate_and_epochs_and_varied_ones_raise_them(facts, variety, rows, rate, epochs):
+    """Document A: little or similar data lower and fewer, much or varied higher and more; 7B takes 2e-5 to 5e-5."""
+    values = values_of(facts(size="7B", rows=rows, gpu=80, variety=variety))
+    assert (values["learning_rate"], values["num_train_epochs"]) == (pytest.approx(rate), epochs)
+
+
+def test_uniform_rows_lower_the_measured_rate_too(facts):
+    assert values_of(facts(variety=0.1))["learning_rate"] == 2e-4
+    assert values_of(facts(size="3B", gpu=24, variety=0.1))["learning_rate"] == 1e-4
+
+
+@pytest.mark.parametrize(
+    ("chosen", "factor"),
+    [
+        ({"per_device_train_batch_size": 4}, 1),
+        ({"per_device_train_batch_size": 8, "gradient_accumulation_steps": 2}, 2**0.5),
+        ({"per_device_train_batch_size": 1, "gradient_accumulation_steps": 4}, 0.5**0.5),
+        ({"per_device_train_batch_size": 8, "gradient_accumulation_steps": 64}, 2),
+    ],
+)
+def test_the_rate_follows_the_square_root_of_a_chosen_batch(facts, chosen, factor):
+    """Document C: linear or square-root scaling; here the second, within a factor of two of the measured 5e-4."""
+    assert values_of(facts(), **chosen)["learning_rate"] == pytest.approx(5e-4 * factor, rel=0.02)
+
+
+def test_early_stopping_is_on_and_regularisation_as_document_a_says(facts):
+    values = values_of(facts())
+    assert values["early_stopping_patience"] == 3 and values["max_grad_norm"] == 1.0
+
+
+CLASHES = {
+    "learning_rate": ({"size": "7B", "gpu": 80}, ["2e-05", "5e-05", "1e-4", "2e-4"]),
+    "num_train_epochs": ({"rows": 1500}, ["3", "5", "8"]),
+    "lora_dropout": ({}, ["0.05", "0.1", "0.2"]),
+    "weight_decay": ({}, ["0.01", "0.05", "0.0001", "0.25"]),
+    "max_grad_norm": ({}, ["1.0", "2.0", "0.2"]),
+}
+"""Where the documents disagree (KNOWHOW 8): the sentence beside the value names the figures of both sides."""
+
+
+@pytest.mark.parametrize("name", sorted(CLASHES))
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_where_documents_disagree_both_are_shown(facts, name, language):
+    known, figures = CLASHES[name]
+    filled = prefill(facts(**known), {})[name]
+    words = say(f"reasons.{filled.reason}", language, **filled.values)
+    assert all(figure in words for figure in figures), words
+
+
 def test_sizes_that_no_rule_names(facts):
     for tuning in ("lora", "qlora"):
         assert values_of(facts(size="3B", gpu=24), tuning=tuning)["learning_rate"] == 2e-4
@@ -143,11 +205,20 @@ def test_chosen_values_stand_and_have_no_reason(facts):
 
 
 def test_every_value_says_why_in_both_languages(facts):
-    cases = [facts(), facts(size="7B", gpu=12, rows=1500), facts(size="13B", gpu=24, longest=6000, capability=(7, 5))]
+    cases = [
+        facts(),
+        facts(variety=0.1),
+        facts(size="7B", gpu=80, variety=0.1),
+        facts(size="7B", gpu=12, rows=1500),
+        facts(size="7B", gpu=80, rows=5000, variety=0.95),
+        facts(rows=800, variety=0.95),
+        facts(size="13B", gpu=24, longest=6000, capability=(7, 5)),
+    ]
     for known in cases:
         for tuning in ("lora", "qlora", "full"):
             for name, filled in prefill(known, {"tuning": tuning}).items():
                 assert has(f"reasons.{filled.reason}"), (name, filled.reason)
+                assert filled.source, name
                 for language in LANGUAGES:
                     assert "{" not in say(f"reasons.{filled.reason}", language, **filled.values)
 
