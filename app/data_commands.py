@@ -16,7 +16,7 @@ import typer
 
 from app import client, data_rows_commands, data_version_commands, show
 from app.commands import AsJson, done, read_json, read_yaml, registry
-from app.data_shown import plain, show_version, told, version_of
+from app.data_shown import MOST_PROBLEMS, ask_difficulty, plain, show_version, told, version_of
 from app.label_commands import label_app
 from studio.errors import RefusedInput, UnknownName
 from studio.paths import workspace
@@ -60,12 +60,16 @@ def data_import(
 
 
 @app.command("check")
-def data_check(
+def data_check(  # noqa: PLR0913 - what a check can be asked about besides
     name: Annotated[str, typer.Argument(help="A data set, NAME or NAME@VERSION, or a file.")],
     checks: Annotated[list[str] | None, typer.Option("--check", help="Run this check; may be given again.")] = None,
     everything: Annotated[bool, typer.Option("--all", help="Run every check.")] = False,
     against: Annotated[str | None, typer.Option(help="A second data set that must not share rows.")] = None,
-    model: Annotated[str | None, typer.Option(help="Measure lengths in this model's tokens.")] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(help="Measure lengths in this model's tokens; with --check difficulty, ask it about every row."),
+    ] = None,
+    load_in_4bit: Annotated[bool, typer.Option("--load-in-4bit", help="Squeeze the model that is asked.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Show a data set (or look at a file) with every row that cannot be used; and run checks over it."""
@@ -78,6 +82,8 @@ def data_check(
     chosen = None if everything else list(checks or []) + (["leakage"] if against and not checks else [])
     if chosen == []:
         return show_version(name, as_json=as_json)
+    if model and chosen == ["difficulty"]:
+        return _show_checks(version, ask_difficulty(name, model, load_in_4bit=load_in_4bit), as_json=as_json)
     from studio.workshop import recipe, reports
 
     done("check_dataset", name=name, checks=chosen, against=against, model=model)
@@ -229,6 +235,8 @@ def _show_checks(version: Any, folder: Path, *, as_json: bool) -> None:
     found = reports.read_checks(folder)
     findings = list(told(reports.iterate_findings(folder / reports.FINDINGS)))
     document = {"name": version.name, "version": version.version, "checks": found, "findings": findings}
+    if reports.has_scores(folder):
+        document["hardest"], _ = reports.read_scores(folder, start=0, count=MOST_PROBLEMS)
     lines = [f"{name}: {json.dumps(figures, ensure_ascii=False)}" for name, figures in found.items()]
     show.lines(document, lines + [f"  {each['reason']}" for each in findings], as_json=as_json)
 

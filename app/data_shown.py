@@ -7,8 +7,9 @@ from typing import Annotated, Any
 import typer
 
 from app import show
-from app.commands import registry
+from app.commands import done, registry
 from studio.errors import RefusedInput
+from studio.paths import workspace
 
 MOST_PROBLEMS = 10_000
 Settings = Annotated[list[str] | None, typer.Option("--set", help="An option, as name=value; may be given again.")]
@@ -48,6 +49,21 @@ def as_options(given: list[str] | None) -> dict[str, Any]:
         except yaml.YAMLError:
             found[name.strip()] = value
     return found
+
+
+def asked(text: str) -> str | dict[str, Any]:
+    """A model by its name, or a checkpoint by its number."""
+    return {"checkpoint": int(text)} if text.isdecimal() else text
+
+
+def ask_difficulty(name: str, model: str, *, load_in_4bit: bool) -> Path:
+    """The report of the check `difficulty` with a model's losses; the model is asked unless it was before."""
+    from studio.desk_scoring import difficulty_place, scorer_of
+
+    done("check_difficulty", name=name, model=asked(model), load_in_4bit=load_in_4bit)
+    with registry() as session:
+        scorer = scorer_of(session, asked(model), load_in_4bit=load_in_4bit)
+    return difficulty_place(workspace(), version_of(name), scorer)
 
 
 def plain(value: Any) -> Any:

@@ -162,3 +162,16 @@ def test_splitting_tells_how_many_rows_each_side_has(studio, general):
     split = done(studio, "split", "general", "--set", "test=0.3")
     assert sum(split["splits"].values()) == split["rows"] == 9
     assert split["splits"]["test"] >= 1
+
+
+@pytest.mark.slow  # loads the starter model; tests/app/test_data_difficulty.py does so in every run
+def test_a_model_is_asked_how_hard_the_rows_are(studio, general, starter):
+    assert luthier_here(studio, "models", "add", starter, "--name", "small").code == 0
+    told = done(studio, "check", "general", "--check", "difficulty", "--model", "small")
+    losses = told["checks"]["difficulty"]["losses"]
+    assert (losses["model"], losses["scored"], losses["left_out"]) == ("small", 9, {})
+    assert len(told["hardest"]) == 9 and all(each["loss"] > 0 for each in told["hardest"])
+    assert told["hardest"][0]["row"] == told["checks"]["difficulty"]["hardest"][0]
+    ordered = done(studio, "order", "general", "--model", "small")
+    assert ordered["version"] > general and ordered["rows"] == 9
+    assert done(studio, "check", "general", "--check", "difficulty", "--model", "small")["hardest"] == told["hardest"]
