@@ -15,7 +15,7 @@ from typing import Any
 
 from studio.workshop.versions.layout import Row, spoken
 from studio.workshop.versions.manifest import ROWS, read_manifest
-from studio.workshop.versions.reader import open_table, read_rows, row_from, rows_at
+from studio.workshop.versions.reader import open_table, read_rows, row_from, rows_at, whole_columns
 
 MOST_CATEGORIES = 200
 MOST_EXCERPTS, EXCERPT_CHARACTERS = 100, 160
@@ -92,7 +92,7 @@ def categories(folder: Path) -> list[tuple[str, int]]:
     with open_table(folder, ROWS) as file:
         if "category" not in file.schema_arrow.names:
             return []
-        held = file.read(columns=["category"])["category"].value_counts().to_pylist()
+        held = whole_columns(file, ["category"])["category"].value_counts().to_pylist()
     counts = [(each["values"], each["counts"]) for each in held if each["values"] is not None]
     return sorted(counts, key=lambda pair: (-pair[1], pair[0]))[:MOST_CATEGORIES]
 
@@ -116,7 +116,7 @@ def split_counts(folder: Path) -> dict[str, Counter]:
     with open_table(folder, ROWS) as file:
         if "split" not in file.schema_arrow.names:
             return {}
-        table = file.read(columns=["split", "category"])
+        table = whole_columns(file, ["split", "category"])
     for pair in table.group_by(["split", "category"]).aggregate([([], "count_all")]).to_pylist():
         if pair["split"]:
             sides.setdefault(pair["split"], Counter())[pair["category"] or ""] = pair["count_all"]

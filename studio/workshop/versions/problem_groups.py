@@ -12,7 +12,7 @@ from typing import Any
 
 from studio.workshop.problems import Problem
 from studio.workshop.versions.manifest import PROBLEMS, read_manifest
-from studio.workshop.versions.reader import open_table, problem_from
+from studio.workshop.versions.reader import open_table, problem_from, whole_columns
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ def problem_groups(folder: Path) -> list[Group]:
     with open_table(folder, PROBLEMS) as file:
         if not file.metadata.num_rows:
             return []
-        table = file.read(columns=["state", "code", "row"])
+        table = whole_columns(file, ["state", "code", "row"])
     counted = table.group_by(["state", "code"]).aggregate([("row", "count_distinct"), ("row", "min")]).to_pylist()
     counted.sort(key=lambda each: (each["state"] != "open", -each["row_count_distinct"], each["code"]))
     return [
@@ -64,7 +64,7 @@ def find_problems(folder: Path, state: str, code: str, *, start: int, count: int
 def problem_rows(folder: Path, state: str, code: str) -> list[int]:
     """The numbers of all rows with this kind of problem."""
     with open_table(folder, PROBLEMS) as file:
-        table = file.read(columns=["state", "code", "row"])
+        table = whole_columns(file, ["state", "code", "row"])
     places = _problem_places(table, state, code)
     return sorted(set(table["row"].take(places).to_pylist()))
 

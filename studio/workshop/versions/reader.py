@@ -41,6 +41,7 @@ __all__ = [
     "read_rows",
     "row_from",
     "rows_at",
+    "whole_columns",
     "write_version",
 ]
 
@@ -120,6 +121,11 @@ def open_table(folder: Path, name: str) -> Any:
         return pyarrow.parquet.ParquetFile(path, metadata=metadata, read_dictionary=few)
     except (OSError, ArrowException) as error:
         raise RefusedInput("data.version_damaged", folder=str(folder)) from error
+
+
+def whole_columns(file: Any, names: list[str]) -> Any:
+    """Columns of a table as one Arrow table; each row group's own dictionaries become one, as counting needs them."""
+    return file.read(columns=names).unify_dictionaries()
 
 
 def row_from(line: dict[str, Any], manifest: Manifest) -> Row:

@@ -7,9 +7,11 @@ import pytest
 
 from studio.errors import RefusedInput
 from studio.paths import SAMPLES
+from studio.workshop import cleaning, recipe
 from studio.workshop.versions import writer
 from studio.workshop.versions.build import import_file, revise
-from studio.workshop.versions.finding import Wanted, find_rows
+from studio.workshop.versions.finding import Wanted, categories, find_rows, split_counts
+from studio.workshop.versions.problem_groups import problem_groups, problem_rows
 from studio.workshop.versions.reader import (
     MANIFEST,
     count_problems,
@@ -17,6 +19,7 @@ from studio.workshop.versions.reader import (
     read_manifest,
     read_problems,
     read_rows,
+    rows_at,
 )
 
 GOOD = {"prompt": "q", "completion": "a"}
@@ -98,6 +101,22 @@ def test_pages_and_search_across_row_groups(tmp_path: Path, monkeypatch: pytest.
     assert [row.row for row in find_rows(folder, Wanted(search="你好"), start=0, count=5).rows] == [21]
     assert [row.row for row in find_rows(folder, Wanted(search="FRAGE"), start=10, count=3).rows] == [11, 12, 13]
     assert len(list(iterate_rows(folder))) == 35
+
+
+def test_counts_and_kinds_across_row_groups_that_hold_different_values(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(writer, "GROUP_ROWS", 10)
+    rows = [{"prompt": f"q {n}", "completion": "a", "category": "xyz"[n // 15]} for n in range(45)]
+    faults = [{"prompt": "q"}] * 12 + ["{"] * 12
+    folder = made_from(tmp_path, [*rows, *faults])
+    assert categories(folder) == [("x", 15), ("y", 15), ("z", 15)]
+    assert [row.row for row in find_rows(folder, Wanted(category="y"), start=13, count=9).rows] == [29, 30]
+    assert sorted(row.row for row in rows_at(folder, [44, 3, 99]).values()) == [3, 44]
+    groups = problem_groups(folder)
+    assert sorted(group.rows for group in groups) == [12, 12] and {group.first.row for group in groups} == {46, 58}
+    assert problem_rows(folder, "open", groups[0].code)[-1] - groups[0].first.row == 11
+    cleaning.apply(folder, recipe.parse({"steps": [{"step": "split", "options": {}}]}), tmp_path / "split")
+    sides = split_counts(tmp_path / "split")
+    assert sum(sides["train"].values()) + sum(sides["test"].values()) == 45 and sides["train"].keys() == {"x", "y", "z"}
 
 
 def test_revise_mends_and_leaves_out_in_the_old_order(tmp_path: Path):
