@@ -3,15 +3,16 @@
 `[{"a": 1}, {"a": 2}]`, `{"data": [...]}` and rows written over several lines -> rows 1, 2, ...
 `{"17": {"a": 1}}` -> row 1, `{"a": 1, "key": "17"}`: an object that has a `key` of its own keeps that one
 
-Elements are found by brackets and strings alone, so a broken one does not hide those after it, and the source text is
-kept.
+Elements are found by brackets and strings alone, so most that are broken do not hide those after them, and the source
+text is kept. One whose own brackets or quotation marks lead the count astray ends where the next one begins for certain
+(`resync.py`).
 """
 
 import re
 from collections.abc import Iterator
 
 from studio.workshop.problems import RowFault
-from studio.workshop.reading import limits
+from studio.workshop.reading import limits, resync
 from studio.workshop.reading.jsontext import parse_row
 from studio.workshop.reading.source import RawRow, Source, blamed, fault_row, start_of
 
@@ -25,6 +26,14 @@ _ENTRY = re.compile(rb"\s*[\[{]")
 KEY = re.compile(rb'\s*"[^"\\]*+(?:\\.[^"\\]*+)*+"\s*:\s*', re.DOTALL)
 _OWN_KEY = re.compile(rb'"key"\s*:')
 _OPENING, _CLOSING = frozenset(b"[{"), frozenset(b"]}")
+
+
+MOST_SEARCHED_BYTES, SEARCHED_FOR_A_BYTE = 96 << 20, 64
+"""So much is read of elements that do not end before the rest is one fault, and so much more for each byte that lies
+behind by then: some seconds before the first answer."""
+PROVEN_BYTES = 4 << 20
+"""A larger beginning is not read a second time to see whether it is broken."""
+BOUNDARY_BYTES = 4096
 
 
 def read_elements(source: Source) -> Iterator[RawRow]:
@@ -48,22 +57,87 @@ class _Elements:
         self._ended = False
         self._key = b""
         """Under which the element at hand stands, with its quotes."""
+        self._known = resync.Elements(b"")
+        self._searched = 0
+        """Bytes of elements that did not end."""
 
     def rows(self, layout: str) -> Iterator[RawRow]:
+        self._known = resync.Elements(KEY.pattern.removeprefix(rb"\s*") if layout == "keyed" else b"")
         self._enter(layout)
         number = 0
-        while self._next_element(keyed=layout == "keyed"):
+        while self._next_element(keyed=layout == "keyed") or self._is_stray_bracket(layout):
             number += 1
             offset = self._offset()
-            end = self._whole_element()
-            if end is None:
+            row = self._element(number, offset)
+            if row is None:
                 yield self._unfinished(number, offset)
                 return
-            yield self._row(number, self._with_key(self._data[self._at : end]), offset)
-            self._at = end
+            yield row
         yield from self._left_over(layout, number + 1)
 
+    def _element(self, number: int, offset: int) -> RawRow | None:
+        """The element at hand, which is stepped over; None if it does not end and no other begins for certain."""
+        end = self._whole_element()
+        if end is not None:
+            text = self._data[self._at : end]
+            row = self._row(number, text, offset)
+            if row.fault is None or not resync.is_broken(row.fault):
+                self._known.note(row.value, text)
+                self._at = end
+                return row
+        end = self._broken_end(end)
+        if end is None:
+            return None
+        row = self._row(number, self._data[self._at : end].rstrip(b", \t\r\n"), offset)
+        self._at = end
+        return row
+
+    def _broken_end(self, end: int | None) -> int | None:
+        """Where a broken element ends: where the next one begins for certain, else `end`, which its brackets say."""
+        if end is None:
+            start = self._next_start()
+            if start is None and not self._ended:
+                end = self._whole_element(is_patient=True)
+        if end is not None:
+            end = self._looked_beyond(end)
+            start = self._next_start()
+        if end is None or (start is not None and (start < end or not self._is_boundary(end))):
+            return start
+        return end
+
+    def _looked_beyond(self, end: int) -> int:
+        """`end`, with enough of the text read behind it."""
+        length = end - self._at
+        if length < limits.CHUNK_BYTES and not self._ended:
+            self._more()
+        return self._at + length
+
+    def _next_start(self) -> int | None:
+        """Where the element behind the one at hand begins for certain; looked for within bounds."""
+        self._searched += len(self._data) - self._at
+        if self._searched > MOST_SEARCHED_BYTES + SEARCHED_FOR_A_BYTE * (self._start + self._at):
+            return None
+        return self._known.next_start(self._data, self._at, container_end, is_all=self._ended)
+
+    def _is_boundary(self, end: int) -> bool:
+        """Whether a comma or the end of the text follows."""
+        rest = self._data[end : end + BOUNDARY_BYTES].strip()
+        return rest.startswith(b",") or resync.is_end(self._data, end, is_all=self._ended)
+
+    def _is_stray_bracket(self, layout: str) -> bool:
+        """Whether the bracket at hand cannot be the container's own, and elements follow it."""
+        own = {"keyed": b"}", "values": b""}.get(layout, b"]")
+        found = self._data[self._at : self._at + 1]
+        if not found or found == own:
+            return False
+        self._looked_beyond(self._at)
+        return self._next_start() is not None
+
     def _row(self, number: int, text: bytes, offset: int) -> RawRow:
+        if len(text) > limits.MAX_ROW_BYTES:
+            values = {"size": len(text) >> 20, "limit": limits.MAX_ROW_BYTES >> 20}
+            return fault_row(number, text, RowFault("too_long", "", values), offset)
+        text = self._with_key(text)
         value, fault = parse_row(text)
         return RawRow(number, text.decode("utf-8", "replace"), value, blamed(fault, self._source), offset)
 
@@ -111,14 +185,23 @@ class _Elements:
             self._at = start
             self._more()
 
-    def _whole_element(self) -> int | None:
-        """Where the element at hand ends, read as far as need be; None if the file, or our patience, ends before."""
+    def _whole_element(self, *, is_patient: bool = False) -> int | None:
+        """Where the element at hand ends, read as far as need be; None if the file, or our patience, ends before.
+
+        What is certainly broken is read on only with patience.
+        """
         self._depth = self._seen = 1  # its opening bracket
         end = self._element_end()
         while end is None and not self._ended and len(self._data) - self._at <= limits.MAX_ROW_BYTES:
+            if not is_patient and self._is_hopeless():
+                break
             self._more()
             end = self._element_end()
         return end
+
+    def _is_hopeless(self) -> bool:
+        size = len(self._data) - self._at
+        return limits.CHUNK_BYTES <= size <= PROVEN_BYTES and resync.cannot_be_completed(self._data, self._at)
 
     def _element_end(self) -> int | None:
         """Where the element at hand ends; None if more must be read to know."""
@@ -134,21 +217,8 @@ class _Elements:
 
     def _container_end(self) -> int | None:
         """Go from bracket to bracket; where the data ends, the count is kept for when there is more."""
-        data, size = self._data, len(self._data)
-        at, depth = self._at + self._seen, self._depth
-        while (found := _TO_BRACKET.match(data, at).end()) < size:
-            if data[found] in _OPENING:
-                depth += 1
-            elif data[found] in _CLOSING:
-                depth -= 1
-                if not depth:
-                    return found + 1
-            else:  # a string that does not end in what was read
-                at = found
-                break
-            at = found + 1
-        self._seen, self._depth = at - self._at, depth
-        return None
+        end, self._seen, self._depth = _count_brackets(self._data, self._at, self._seen, self._depth, len(self._data))
+        return end
 
     def _unfinished(self, number: int, offset: int) -> RawRow:
         """The file, or our patience, ends inside this element."""
@@ -173,3 +243,25 @@ class _Elements:
         if rest:
             self._at = self._data.index(rest, self._at)
             yield fault_row(number, rest, RowFault("text_after_end", "", {"near": start_of(rest)}), self._offset())
+
+
+def container_end(data: bytes, start: int, most: int) -> int | None:
+    """Where the array or object that begins there ends by its brackets; None if not in `data` within `most` bytes."""
+    return _count_brackets(data, start, 1, 1, start + most)[0]
+
+
+def _count_brackets(data: bytes, start: int, seen: int, depth: int, limit: int) -> tuple[int | None, int, int]:
+    """The end of the container at `start`, and how far behind it brackets were counted, how deep."""
+    at, size = start + seen, min(len(data), limit)
+    while (found := _TO_BRACKET.match(data, at, size).end()) < size:
+        if data[found] in _OPENING:
+            depth += 1
+        elif data[found] in _CLOSING:
+            depth -= 1
+            if not depth:
+                return found + 1, 0, 0
+        else:  # a string that does not end in what was read
+            at = found
+            break
+        at = found + 1
+    return None, at - start, depth
