@@ -132,6 +132,85 @@ def test_quick_and_careful_rows_keep_their_order_and_the_hash_is_one(tmp_path: P
     assert "Did you mean “user” (3 other rows)?" in problem.message("en")
 
 
+# JSON as nobody should write it: keys that stand twice, at any depth, in any spelling, and texts that look like keys.
+WORDS = st.sampled_from(["a", "b", "x", "", " ", 'a":', '"', "\\", '\\"', "{", "é"])
+VALUES = st.recursive(
+    st.sampled_from(["1", "1.50", "null", "true", "1e400", "12345678901234567890123"]) | WORDS.map(json.dumps),
+    lambda inner: (
+        st.lists(inner, max_size=2).map(lambda items: f"[{', '.join(items)}]")
+        | st.lists(st.tuples(WORDS, inner), max_size=3).map(lambda members: written(members))
+    ),
+    max_leaves=4,
+)
+
+
+def written(members: list[tuple[str, str]], colon: str = ":") -> str:
+    return "{" + ",".join(f"{json.dumps(key)}{colon}{value}" for key, value in members) + "}"
+
+
+@st.composite
+def objects(draw: st.DrawFn, members: dict[str, st.SearchStrategy[str]]) -> str:
+    """An object with these members in any order: one of them may stand twice, one be missing, one be unknown."""
+    names = draw(st.permutations([*members]))
+    names = names[draw(st.sampled_from([0] * 8 + [1])) :] + draw(st.lists(st.sampled_from(names), max_size=1))
+    made = [(name, draw(members[name])) for name in names]
+    made += draw(st.sampled_from([[]] * 8 + [[("unknown", "1")]]))
+    return written(made, draw(st.sampled_from([":", ": ", " :"])))
+
+
+TEXT_VALUES = st.builds(json.dumps, WORDS | st.just("Hi"), ensure_ascii=st.booleans())
+SAID = objects({"from": st.sampled_from(['"human"', '"gpt"', '"system"']), "value": TEXT_VALUES})
+TALK = st.lists(SAID, max_size=3) | st.tuples(
+    *(objects({"from": st.just(speaker), "value": TEXT_VALUES}) for speaker in ('"human"', '"gpt"'))
+)
+TALK_ROWS = objects({"talk": TALK.map(lambda turns: f"[{','.join(turns)}]"), "id": VALUES})
+PAIR_ROWS = objects({"q": TEXT_VALUES, "a": TEXT_VALUES, "id": VALUES})
+KEYED_SHAREGPT = quick_reader("sharegpt", {"talk": "conversations"}, ["talk", "id"])
+
+
+@settings(max_examples=200, deadline=None)
+@given(line=TALK_ROWS)
+def test_no_line_of_sharegpt_with_another_column_passes_that_the_careful_reader_refuses(line: str):
+    (quick,) = KEYED_SHAREGPT.read([line.encode()])
+    if quick is not None:
+        made, faults = convert_text(line, converter("sharegpt", {"talk": "conversations"}))
+        assert not faults and made.extra == quick.extra
+        roles = [ROLES[code] for code in quick.roles]
+        assert [(turn["role"], turn["content"]) for turn in made.messages] == [*zip(roles, quick.contents, strict=True)]
+
+
+@settings(max_examples=200, deadline=None)
+@given(line=PAIR_ROWS)
+def test_no_line_with_a_pair_passes_that_the_careful_reader_refuses(line: str):
+    (quick,) = PAIR.read([line.encode()])
+    if quick is not None:
+        made, faults = convert_text(line, converter("prompt_completion", {"q": "prompt", "a": "completion"}))
+        assert not faults
+        assert ([made.prompt, made.completion], made.extra) == (quick.contents, quick.extra)
+
+
+@pytest.mark.parametrize(
+    ("extra", "is_quick"),
+    [
+        ('"x"', True),
+        ('{"k":"v","l":["a","b"]}', True),
+        ('{"k":"a\\":b","l":1}', True),
+        ('{"k":1,"k":2}', False),
+        ('{"k":1,"\\u006b":2}', False),
+        ('[{"a":{"k":1,"k" :1}}]', False),
+        ('1,"id":2', False),
+        ("[" * 150 + "]" * 150, True),
+        ("[" * 250 + "]" * 250, False),
+    ],
+)
+def test_what_stands_beside_a_pair_is_looked_through(extra: str, is_quick: bool):
+    line = f'{{"q":"x","a":"y","id":{extra}}}'
+    (row,) = PAIR.read([line.encode()])
+    assert (row is not None) == is_quick
+    if row:
+        assert row.extra == {"id": json.loads(extra)}
+
+
 # -- many plain chats together ---------------------------------------------------------------------------------------
 
 PLAIN = reader_of("chat", {"messages": "messages"}, ["messages"])
@@ -175,7 +254,7 @@ CONTENT_KEYS = st.sampled_from(['"content"', '"content"', '"cont\\u0065nt"'])
         (PLAIN_SHAREGPT, "talk", ("from", "value"), ("human", "gpt", "system")),
     ],
 )
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(data=st.data())
 def test_chats_taken_together_are_those_of_the_careful_reader(
     reader: PlainChatReader, column: str, keys: tuple[str, str], speakers: tuple[str, ...], data: st.DataObject
