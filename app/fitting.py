@@ -21,12 +21,12 @@ LOOSENED = (
     ("max_length", "packing"),
 )
 """In this order a person's settings are given back: what costs no quality first, whole rows last."""
-_RANKS = ("fits", "unknown", "tight", "too_large")
+_RANKS = ("fits", "unknown", "cut", "tight", "too_large")
 
 
 @dataclass(frozen=True)
 class Remedy:
-    """What there is to do about a run that does not fit, or only just."""
+    """What there is to do about a run that does not fit, only just, or only with rows cut."""
 
     given_back: Mapping[str, Any] = field(default_factory=dict)
     """{name: value that the person had set}; empty where giving back helps nothing."""
@@ -39,14 +39,14 @@ class Remedy:
 def remedy(form: Form, seen: Seen) -> Remedy | None:
     """The fewest of a person's settings that must go so that it fits, or is tight instead of too large.
 
-    None where it fits already, or memory is not known.
+    None where it fits already, or memory is not known, or nothing but shorter rows can make it fit.
     """
     plan = seen.completed
     if plan is None or plan.forecast.memory is None or _rank(plan) <= _RANKS.index("unknown"):
         return None
     names, better = _first_that_helps(form, seen, plan)
     if better is None:
-        return Remedy(smallest=_smallest(plan))
+        return None if cuts_rows(plan) else Remedy(smallest=_smallest(plan))
     for name in tuple(names):
         fewer = names - {name}
         kept = _try(form, seen, fewer)
@@ -90,8 +90,14 @@ def _try(form: Form, seen: Seen, without: Collection[str]) -> Plan | None:
         return None
 
 
+def cuts_rows(plan: Plan) -> bool:
+    """Rows were filled in shorter than they are, because nothing else fits beside the person's settings."""
+    length = plan.filled.get("max_length")
+    return length is not None and length.reason == "length_cut_to_fit" and plan.forecast.memory.verdict == "fits"
+
+
 def _rank(plan: Plan) -> int:
-    return _RANKS.index(plan.forecast.memory.verdict)
+    return _RANKS.index("cut" if cuts_rows(plan) else plan.forecast.memory.verdict)
 
 
 def _smallest(plan: Plan) -> "Fit":

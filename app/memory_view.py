@@ -84,7 +84,8 @@ def bar_html(context: Context, found: "Estimate", machine: Machine) -> str:
     # Text left of the place that it names does not run out of the bar.
     at = f'style="right:{_share(whole - whole_card, whole)}"'
     band = f'style="left:{_share(low, whole)};width:{_share(min(high, whole) - min(low, whole), whole)}"'
-    told = context.say("train.memory.band", low=bytes_text(low), high=bytes_text(high))
+    key = "band" if high <= whole_card else "band_whole"
+    told = context.say(f"train.memory.{key}", low=bytes_text(low), high=bytes_text(high))
     return (
         f'<div class="lu-memory" role="img" aria-label="{escape(needed_text(context, found))}">{pieces}{mark}</div>'
         f'<div class="lu-memory-band" aria-hidden="true"><i {band}></i></div>'

@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 
 from app.pages import train
+from studio.db import models
 from studio.hardware import Gpu, Machine
 from studio.messages import LANGUAGES
 from tests.app.conftest import Filled
-from tests.app.test_train_page import Page
+from tests.app.test_train_page import HASH, ROWS_HASH, Page, inspected
 from tests.app.test_train_page import fixture_studio as fixture_studio
 
 GIB = 1 << 30
@@ -88,6 +89,18 @@ def test_the_tuning_goes_only_where_the_rest_does_not_help(on: Any) -> None:
     assert verdict(page) == "too_large"
     page.press(train.press, do="fit", code="")
     assert page.fields["tuning"] != "full" and verdict(page) == "fits"
+
+
+def test_rows_cut_for_a_persons_settings_can_be_made_whole(studio: Filled, on: Any) -> None:
+    """A batch so large that only shorter rows fit beside it: whole rows come back with one press."""
+    found = inspected()
+    found["tokens"]["lengths"] |= {"p95": 1500, "p99": 1800, "max": 2000}
+    with studio.writer.begin() as session:
+        models.keep_inspection(session, HASH, ROWS_HASH, found)
+    page = on(gpu(4)).type(per_device_train_batch_size=64)
+    assert verdict(page) == "fits" and page.fields["max_length"] < 2000 and 'data-do="fit"' in page.plan
+    page.press(train.press, do="fit", code="")
+    assert page.fields["max_length"] >= 2000 and verdict(page) == "fits"
 
 
 def test_a_press_on_what_fits_by_now_changes_nothing(on: Any) -> None:
