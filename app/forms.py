@@ -160,7 +160,7 @@ def changed_html(context: Context, labels: Sequence[str]) -> str:
 
 def _source(line: Line, context: Context) -> str:
     words = escape(context.say("train.source", source=line.source)) if line.source else ""
-    return f' <span class="lu-source">{words}</span>' if words else ""
+    return f' <span class="lu-source">· {words}</span>' if words else ""
 
 
 def _changed(parameter: Parameter, line: Line, context: Context) -> str:

@@ -20,7 +20,7 @@ def preset_html(context: Context, preset: "Preset | None", table: Mapping[str, P
     say = context.say
     lines = "".join(f"<li>{escape(_line(context, name, value, table))}</li>" for name, value in preset.values.items())
     told = [say("train.source", source=source_text(context, preset.source)), preset.notes.get(context.language, "")]
-    words = escape(" ".join(each for each in told if each))
+    words = escape(" · ".join(each for each in told if each))
     return f'<ul class="lu-preset">{lines}</ul><p class="lu-note">{words}</p>'
 
 

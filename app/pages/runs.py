@@ -300,8 +300,9 @@ def settings_html(context: Context, job: JobView, plan: Mapping[str, Any]) -> st
     names = sorted(job.values, key=lambda name: (name not in job.chosen, name))
     reasons = plan.get("reasons", {})
     lines = {name: _setting(context, known.get(name), name, job.values[name], reasons.get(name)) for name in names}
-    chosen = [lines[name] for name in names if name in job.chosen]
-    rest = [lines[name] for name in names if name not in job.chosen]
+    own = [*(["goal"] if job.values.get("goal") else []), *(name for name in names if name in job.chosen)]
+    chosen = [lines[name] for name in own]
+    rest = [lines[name] for name in names if name not in own and name != "goal"]
     mine = f'<h2 class="lu-part">{escape(context.say("runs.chosen"))}</h2><div class="lu-changed">{facts(chosen)}</div>'
     filled = f'<h2 class="lu-part">{escape(context.say("runs.filled"))}</h2>{facts(rest)}'
     return _overridden(context, plan) + (mine if chosen else "") + filled

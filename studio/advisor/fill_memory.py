@@ -103,6 +103,8 @@ def _fill_batch(draft: Draft, changes: Mapping[str, Any], wanted: int) -> None:
     words = {"wanted": wanted, "rows": draft.rows}
     batch = changes["per_device_train_batch_size"]
     reason = "batch_whole" if batch >= wanted else "batch_fits"
+    if "gradient_accumulation_steps" in draft.chosen:
+        reason = "batch_beside"
     draft.fill("per_device_train_batch_size", batch, reason, source="A, B", **words)
     steps = changes["gradient_accumulation_steps"]
     draft.fill("gradient_accumulation_steps", steps, "accumulation", source="A, B, E", **words)

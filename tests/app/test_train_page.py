@@ -413,7 +413,7 @@ def test_warnings_are_counted_on_the_button_and_kept_with_the_run(studio: Filled
     assert set(plan.data["overridden"]) == {"no_validation", "rate_of_full"}
     assert plan.data["reasons"]["num_train_epochs"]["source"] == "A"
     settings = unescape(runs.draw_detail(page.context, number)[-1])
-    assert "2 to 3 suit 300 rows · Source: a parameter guide." in settings, "the run says why"
+    assert "2 to 3 suit 300 rows · Source: a parameter guide" in settings, "the run says why"
     assert page.context.say("preflight.why.no_validation") in settings
 
 
