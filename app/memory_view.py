@@ -83,15 +83,27 @@ def bar_html(context: Context, found: "Estimate", machine: Machine) -> str:
     end = bytes_text(whole_card) + (f" · {machine.gpu.name}" if machine.gpu else "")
     # Text left of the place that it names does not run out of the bar.
     at = f'style="right:{_share(whole - whole_card, whole)}"'
-    band = f'style="left:{_share(low, whole)};width:{_share(min(high, whole) - min(low, whole), whole)}"'
-    key = "band" if high <= whole_card else "band_whole"
-    told = context.say(f"train.memory.{key}", low=bytes_text(low), high=bytes_text(high))
     return (
         f'<div class="lu-memory" role="img" aria-label="{escape(needed_text(context, found))}">{pieces}{mark}</div>'
-        f'<div class="lu-memory-band" aria-hidden="true"><i {band}></i></div>'
+        f'<div class="lu-memory-band" aria-hidden="true">{_bracket(low, high, whole, whole_card)}</div>'
         f'<div class="lu-memory-scale lu-num"><span>0</span><span {at}>{escape(end)}</span></div>'
-        f'<p class="lu-note lu-num"><i class="lu-memory-bracket"></i> {escape(told)}</p>'
+        + _band_note(context, low, high, whole_card)
     )
+
+
+def _bracket(low: int, high: int, whole: int, whole_card: int) -> str:
+    """Below the bar, from - to; nothing where all of it would lie beyond the card."""
+    if low > whole_card:
+        return ""
+    return f'<i style="left:{_share(low, whole)};width:{_share(min(high, whole_card) - low, whole)}"></i>'
+
+
+def _band_note(context: Context, low: int, high: int, whole_card: int) -> str:
+    if low > whole_card:
+        return ""
+    key = "band" if high <= whole_card else "band_whole"
+    told = context.say(f"train.memory.{key}", low=bytes_text(low), high=bytes_text(high))
+    return f'<p class="lu-note lu-num"><i class="lu-memory-bracket"></i> {escape(told)}</p>'
 
 
 def machine_notes(context: Context, found: "Estimate", machine: Machine) -> list[str]:

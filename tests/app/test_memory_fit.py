@@ -143,6 +143,7 @@ def test_beyond_the_card_the_mark_stays_inside_the_bar(on: Any) -> None:
     mark = float(re.search(r'<b style="left:([\d.]+)%', page.plan).group(1))
     widths = [float(each) for each in re.findall(r'class="lu-part-\d" style="width:([\d.]+)%', page.plan)]
     assert 0 < mark < sum(widths) <= 100.1
+    assert "lu-memory-bracket" not in page.plan, "no word on what the driver shows of a run that cannot be"
 
 
 def test_the_three_largest_parts_say_what_shrinks_them(on: Any) -> None:
