@@ -197,10 +197,10 @@ def test_the_job_leaves_a_loss_for_every_row_and_the_difficulty(tmp_path: Path, 
     assert events_of(attempt, "progress")[0].data["total"] == 4
 
 
-def test_a_stop_ends_the_job_at_once_and_leaves_nothing(tmp_path: Path, small_starter: Path) -> None:
+def test_a_stop_ends_the_job_at_once_and_leaves_nothing(tmp_path: Path, tiny: Path) -> None:
     random = Random(1)
-    many = [chat(*talk(random, 2)) for _ in range(600)]
-    attempt = score_spec(tmp_path / "job", version(tmp_path / "v1", many), small_starter)
+    many = [chat(*talk(random, 2)) for _ in range(1000)]
+    attempt = score_spec(tmp_path / "job", version(tmp_path / "v1", many), tiny)
     process = start("trainers.score", attempt)
     wait_until(lambda: "data.losses" in [event.data["name"] for event in events_of(attempt, "phase")], process)
     ask(attempt, "stop")
