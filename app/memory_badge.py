@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from app.context import Context
 from app.i18n import bytes_text
 from app.markup import chip
+from app.memory_view import needed_text
 from studio.db.jobs import JobView
 from studio.hardware import Machine
 from studio.jobs.lifecycle import LIVE
@@ -49,17 +50,15 @@ def badge_of(inspected: Mapping[str, Any], machine: Machine) -> Badge:
     """
     lora, values = _filled_in(inspected, machine, "lora")
     length, batch = values["max_length"], values["per_device_train_batch_size"]
-    if lora.verdict != "too_large":
+    if lora.verdict == "fits":
         return Badge(lora, batch, length)
     qlora, _ = _filled_in(inspected, machine, "qlora")
-    return Badge(lora, batch, length, None if qlora.verdict == "too_large" else qlora)
+    return Badge(lora, batch, length, qlora if qlora.verdict == "fits" else None)
 
 
 def badge_html(context: Context, badge: Badge) -> str:
     say, found = context.say, badge.estimate
-    number = say(
-        "models.fit.number", needed=bytes_text(found.allocated_bytes), budget=bytes_text(found.available_bytes)
-    )
+    number = _number(context, found)
     setting = say("models.fit.setting", length=f"{badge.length:,}", batch=badge.batch)
     notes = [setting]
     if badge.qlora is not None:
@@ -67,6 +66,13 @@ def badge_html(context: Context, badge: Badge) -> str:
     told = "".join(f'<small class="lu-memory-knob">{escape(each)}</small>' for each in notes)
     verdict = chip(say(f"models.fit.{found.verdict}"), _TONES.get(found.verdict, "soft"))
     return f'{verdict} <span class="lu-num">{escape(number)}</span>{told}'
+
+
+def _number(context: Context, found: "Estimate") -> str:
+    if found.verdict == "tight" and found.allocated_bytes > found.available_bytes:
+        return needed_text(context, found)
+    needed, budget = bytes_text(found.allocated_bytes), bytes_text(found.available_bytes)
+    return context.say("models.fit.number", needed=needed, budget=budget)
 
 
 def unseen_html(context: Context, model: str, job: JobView | None) -> str:

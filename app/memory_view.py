@@ -62,6 +62,13 @@ def verdict_chip(context: Context, verdict: str) -> str:
 
 def needed_text(context: Context, found: "Estimate") -> str:
     """`About 2.1 GiB of the 11.4 GiB that are free`."""
+    if found.available_bytes < found.allocated_bytes <= (found.limit_bytes or 0):
+        return context.say(
+            "train.memory.more_than_free",
+            needed=bytes_text(found.allocated_bytes),
+            free=bytes_text(found.available_bytes),
+            limit=bytes_text(found.limit_bytes),
+        )
     return context.say(
         f"train.plan.memory_{found.device}",
         needed=bytes_text(found.allocated_bytes),
@@ -87,7 +94,7 @@ def bar_html(context: Context, found: "Estimate", machine: Machine) -> str:
         f'<div class="lu-memory" role="img" aria-label="{escape(needed_text(context, found))}">{pieces}{mark}</div>'
         f'<div class="lu-memory-band" aria-hidden="true">{_bracket(low, high, whole, whole_card)}</div>'
         f'<div class="lu-memory-scale lu-num"><span>0</span><span {at}>{escape(end)}</span></div>'
-        + _band_note(context, low, high, whole_card)
+        + _band_note(context, found, whole_card)
     )
 
 
@@ -98,10 +105,11 @@ def _bracket(low: int, high: int, whole: int, whole_card: int) -> str:
     return f'<i style="left:{_share(low, whole)};width:{_share(min(high, whole_card) - low, whole)}"></i>'
 
 
-def _band_note(context: Context, low: int, high: int, whole_card: int) -> str:
+def _band_note(context: Context, found: "Estimate", whole_card: int) -> str:
+    low, high = found.device_bytes
     if low > whole_card:
         return ""
-    key = "band" if high <= whole_card else "band_whole"
+    key = "band_cpu" if found.device == "cpu" else "band" if high <= whole_card else "band_whole"
     told = context.say(f"train.memory.{key}", low=bytes_text(low), high=bytes_text(high))
     return f'<p class="lu-note lu-num"><i class="lu-memory-bracket"></i> {escape(told)}</p>'
 
@@ -145,7 +153,7 @@ def _largest(plan: "Plan") -> tuple["Term", ...]:
 
 
 def _knob(context: Context, term: "Term | None", table: Mapping[str, Parameter]) -> str:
-    if term is None:
+    if term is None or term.name == "process":
         return ""
     if term.knob is None:
         text = context.say("train.memory.no_knob")

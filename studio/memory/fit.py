@@ -26,6 +26,7 @@ from studio.memory.knobs import (
     SHORTEST_ROW,
     Term,
     Values,
+    could_be_bfloat16,
     largest_terms,
     later_tunings,
     tuned,
@@ -142,17 +143,12 @@ class _Search:
     def steps(self) -> list[dict[str, Any]]:
         """From the values given, quality given up a step at a time; rows stay whole."""
         steps = [self.values]
-        if self._is_free("dtype", "mixed_precision") and self._could_be_bfloat16:
+        if self._is_free("dtype", "mixed_precision") and could_be_bfloat16(self.values, self.machine):
             steps.append({**self.values, "dtype": "bfloat16", "mixed_precision": "bf16"})
         if self._is_free("tuning"):
             last = steps[-1]
             steps += [tuned(last, tuning) for tuning in later_tunings(last["tuning"])]
         return [shorter for step in steps for shorter in self._lengths_of(step)]
-
-    @property
-    def _could_be_bfloat16(self) -> bool:
-        gpu = self.machine.gpu if self.machine else None
-        return self.values["dtype"] == "float32" and gpu is not None and gpu.has_bf16
 
     def _lengths_of(self, step: dict[str, Any]) -> list[dict[str, Any]]:
         """Packed rows are as long as `max_length` allows, so it may go down to the longest row."""

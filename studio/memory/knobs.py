@@ -49,7 +49,7 @@ def largest_terms(
     """
     leaner = {
         name: estimate(inventory, {**values, **change}, shapes=shapes, machine=machine, stack=stack)
-        for name, change in _leaner(values, shapes)
+        for name, change in _leaner(values, shapes, machine)
     }
     largest = sorted(found.terms.items(), key=lambda part: -part[1])[:3]
     return tuple(Term(name, size, _knob(name, size, found.peak_phase, leaner)) for name, size in largest)
@@ -62,7 +62,7 @@ def _knob(term: str, size: int, phase: str, leaner: Mapping[str, Estimate]) -> s
     return None
 
 
-def _leaner(values: Values, shapes: Shapes) -> Iterator[tuple[str, dict[str, Any]]]:
+def _leaner(values: Values, shapes: Shapes, machine: Machine | None) -> Iterator[tuple[str, dict[str, Any]]]:
     """Each knob at a setting that takes less, those that cost the least in speed and quality first."""
     half = max(SHORTEST_ROW, row_tokens(values, shapes) // 2)
     smaller: list[tuple[str, Any]] = [
@@ -72,7 +72,7 @@ def _leaner(values: Values, shapes: Shapes) -> Iterator[tuple[str, dict[str, Any
         ("per_device_train_batch_size", 1),
         ("per_device_eval_batch_size", 1),
         ("gradient_checkpointing", True),
-        ("dtype", "bfloat16" if values["dtype"] == "float32" else values["dtype"]),
+        ("dtype", "bfloat16" if could_be_bfloat16(values, machine) else values["dtype"]),
         *(("tuning", tuning) for tuning in later_tunings(values["tuning"])[-1:]),
         ("lora_r", max(1, values.get("lora_r", 1) // 2)),
         ("max_length", half),
@@ -89,6 +89,12 @@ def _table(method: str) -> Mapping[str, Parameter]:
 
 def table_of(values: Values) -> Mapping[str, Parameter]:
     return _table(values.get("method", "sft"))
+
+
+def could_be_bfloat16(values: Values, machine: Machine | None) -> bool:
+    """Weights of four bytes could have two, on a GPU that computes in bfloat16."""
+    gpu = machine.gpu if machine else None
+    return values["dtype"] == "float32" and gpu is not None and gpu.has_bf16
 
 
 def later_tunings(tuning: str) -> tuple[str, ...]:

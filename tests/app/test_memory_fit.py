@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
+from app.forms import short_label
 from app.pages import train
+from app.training_form import table
 from studio.db import models
 from studio.hardware import Gpu, Machine
 from studio.messages import LANGUAGES
@@ -167,6 +169,19 @@ def test_no_gpu_two_gpus_and_a_busy_one_are_told_plainly(on: Any, language: str)
     assert page.context.say("train.memory.busy_enough") in page.plan
     page = on(gpu(24, free=1), language=language)
     assert page.context.say("train.memory.busy_not_enough") in page.plan
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_main_memory_that_others_hold_is_told_as_such(on: Any, language: str) -> None:
+    page = on(language=language, ram_free_bytes=GIB)
+    assert verdict(page) == "tight"
+    told = re.escape(page.context.say("train.memory.more_than_free", needed="@", free="1.0 GiB", limit="54.4 GiB"))
+    assert re.search(told.replace("@", r"[\d.]+ GiB"), page.plan)
+
+
+def test_no_word_of_bfloat16_where_nothing_computes_in_it(on: Any) -> None:
+    page = on()
+    assert short_label(table()["dtype"], "en") not in page.plan
 
 
 def test_a_desktop_on_the_card_is_no_word_worth(on: Any) -> None:
