@@ -28,6 +28,12 @@ _BEYOND_ASCII = re.compile(rb"[\x80-\xff]+")
 _COMMON_CHINESE = re.compile(rb"(?:[\xa1-\xa3][\xa1-\xfe]|[\xb0-\xd7][\xa1-\xfe])+")
 """GB2312's punctuation and the 3,755 characters of its first level."""
 _TWO_BEYOND_ASCII = re.compile(rb"[\x80-\xff]{2}")
+_FOREIGN_WORD = re.compile(rb"[A-Za-z]*[\x80-\xff][\x40-\x7e\x80-\xff]*")
+"""A letter of two bytes may have one of ASCII in second place."""
+_SPARSE = 0.15
+"""Below this share of bytes beyond ASCII a text is mostly English; its encoding is then rather a usual one."""
+_OTHER_SCRIPT = 0.6
+"""Share of bytes beyond ASCII in such words from which on they are no Latin ones with accents."""
 SAMPLE_BYTES = 1 << 16
 
 
@@ -130,12 +136,30 @@ def _guess(sample: bytes) -> Encoding | None:
     import chardet
 
     among = _LATIN if _has_accents_only(sample) else None
+    is_sparse = _share_beyond_ascii(sample) < _SPARSE
     found = chardet.detect_all(
-        sample, ignore_threshold=True, prefer_superset=True, compat_names=False, include_encodings=among
+        _foreign_words(sample) if is_sparse and not among else sample,
+        ignore_threshold=True,
+        prefer_superset=True,
+        compat_names=False,
+        include_encodings=among,
+        encoding_era=chardet.EncodingEra.MODERN_WEB if is_sparse else chardet.EncodingEra.ALL,
     )
     best = _first_that_decodes(sample, ((each["encoding"], each["confidence"]) for each in found))
     is_pairs = best is None or not best.name.startswith(_OF_PAIRS)
     return Encoding("gb18030", 0.6) if is_pairs and _is_common_chinese(sample) else best
+
+
+def _foreign_words(sample: bytes) -> bytes:
+    """The words of another script among many of ASCII, whose own frequencies would hide them; else all of it."""
+    words = b" ".join(_FOREIGN_WORD.findall(sample))
+    beyond = sum(byte > 127 for byte in words)
+    letters = sum(chr(byte).isalpha() for byte in words if byte < 128)
+    return words if beyond >= _OTHER_SCRIPT * (beyond + letters) else sample
+
+
+def _share_beyond_ascii(sample: bytes) -> float:
+    return sum(byte > 127 for byte in sample) / max(len(sample), 1)
 
 
 def _is_common_chinese(sample: bytes) -> bool:

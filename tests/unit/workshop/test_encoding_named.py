@@ -53,6 +53,21 @@ def test_a_few_chinese_words_in_english_text_are_seen(words: tuple[str, str]):
 
 
 @pytest.mark.parametrize(
+    ("words", "encoding"),
+    [
+        (("Привет", "спасибо"), "cp1251"),
+        (("здравствуйте", "сегодня"), "koi8-r"),
+        (("안녕하세요", "감사합니다"), "euc-kr"),
+        (("人工智慧", "電腦"), "big5"),
+    ],
+)
+def test_a_few_words_of_another_script_in_english_text_are_seen(words: tuple[str, str], encoding: str):
+    text = "".join(line("Please translate this for me", f"It says {word} here") for word in words)
+    data = text.encode(encoding)
+    assert data.decode(detect_encoding(data, is_whole=True).name) == text
+
+
+@pytest.mark.parametrize(
     ("text", "encoding"),
     [("Él dijo: ¿Él? ¡Ándale! ¿Está aquí?", "cp1252"), ("Größe, Öl, Ärger", "cp1252"), ("Привет, как дела?", "cp1251")],
 )
