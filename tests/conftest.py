@@ -7,8 +7,6 @@ GPU. Naming markers with `-m` switches this off and runs what is named.
 import importlib.util
 import os
 import shutil
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +14,8 @@ from pathlib import Path
 import pytest
 
 import start
-from studio.paths import PROJECT_ROOT, Workspace, workspace
+from studio.paths import Workspace, workspace
+from tests.starter import put_starter, two_layers, whole_starter
 
 GUARD = Path(__file__).parent / "guard"
 SOCKET_LOG = "LUTHIER_SOCKET_LOG"
@@ -40,6 +39,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Before anything of the studio's heavier parts is imported: no network, no calls home, no real workspace."""
+    config.option.loadscopereorder = False  # pytest-xdist would begin with the groups of most tests, not the longest
     config.stash[SCRATCH] = tempfile.mkdtemp(prefix="luthier-tests-")
     scratch = Path(config.stash[SCRATCH])
     if not hasattr(config, "workerinput"):  # a worker of pytest-xdist writes to the log of the process that started it
@@ -48,23 +48,26 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ["HF_HUB_OFFLINE"] = "1"
     os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+    # A thread that waits for its siblings sleeps: spinning takes the cores from the browser and the other worker's
+    # tests, and a step of training then takes more than twice as long.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ["LUTHIER_HOME"] = str(scratch / "home")
     spec = importlib.util.spec_from_file_location("tests_socket_guard", GUARD / "sitecustomize.py")
     spec.loader.exec_module(importlib.util.module_from_spec(spec))
 
 
 SCRATCH = pytest.StashKey[str]()
-WEIGHTS = {"starter", "workspace_with_starter"}
-"""Fixtures of tests that load the starter model."""
+LONGEST = ("test_main_path", "trainers", "test_cli", "test_data_browser", "test_survival")
+"""What takes longest comes first, so that the short ones fill up what the workers have left at the end."""
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    # Two that load weights slow each other fivefold, so they share one worker and come first; what else stands in one
-    # file shares what the file's fixtures start.
+    # What stands in one file shares what the file's fixtures start; the trainers' tests share the loaded libraries.
+    order = {name: place for place, name in enumerate(LONGEST)}
+    groups = {item: "trainers" if item.path.parent.name == "trainers" else item.path.stem for item in items}
     for item in items:
-        loads_weights = bool(WEIGHTS & set(getattr(item, "fixturenames", ())))
-        item.add_marker(pytest.mark.xdist_group("weights" if loads_weights else item.path.stem))
-    items.sort(key=lambda item: item.get_closest_marker("xdist_group").args[0] != "weights")
+        item.add_marker(pytest.mark.xdist_group(groups[item]))
+    items.sort(key=lambda item: order.get(groups[item], len(order)))
     if config.option.markexpr:
         return
     left_out = {"network"}
@@ -107,32 +110,27 @@ def fixture_workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Worksp
 
 @pytest.fixture(scope="session")
 def starter() -> Path:
-    """The starter model's folder, made once and kept from run to run: read it, never write to it."""
-    return starter_workspace_root().starter_model
+    """The starter model's folder: read it, never write to it."""
+    return whole_starter().starter_model
 
 
 @pytest.fixture
 def workspace_with_starter(workspace: Workspace, starter: Path) -> Workspace:
-    """A workspace of this test's own with starter model and data, its weights linked rather than copied."""
-    shared = starter_workspace_root()
-    for source, target in ((starter, workspace.starter_model), (shared.starter_data, workspace.starter_data)):
-        shutil.copytree(source, target, copy_function=link_or_copy)
+    """A workspace of this test's own with starter model and data."""
+    put_starter(starter, workspace)
     return workspace
 
 
-def starter_workspace_root() -> Workspace:
-    place = workspace(start.Checkout(PROJECT_ROOT).test_starter)
-    if not start.has_starter(place.root):
-        place.root.parent.mkdir(exist_ok=True)
-        subprocess.run([sys.executable, "-m", "trainers.starter", str(place.root)], cwd=PROJECT_ROOT, check=True)
-    return place
+@pytest.fixture(scope="session")
+def small_starter() -> Path:
+    """The starter model's first two layers: for tests that show nothing about what it says or learns."""
+    return two_layers()
 
 
-def link_or_copy(source: str, target: str) -> None:
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copyfile(source, target)
+@pytest.fixture
+def workspace_with_small_starter(workspace: Workspace, small_starter: Path) -> Workspace:
+    put_starter(small_starter, workspace)
+    return workspace
 
 
 @pytest.fixture(scope="module")

@@ -99,16 +99,14 @@ def test_models_are_compared_from_the_page(served, page):
     assert page.locator(".lu-grid tbody tr").count() == 2
 
 
-@pytest.mark.parametrize(
-    "path", ["/en/", "/en/runs", "/en/runs?run=1", "/en/checkpoints?compare=1", "/zh/train", "/zh/data"]
-)
-def test_no_page_is_wider_than_a_phone(served, browser, path):
+def test_no_page_is_wider_than_a_phone(served, browser):
     _, url = served
     page = browser.new_page(viewport={"width": 400, "height": 800})
-    page.goto(url + path)
-    page.wait_for_selector(".lu-bar")
-    page.wait_for_timeout(1000)
-    assert page.evaluate("document.documentElement.scrollWidth") <= 400
+    for path in ("/en/", "/en/runs", "/en/runs?run=1", "/en/checkpoints?compare=1", "/zh/train", "/zh/data"):
+        page.goto(url + path)
+        page.wait_for_selector(".lu-bar")
+        page.wait_for_timeout(1000)
+        assert page.evaluate("document.documentElement.scrollWidth") <= 400, path
     page.close()
 
 

@@ -1,4 +1,4 @@
-"""The main job on the command line with the starter model, and refusals in plain sentences."""
+"""The main job on the command line with the small starter model, and refusals in plain sentences."""
 
 import json
 import os
@@ -7,7 +7,7 @@ import psutil
 import pytest
 
 from studio.paths import Workspace, workspace
-from tests.e2e.luthier import luthier
+from tests.e2e.luthier import luthier, luthier_here
 from tests.e2e.server import Server, end_everything, wait_until
 
 ROWS = [
@@ -29,10 +29,22 @@ def rows_file(tmp_path):
 
 
 @pytest.fixture
-def studio(workspace_with_starter: Workspace):
+def studio(workspace_with_small_starter: Workspace):
     """A workspace whose servers, started by commands, are gone afterwards."""
-    yield workspace_with_starter
-    end_everything(workspace_with_starter)
+    yield workspace_with_small_starter
+    end_everything(workspace_with_small_starter)
+
+
+@pytest.fixture(scope="module")
+def left_alone(tmp_path_factory):
+    """A workspace whose server a command started, with no hub in reach; the command, and the server's process."""
+    place = workspace(tmp_path_factory.mktemp("left") / "luthier").make()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+        patch.setenv("HF_HUB_OFFLINE", "0")
+        ran = luthier(place, "models", "add", "nobody/no-such-model")
+    yield place, ran, json.loads(place.server_json.read_text())["pid"]
+    end_everything(place)
 
 
 @pytest.fixture(scope="module")
@@ -51,10 +63,10 @@ def test_the_main_job_without_a_browser(studio, rows_file, tmp_path):
     assert [problem["row"] for problem in imported.document["problems"]] == [5, 32]
     assert imported.document["format"] == "prompt_completion"
 
-    fixed = luthier(studio, "data", "fix", "sums", "--exclude", "5", "--json")
+    fixed = luthier_here(studio, "data", "fix", "sums", "--exclude", "5", "--json")
     assert [problem["row"] for problem in fixed.document["problems"] if problem["row"] == 32]
     assert fixed.document["version"] == 2
-    assert luthier(studio, "data", "rollback", "sums", "1", "--json").document[1]["is_current"]
+    assert luthier_here(studio, "data", "rollback", "sums", "1", "--json").document[1]["is_current"]
 
     spec = tmp_path / "spec.yaml"
     spec.write_text(f"model_name_or_path: starter\ndataset: sums\nrun_name: first try\n{QUICK}")
@@ -80,9 +92,16 @@ def test_the_main_job_without_a_browser(studio, rows_file, tmp_path):
     assert [answer["state"] for answer in compared.document["answers"]] == ["done"] * 3
     assert all(answer["text"].strip() for answer in compared.document["answers"])
 
-    shown = luthier(studio, "jobs", "--json").document
+    shown = luthier_here(studio, "jobs", "--json").document
     assert [entry["id"] for entry in shown] == [job["id"]]
-    assert "loss" in luthier(studio, "jobs", "show", job["id"], "--json").document["metrics"]
+    assert "loss" in luthier_here(studio, "jobs", "show", job["id"], "--json").document["metrics"]
+
+
+def test_a_model_is_not_fetched_without_a_network(left_alone):
+    _, ran, _ = left_alone
+    assert ran.code == 1
+    assert "nobody/no-such-model" in ran.err
+    assert "Traceback" not in ran.err
 
 
 @pytest.mark.parametrize(
@@ -103,28 +122,12 @@ def test_a_refused_input_is_a_sentence_and_exit_code_2(running, arguments, told)
     assert "Traceback" not in ran.err
 
 
-def test_a_model_is_not_fetched_without_a_network(studio, monkeypatch):
-    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
-    monkeypatch.setenv("HF_HUB_OFFLINE", "0")
-    ran = luthier(studio, "models", "add", "nobody/no-such-model")
-    assert ran.code == 1
-    assert "nobody/no-such-model" in ran.err
-    assert "Traceback" not in ran.err
-
-
 def test_all_faults_of_a_spec_are_told_together(running, tmp_path):
     spec = tmp_path / "spec.yaml"
     spec.write_text("model_name_or_path: nobody\ndataset: nothing\n")
     ran = luthier(running, "train", spec)
     assert ran.code == 2
     assert "nobody" in ran.err and "nothing" in ran.err
-
-
-def test_a_server_started_by_a_command_leaves_when_nothing_is_left_to_do(studio):
-    assert luthier(studio, "data", "rollback", "nothing", "1").code == 2
-    pid = json.loads(studio.server_json.read_text())["pid"]
-    wait_until(lambda: not psutil.pid_exists(pid), seconds=40)
-    assert not studio.server_json.exists()
 
 
 def test_a_second_server_is_refused_with_the_address_of_the_first(studio):
@@ -136,3 +139,10 @@ def test_a_second_server_is_refused_with_the_address_of_the_first(studio):
         assert "Traceback" not in second.err
     finally:
         assert first.stop() == 0
+
+
+def test_a_server_started_by_a_command_leaves_when_nothing_is_left_to_do(left_alone):
+    # Last in this file: while the tests above ran, that server was waiting already.
+    place, _, pid = left_alone
+    wait_until(lambda: not psutil.pid_exists(pid), seconds=40)
+    assert not place.server_json.exists()

@@ -22,11 +22,11 @@ from tests.e2e.server import Server, end_everything, wait_until
 
 pytestmark = pytest.mark.browser
 
-NUM_ROWS = 120
+NUM_ROWS = 60
 NUM_STEPS = 20
 BROKEN_LINE = 5
 STEP_BUDGET_SECONDS = 400
-ANSWER_TOKENS = 32
+ANSWER_TOKENS = 16
 
 
 @pytest.fixture

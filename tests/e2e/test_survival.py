@@ -3,37 +3,51 @@
 import json
 import time
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
+import pytest
 
 from studio.db import checkpoints
 from studio.db.jobs import newest_attempt
-from studio.paths import Workspace
+from studio.paths import Workspace, workspace
 from tests.e2e import style
 from tests.e2e.running_studio import RunningStudio
-from tests.e2e.server import Server, wait_until
+from tests.e2e.server import Server, end_everything, wait_until
+from tests.starter import put_starter
 
 LONG_RUN = {
     "model_name_or_path": "starter",
     "dataset": "style",
-    "max_steps": 500,
+    "max_steps": 20_000,
     "per_device_train_batch_size": 1,
     "gradient_accumulation_steps": 1,
     "logging_steps": 1,
-    "save_steps": 500,
+    "save_steps": 20_000,
 }
 
 
+@pytest.fixture(scope="module")
+def studio(tmp_path_factory: pytest.TempPathFactory, small_starter: Path) -> Iterator[RunningStudio]:
+    """A studio with a data set, the same for all tests here."""
+    place = workspace(tmp_path_factory.mktemp("survival") / "luthier").make()
+    put_starter(small_starter, place)
+    made = RunningStudio(place)
+    train, _ = style.split(place.starter_data / "trivia.jsonl")
+    made.import_rows(train[:40])
+    yield made
+    made.server.stop()
+    end_everything(place)
+
+
 def test_killing_the_server_leaves_training_running_and_nothing_is_lost(studio: RunningStudio):
-    train, _ = style.split(studio.workspace.starter_data / "trivia.jsonl")
-    studio.import_rows(train[:40])
     job_id = studio.server.do("train", spec=LONG_RUN)
     wait_until(lambda: len(studio.steps(job_id)) >= 3, seconds=120, what=studio.server.log)
     pid = studio.read(lambda session: newest_attempt(session, job_id).pid)
 
     studio.server.kill()
-    time.sleep(3)
+    time.sleep(1)
     assert psutil.Process(pid).is_running()
     started = time.monotonic()
     studio.server.start()
@@ -54,8 +68,6 @@ def test_killing_the_server_leaves_training_running_and_nothing_is_lost(studio: 
 
 
 def test_train_asked_twice_at_once_is_one_run(studio: RunningStudio):
-    train, _ = style.split(studio.workspace.starter_data / "trivia.jsonl")
-    studio.import_rows(train[:12])
     spec = LONG_RUN | {"max_steps": 1}
     first = studio.server.do("train", spec=spec, request_id="one")
     second = studio.server.do("train", spec=spec, request_id="one")

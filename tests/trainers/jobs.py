@@ -5,7 +5,9 @@ import os
 import subprocess
 import sys
 import time
+import warnings
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +15,23 @@ import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from studio.errors import JobFailed
 from studio.paths import PROJECT_ROOT
-from studio.protocol import CONTROL, SPEC, Control, DatasetRef, Event, ModelRef, Result, Spec, read_events, read_result
+from studio.protocol import (
+    CONTROL,
+    SPEC,
+    Control,
+    DatasetRef,
+    Event,
+    ModelRef,
+    Result,
+    Spec,
+    read_events,
+    read_result,
+    read_spec,
+)
 from studio.protocol import write_struct as write
+from trainers.attempt import Attempt
 
 SFT = {
     "method": "sft",
@@ -95,6 +111,20 @@ def run(module: str, folder: Path, **environment: str) -> Result:
     process = start(module, folder, **environment)
     process.wait(240)
     return result_of(folder)
+
+
+def run_here(main: Callable[[Attempt], dict[str, Any]], folder: Path) -> Result:
+    """The attempt in this process, which saves the seconds that the libraries take to load."""
+    attempt = Attempt(folder, read_spec(folder))
+    with warnings.catch_warnings():
+        # trl and peft use names that this transformers announces to rename.
+        warnings.simplefilter("ignore", FutureWarning)
+        try:
+            result = attempt.finished(main(attempt))
+        except JobFailed as error:
+            result = attempt.failed(error)
+    attempt.end(result)
+    return result
 
 
 def result_of(folder: Path) -> Result:

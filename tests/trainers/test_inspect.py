@@ -1,8 +1,9 @@
-"""Inventory and token lengths, and a hub that cannot be reached, in processes as production starts them."""
+"""Inventory and token lengths, and a hub that cannot be reached."""
 
 from pathlib import Path
 
-from tests.trainers.jobs import model_ref, run, write_dataset, write_spec
+from tests.trainers.jobs import model_ref, run, run_here, write_dataset, write_spec
+from trainers import inspect
 
 
 def test_the_starter_is_counted_and_its_rows_are_shown_as_trained(tmp_path: Path, starter: Path) -> None:
@@ -26,14 +27,14 @@ def test_the_starter_is_counted_and_its_rows_are_shown_as_trained(tmp_path: Path
     assert "Question 1?" in first[0][0] and first[1][0].startswith("Yes.")
 
 
-def test_only_rows_that_train_are_measured_and_shown(tmp_path: Path, starter: Path) -> None:
+def test_only_rows_that_train_are_measured_and_shown(tmp_path: Path, tiny: Path) -> None:
     sides = ["test", "train", "validation", "train"]
     rows = [
         {"prompt": f"Question {n}?", "completion": "Yes. " * 10 ** (n % 2), "split": s} for n, s in enumerate(sides)
     ]
     data = write_dataset(tmp_path / "data", rows)
-    folder = write_spec(tmp_path / "job", kind="inspect", dataset=data, model=model_ref(starter))
-    result = run("trainers.inspect", folder)
+    folder = write_spec(tmp_path / "job", kind="inspect", dataset=data, model=model_ref(tiny))
+    result = run_here(inspect.main, folder)
     tokens, samples = result.figures["tokens"], result.figures["samples"]
     assert (tokens["rows"], tokens["sampled_rows"], tokens["held_out"]) == (2, 2, {"test": 1, "validation": 1})
     assert [f"Question {n}?" in sample[0][0] for n, sample in zip((1, 3), samples, strict=True)] == [True, True]
@@ -46,7 +47,7 @@ def test_a_folder_that_is_no_language_model_is_a_sentence(tmp_path: Path, tiny: 
     folder = shutil.copytree(tiny, tmp_path / "odd")
     (folder / "config.json").write_text('{"architectures": ["Odd"], "model_type": "odd"}')
     attempt = write_spec(tmp_path / "job", kind="inspect", model=model_ref(folder))
-    assert run("trainers.inspect", attempt).reason in ("job.model_unreadable", "job.tokenizer_unreadable")
+    assert run_here(inspect.main, attempt).reason in ("job.model_unreadable", "job.tokenizer_unreadable")
 
 
 def test_no_network_is_a_sentence(tmp_path: Path) -> None:

@@ -113,18 +113,18 @@ def test_a_serve_job_answers_streams_and_leaves(
     assert len(loads) == 3, "the starter, the tiny base once for all its adapters, and the one that is gone"
 
 
-def test_cancel_drops_answers_and_stop_ends_in_the_middle_of_one(tmp_path: Path, starter: Path) -> None:
+def test_cancel_drops_answers_and_stop_ends_in_the_middle_of_one(tmp_path: Path, small_starter: Path) -> None:
     folder = write_spec(tmp_path / "job", kind="serve", values={"idle_seconds": 60})
     process = start("trainers.serve", folder)
     wait_until((folder / "serve.json").exists, process)
     long = {"max_new_tokens": 4000, "temperature": 1.5}
-    post(folder, "/answers", {"answers": [question(i, starter, **long) for i in (1, 2)]})
-    post(folder, "/answers", {"answers": [question(3, starter, max_new_tokens=40)]})
+    post(folder, "/answers", {"answers": [question(i, small_starter, **long) for i in (1, 2)]})
+    post(folder, "/answers", {"answers": [question(3, small_starter, max_new_tokens=40)]})
     wait_until(lambda: events_of(folder, "sample"), process)
     post(folder, "/cancel", {"answer_ids": [1, 2]})
     wait_until(lambda: 3 in answers(folder), process, seconds=30)
     assert set(answers(folder)) == {3}
-    post(folder, "/answers", {"answers": [question(4, starter, **long)]})
+    post(folder, "/answers", {"answers": [question(4, small_starter, **long)]})
     wait_until(lambda: events_of(folder, "sample")[-1].data["answer_id"] == 4, process)
     ask(folder, "stop")
     assert process.wait(3) == 0

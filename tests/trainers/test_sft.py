@@ -4,7 +4,6 @@ import re
 import shutil
 import signal
 import subprocess
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ import polars as pl
 import pytest
 
 from studio.errors import JobFailed
-from studio.protocol import DatasetRef, Result, read_spec
+from studio.protocol import DatasetRef, read_spec
 from studio.workshop.reports import DIFFICULTY
 from tests.trainers.jobs import (
     SFT,
@@ -22,6 +21,7 @@ from tests.trainers.jobs import (
     model_ref,
     read_json,
     result_of,
+    run_here,
     start,
     wait_until,
     write_dataset,
@@ -51,20 +51,6 @@ def checkpoint_steps(folder: Path) -> list[int]:
     return [event.data["step"] for event in events_of(folder, "checkpoint")]
 
 
-def run_here(folder: Path) -> Result:
-    """The attempt in this process, which saves the seconds that the libraries take to load."""
-    attempt = Attempt(folder, read_spec(folder))
-    with warnings.catch_warnings():
-        # trl uses names that this transformers announces to rename.
-        warnings.simplefilter("ignore", FutureWarning)
-        try:
-            result = attempt.finished(sft.main(attempt))
-        except JobFailed as error:
-            result = attempt.failed(error)
-    attempt.end(result)
-    return result
-
-
 @pytest.fixture(scope="module", params=["lora", "full", pytest.param("qlora", marks=pytest.mark.slow)])
 def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, tiny: Path, rows: DatasetRef) -> Any:
     """One run left alone, and beside it the same run killed after its first checkpoint and resumed."""
@@ -88,9 +74,8 @@ def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         resume_from=saved["path"],
         resume_digest=saved["digest"],
     )
-    process = start("trainers.sft", resumed)
-    run_here(left_alone)
-    process.wait(240)
+    run_here(sft.main, left_alone)
+    run_here(sft.main, resumed)
     return tuning, left_alone, resumed
 
 
@@ -169,10 +154,10 @@ def test_rows_held_out_by_the_version_are_not_trained_on(
     assert asked(checked, tokenizer) == (set() if not validation else {"validation" if own else sides[0] or "None"})
 
 
-def test_a_split_version_is_trained_and_validated_on_its_own_sides(tmp_path: Path, starter: Path) -> None:
+def test_a_split_version_is_trained_and_validated_on_its_own_sides(tmp_path: Path, tiny: Path) -> None:
     rows = split_rows(tmp_path / "v", ["train", "validation", "test"] * 4)
-    folder = spec_of(tmp_path / "1", starter, rows, max_steps=1, save_steps=1, eval_steps=1, validation_split=0.1)
-    assert run_here(folder).outcome == "succeeded"
+    folder = spec_of(tmp_path / "1", tiny, rows, max_steps=1, save_steps=1, eval_steps=1, validation_split=0.1)
+    assert run_here(sft.main, folder).outcome == "succeeded"
     assert [e.data["step"] for e in events_of(folder, "metric") if "eval_loss" in e.data["values"]] == [1]
 
 
@@ -198,7 +183,7 @@ def test_a_curriculum_brings_the_easy_rows_first_in_every_epoch(
     monkeypatch.setattr(sft, "load_libraries", recording)
     settings = {"curriculum": "easy_to_hard", "validation_split": 0.1, "max_steps": -1, "num_train_epochs": 2.0}
     version = msgspec.structs.replace(rows, path=str(scored))
-    result = run_here(spec_of(tmp_path / "job", tiny, version, save_steps=100, **settings))
+    result = run_here(sft.main, spec_of(tmp_path / "job", tiny, version, save_steps=100, **settings))
     assert result.outcome == "succeeded", result
     trained = [int(re.search(r"What is (\d+) plus", text)[1]) for text in seen]
     first, second = trained[:36], trained[36:]
@@ -250,7 +235,7 @@ def test_a_gradient_that_is_no_number_ends_the_run_and_keeps_what_was_saved(
     # With such a rate the weights leave the range of numbers after a finite step or two.
     settings = {"tuning": "full", "optim": "sgd", "max_grad_norm": 0.0, "save_steps": 1}
     folder = spec_of(tmp_path / "job", tiny, rows, **settings, learning_rate=1e25, lr_scheduler_type="constant")
-    result = run_here(folder)
+    result = run_here(sft.main, folder)
     assert (result.outcome, result.exit_code) == ("failed", 1)
     assert result.reason in ("job.non_finite", "job.non_finite_weights")
     assert result.values["step"] >= 1
@@ -262,7 +247,7 @@ def test_a_run_that_gets_no_better_ends_early_and_is_saved(tmp_path: Path, tiny:
     # Steps too small to change anything: the first validation stays the best one.
     still = {"learning_rate": 1e-30, "validation_split": 0.1, "eval_steps": 1, "save_steps": STEPS}
     folder = spec_of(tmp_path / "job", tiny, rows, **still, early_stopping_patience=2)
-    result = run_here(folder)
+    result = run_here(sft.main, folder)
     assert (result.outcome, result.figures["steps"]) == ("succeeded", 3)
     assert checkpoint_steps(folder) == [3]
     (told,) = [each.data for each in events_of(folder, "alert") if each.data["code"] == "stopped_early"]

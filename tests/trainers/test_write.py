@@ -1,11 +1,12 @@
-"""The job that has models write rows and judge them, as a real process on a tiny model: its path, not its words."""
+"""The job that has models write rows and judge them, on a tiny model: its path, not its words."""
 
 import pytest
 
 from studio.workshop.adding.writing import Draft, Parent
 from studio.workshop.adding.written import read_candidates, read_report
-from tests.trainers.jobs import ask, events_of, result_of, run, start, wait_until, write_spec
+from tests.trainers.jobs import ask, events_of, result_of, run, run_here, start, wait_until, write_spec
 from tests.unit.workshop.making import pair, version
+from trainers import write
 from trainers.write import _refuse_known
 
 ROWS = [pair(f"Question {n}?", f"Answer {n}.") for n in range(6)]
@@ -26,7 +27,7 @@ def rows(tmp_path):
 @pytest.mark.parametrize("kind", ["base", "backtranslate", "write"])
 def test_every_row_asked_about_is_a_candidate_with_its_reason(tmp_path, rows, tiny, kind):
     folder = write_spec(tmp_path / "job", kind="write", values=values(rows, tiny, kind=kind, judges=None))
-    result = run("trainers.write", folder)
+    result = run("trainers.write", folder) if kind == "base" else run_here(write.main, folder)
     assert result.outcome == "succeeded", result
     report = read_report(tmp_path / "job" / "output" / "report")
     found = read_candidates(tmp_path / "job" / "output" / "report")
@@ -54,7 +55,7 @@ def test_a_stop_ends_it_at_once_and_leaves_nothing(tmp_path, rows, tiny):
 
 def test_a_model_that_is_gone_ends_the_job_with_its_reason(tmp_path, rows):
     folder = write_spec(tmp_path / "job", kind="write", values=values(rows, tmp_path / "gone"))
-    result = run("trainers.write", folder)
+    result = run_here(write.main, folder)
     assert (result.outcome, result.reason) == ("failed", "job.answer_model_missing")
 
 
