@@ -9,6 +9,7 @@ from app import dataset_view as view
 from app.context import Context
 from app.data import controls, difficulty, histogram
 from app.markup import table
+from studio.messages import has
 
 SHOWN_CLASSES = 20
 
@@ -157,16 +158,34 @@ def _style(context: Context, figures: dict[str, Any], count: int) -> Verdict:
     lines = []
     if lengths:
         lines.append(say("data.checks.style.lengths", **{name: lengths[name] for name in ("median", "p5", "p95")}))
-    traits = [say(f"data.checks.style.{name}", value=value) for name, value in figures["usual"].items()]
+    usual = figures["usual"].items()
+    traits = [say(f"data.checks.style.{name}", value=_trait(context, name, value)) for name, value in usual]
     joined = say("common.list_comma").join(traits)
     lines.append(say("data.checks.style.usual", traits=joined) if traits else say("data.checks.style.no_usual"))
     if figures["vague"]:
         lines.append(say("data.checks.style.vague", count=figures["vague"]))
     shown = "".join(f"<p>{escape(line)}</p>" for line in lines)
-    every = [*figures["forms"].items(), *figures["languages"].items()]
+    counted = (("form", figures["forms"]), ("language", figures["languages"]))
+    every = [(_trait(context, name, value), num) for name, found in counted for value, num in found.items()]
     bars = controls.fold(say("data.checks.style.forms"), histogram.counts_html(every), key="style-bars")
     verdict, tone, _ = _by_count(context, "style", count)
     return verdict, tone, shown + bars
+
+
+_TRAITS = MappingProxyType(
+    {
+        "form": "problems.checks.style.forms",
+        "closing": "problems.checks.style.closings",
+        "language": "data.language",
+    }
+)
+"""Where the words for a trait's values are."""
+
+
+def _trait(context: Context, name: str, value: str) -> str:
+    """What most answers have, in words: language `"zh"` -> `"Chinese"`; what has none as it is."""
+    key = f"{_TRAITS.get(name)}.{value}"
+    return context.say(key) if has(key) else value
 
 
 def _number(row: Any) -> int:

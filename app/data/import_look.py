@@ -122,10 +122,8 @@ def _recognised(context: Context, found: Look) -> str:
         return notice(say("data.shape_unknown", columns=", ".join(seen.all_columns) or "–"), "warn")
     shape = say(f"data.shape.{seen.choice.shape}")
     percent = f"{100 * seen.choice.confidence:.0f}"
-    words = (
-        say("data.shape_found", shape=shape, percent=percent) + " " + say(f"data.becomes.{seen.format}", shape=shape)
-    )
-    return notice("\n".join([words, *_against(context, found)]), "good" if seen.choice.confidence >= 0.9 else "warn")
+    words = [say("data.shape_found", shape=shape, percent=percent), say(f"data.becomes.{seen.format}", shape=shape)]
+    return notice("\n".join([*words, *_against(context, found)]), "good" if seen.choice.confidence >= 0.9 else "warn")
 
 
 def _against(context: Context, found: Look) -> list[str]:

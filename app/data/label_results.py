@@ -198,11 +198,11 @@ def _filter_html(context: Context, current: RoundView, state: State) -> str:
         controls.checkbox(name, say(f"data.labelling.{name}"), getattr(chosen, name), change="filter")
         for name in ("use_corrections", "drop_unmarked")
     )
-    would = say("data.labelling.would", out=len(outcome["left_out"]), corrected=len(outcome["corrections"]))
+    would = [say("data.labelling.would", out=len(outcome["left_out"]), corrected=len(outcome["corrections"]))]
     if chosen.drop_unmarked:
-        would += " " + say("data.labelling.would_drop_unmarked")
+        would.append(say("data.labelling.would_drop_unmarked"))
     if outcome["disputed"]:
-        would += " " + say("data.labelling.would_wait", count=len(outcome["disputed"]))
+        would.append(say("data.labelling.would_wait", count=len(outcome["disputed"])))
     is_idle = not (outcome["left_out"] or outcome["corrections"] or chosen.drop_unmarked)
     make = controls.button(
         "apply",
@@ -211,7 +211,7 @@ def _filter_html(context: Context, current: RoundView, state: State) -> str:
         why_not=say("data.labelling.nothing_yet") if is_idle else "",
     )
     note = f'<p class="lu-note">{escape(say("data.labelling.use_note"))}</p>'
-    parts = (fields, f"<p>{escape(would)}</p>", controls.buttons(make), note)
+    parts = (fields, "".join(f"<p>{escape(line)}</p>" for line in would), controls.buttons(make), note)
     title = f'<h2 class="lu-part">{escape(say("data.labelling.use"))}</h2>'
     return title + form(*parts, fresh=f"filter-{current.id}", round=current.id)
 

@@ -23,7 +23,7 @@ def draw(context: Context, chosen: DatasetSummary, state: State) -> str:
     """State: note (a version whose note is being written), a and b (compared), kind, start."""
     every = _versions(context, chosen.name)
     say = context.say
-    heads = [say(f"data.version_column.{name}") for name in ("number", "made", "rows", "problems", "from")] + [""]
+    heads = [say(f"data.version_column.{name}") for name in ("number", "made", "rows", "problems", "from")]
     lines = [_line(context, each, every, state) for each in every]
     return (
         table(heads, lines)
@@ -102,8 +102,7 @@ def _line(context: Context, each: DatasetSummary, every: list[DatasetSummary], s
         escape(when_text(each.created_at, context.language)),
         f"{each.rows:,}",
         f"{each.problems:,}",
-        done + _note_html(context, each, state),
-        acts,
+        f"{done} {acts}" + _note_html(context, each, state),
     ]
 
 

@@ -2,6 +2,8 @@
 
 import json
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -10,6 +12,8 @@ from app.context import Context
 from app.data import importing
 from app.data.panel import Told
 from app.pages import data
+from studio.opening import open_studio
+from studio.paths import workspace
 
 FOLLOWING = ("job", "timer", "progress", "cancel")
 IMPORT = ("sample", "refused", "form", "reading", "import", "preview", "chosen")
@@ -79,6 +83,18 @@ class Page:
 
     def _states(self) -> list[str]:
         return [self[f"state.{tab.name}"] for tab in data.TABS]
+
+
+@contextmanager
+def studio_with(folder: Path, rows: list[dict[str, Any]]) -> Iterator[Context]:
+    """A studio whose only data set, `shop`, holds these rows."""
+    opened = open_studio(workspace(folder / "luthier"))
+    path = folder / "shop.jsonl"
+    path.write_text("\n".join(map(json.dumps, rows)), "utf-8")
+    context = Context("en", opened.desk, opened.registry)
+    imported(context, path)
+    yield context
+    opened.close()
 
 
 def imported(context: Context, path: Path, name: str = "shop") -> Page:

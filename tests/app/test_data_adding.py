@@ -13,13 +13,13 @@ from studio.db.datasets import DatasetSummary
 from studio.errors import RefusedInput
 from studio.messages import catalogue, say
 from studio.opening import open_studio
-from studio.paths import Workspace, workspace
+from studio.paths import Workspace
 from studio.workshop import recipe as recipes
 from studio.workshop.adding import written
 from studio.workshop.adding.augmenting import AUGMENT
 from studio.workshop.adding.written import NO, YES, Candidate, Vote, WrittenReport
 from studio.workshop.versions.finding import added
-from tests.app.data_page import Page, imported
+from tests.app.data_page import Page, imported, studio_with
 
 QUESTIONS = {
     "Where is the cemetery?": "Behind the church.",
@@ -32,14 +32,9 @@ OPTIONS = {"synonyms": True, "rephrase": True, "per_row": "1", "share": "1", "si
 @pytest.fixture(scope="module", name="context")
 def fixture_context(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Context]:
     """One studio for all tests here, with one data set that each of them finds at its first version."""
-    opened = open_studio(workspace(tmp_path_factory.mktemp("studio") / "luthier"))
-    path = tmp_path_factory.mktemp("source") / "shop.jsonl"
     rows = [{"prompt": prompt, "completion": answer} for prompt, answer in QUESTIONS.items()]
-    path.write_text("\n".join(map(json.dumps, rows)), "utf-8")
-    context = Context("en", opened.desk, opened.registry)
-    imported(context, path, "shop")
-    yield context
-    opened.close()
+    with studio_with(tmp_path_factory.mktemp("studio"), rows) as context:
+        yield context
 
 
 @pytest.fixture

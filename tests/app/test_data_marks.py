@@ -1,6 +1,5 @@
 """What annotators said, used on the data page: rows filtered, duplicates chosen, the quality check taught."""
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,11 +8,10 @@ import pytest
 from app.context import Context
 from studio.db import datasets
 from studio.errors import RefusedInput
-from studio.opening import open_studio
 from studio.paths import workspace
 from studio.workshop.labelling import taught
 from studio.workshop.labelling.marks import Judgement, good_bad, stars
-from tests.app.data_page import Page, imported
+from tests.app.data_page import Page, studio_with
 
 GOOD = "The parcel leaves our warehouse within {n} days, and you get a number to follow it."
 BAD = "whatever lol dunno {n}"
@@ -23,18 +21,13 @@ ROWS = 24
 @pytest.fixture(scope="module", name="context")
 def fixture_context(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Context]:
     """One studio for all tests here; `shop` has good and bad answers in turn, and two rows that say the same."""
-    opened = open_studio(workspace(tmp_path_factory.mktemp("studio") / "luthier"))
     rows = [
         {"prompt": f"When does parcel {n} leave?", "completion": (GOOD if n % 2 else BAD).format(n=n)}
         for n in range(1, ROWS + 1)
     ]
     rows.append({"prompt": "When  does parcel 1 leave?", "completion": GOOD.format(n=1)})
-    path = tmp_path_factory.mktemp("source") / "shop.jsonl"
-    path.write_text("\n".join(map(json.dumps, rows)), "utf-8")
-    context = Context("en", opened.desk, opened.registry)
-    imported(context, path, "shop")
-    yield context
-    opened.close()
+    with studio_with(tmp_path_factory.mktemp("studio"), rows) as context:
+        yield context
 
 
 @pytest.fixture

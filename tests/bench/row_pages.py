@@ -1,15 +1,17 @@
-"""A page of rows anywhere in a large version, as the data page reads it: milliseconds, median of nine random places.
+"""What a person waits for on the Rows tab and at an upload: milliseconds, best of five random places, and the load.
 
-    python tests/bench/row_pages.py [--rows 1000000]
+    python tests/bench/row_pages.py [--rows 1000000] [--marked 20000]
 
 The version is made first (half a minute for a million rows). `filtered, first` is the first page of a filter, whose
-places are then kept; `search` reads until a page is full, here in a place that only a scan finds.
+places are then kept; `search` reads until a page is full, here in a place that only a scan finds. `rated` is a page of
+the rows that a labelling round of `--marked` rows rated well, from the marks in the registry on; `filters` are the
+choices with their counts above the rows. `upload` is what is shown once a file lies here: its shape and first rows.
 """
 
 import argparse
 import json
+import os
 import random
-import statistics
 import sys
 import tempfile
 import time
@@ -18,40 +20,98 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from studio.workshop.versions.build import import_file
+from app.context import Context
+from app.data import judged
+from app.data.import_look import look_at
+from studio.db import datasets, jobs, labels
+from studio.db.datasets import DatasetSummary
+from studio.jobs.lifecycle import ENDED
+from studio.opening import open_studio
+from studio.paths import workspace
+from studio.workshop.labelling.mark_files import marks_in
+from studio.workshop.labelling.marks import stars
 from studio.workshop.versions.finding import Wanted, categories, find_rows, place_of
 
-REPEATS = 9
+REPEATS = 5
+turn = iter(range(10_000))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rows", type=int, default=1_000_000)
-    count = parser.parse_args().rows
+    parser.add_argument("--marked", type=int, default=20_000)
+    asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
-        version = made(Path(scratch), count)
-        middle = Wanted(search=f"number {count // 2} ")
-        report("page", lambda: find_rows(version, Wanted(), start=random.randrange(count), count=10))
-        report("filtered, first", lambda: find_rows(version, Wanted(category=f"c{next(turn)}"), start=0, count=10))
-        report(
-            "filtered", lambda: find_rows(version, Wanted(category="c7"), start=random.randrange(count // 13), count=10)
-        )
-        report("go to a row", lambda: place_of(version, random.randrange(count)))
-        report("categories", lambda: categories(version))
-        report("search", lambda: find_rows(version, middle, start=0, count=10))
+        source = written(Path(scratch), asked.rows)
+        opened = open_studio(workspace(Path(scratch) / "luthier"))
+        try:
+            context = Context("en", opened.desk, opened.registry)
+            chosen = imported(context, source)
+            pages(Path(chosen.path), asked.rows)
+            rated(context, chosen, asked.marked)
+            uploads(context, source)
+        finally:
+            opened.close()
 
 
-turn = iter(range(10_000))
-
-
-def made(scratch: Path, count: int) -> Path:
+def written(scratch: Path, count: int) -> Path:
     source = scratch / "rows.jsonl"
     with source.open("w") as file:
         for number in range(count):
             row = {"prompt": f"Question number {number} ?", "completion": "word " * 24, "category": f"c{number % 12}"}
             file.write(json.dumps(row) + "\n")
-    import_file(source, scratch / "v1")
-    return scratch / "v1"
+    return source
+
+
+def imported(context: Context, source: Path) -> DatasetSummary:
+    job_id = context.desk.import_dataset(source, "large")
+    while True:
+        time.sleep(0.5)
+        with context.registry.session() as session:
+            if jobs.job(session, job_id).state in ENDED:
+                return datasets.dataset(session, "large")
+
+
+def pages(version: Path, count: int) -> None:
+    """Pages by place, by filter and by search."""
+    middle = Wanted(search=f"number {count // 2} ")
+    last = Wanted(category="c7")
+    report("page", lambda: find_rows(version, Wanted(), start=random.randrange(count), count=10))
+    report("filtered, first", lambda: find_rows(version, Wanted(category=f"c{next(turn)}"), start=0, count=10))
+    report("filtered", lambda: find_rows(version, last, start=random.randrange(count // 13), count=10))
+    report("go to a row", lambda: place_of(version, random.randrange(count)))
+    report("categories", lambda: categories.__wrapped__(version))
+    report("search", lambda: find_rows(version, middle, start=0, count=10))
+
+
+def rated(context: Context, chosen: DatasetSummary, marked: int) -> None:
+    """Pages of what was marked: a round of rows chosen at random, each with one mark."""
+    labelling, version = context.desk.labelling, Path(chosen.path)
+    number = labelling.start_round("large", "bench", scale=stars(), by="random", count=min(marked, chosen.rows))
+    with context.registry.session() as session:
+        rows = labels.task_rows(session, number)
+    lines = [json.dumps({"row": row, "annotator": "Ann", "rating": row % 5 + 1}) for row in rows]
+    labelling.take_marks(number, marks_in("\n".join(lines), "marks.jsonl"))
+
+    def page() -> None:
+        with context.registry.session() as session:
+            numbers = judged.rows(session, "large", rating="high", tag="")
+        find_rows(version, Wanted(numbers=numbers), start=random.randrange(len(numbers)), count=10)
+
+    report(f"rated, {len(rows)}", page)
+    report(f"filters, {len(rows)}", lambda: judged.filters(context, chosen, rating="high", tag=""))
+
+
+def uploads(context: Context, source: Path) -> None:
+    """The first look at these rows as lines, as many more lines, and as one JSON array."""
+    more, array = source.with_name("more.jsonl"), source.with_name("array.json")
+    with more.open("wb") as file:
+        for _ in range(8):
+            file.write(source.read_bytes())
+    array.write_bytes(b"[" + source.read_bytes().rstrip().replace(b"\n", b",") + b"]")
+    for path in (source, more, array):
+        size = f"{path.stat().st_size >> 20} MB"
+        report(f"upload, {path.suffix[1:]}, {size}", lambda path=path: look_at(context, path, {}))
 
 
 def report(name: str, read: Callable[[], object]) -> None:
@@ -60,7 +120,8 @@ def report(name: str, read: Callable[[], object]) -> None:
         began = time.perf_counter()
         read()
         spent.append(time.perf_counter() - began)
-    sys.stdout.write(f"{name:16} {1000 * statistics.median(spent):8.1f} ms\n")
+    sys.stdout.write(f"{name:24} {1000 * min(spent):8.1f} ms   load {os.getloadavg()[0]:.1f}\n")
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":
