@@ -119,7 +119,7 @@ def scores_html(context: Context, chosen: DatasetSummary, folder: Path, state: S
         [
             controls.button("row", say("data.row", row=each["row"]), kind="link", row=each["row"]),
             f"{each['difficulty']:.2f}",
-            *([number_text(each["loss"])] if has_loss else []),
+            *([_two_places(each["loss"])] if has_loss else []),
             escape(texts.get(each["row"], "")),
         ]
         for each in lines
@@ -128,3 +128,7 @@ def scores_html(context: Context, chosen: DatasetSummary, folder: Path, state: S
     more = start + PAGE_FINDINGS < total
     turn = controls.pager(say("data.back"), say("data.forward"), place, has_back=start > 0, has_forward=more)
     return table(heads, cells) + turn + controls.button("hide_found", say("data.problems.hide_rows"), kind="link")
+
+
+def _two_places(loss: float | None) -> str:
+    return "–" if loss is None else f"{loss:.2f}"

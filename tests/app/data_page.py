@@ -73,7 +73,7 @@ class Page:
 
     def followed(self) -> "Page":
         """Look until the jobs have ended, as the page's timer does."""
-        for _ in range(600):
+        for _ in range(2400):
             if self["job"] is None or not isinstance(self["job"], int):
                 return self
             given = [self["job"], self["name"], self["tab"], *self._states()]
