@@ -8,6 +8,7 @@ What changes a data set goes through the server as a job that is followed here; 
 """
 
 import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
@@ -19,6 +20,7 @@ from app.commands import AsJson, done, read_json, read_yaml, registry
 from app.data_shown import MOST_PROBLEMS, ask_difficulty, plain, show_version, told, version_of
 from app.label_commands import label_app
 from studio.errors import RefusedInput, UnknownName
+from studio.messages import say
 from studio.paths import workspace
 
 app = typer.Typer(help="Import, check, clean and look after data sets.", no_args_is_help=True)
@@ -57,6 +59,9 @@ def data_import(
     parts = dict(_part(text) for text in column or []) or None
     done("import_dataset", source=source, name=name, shape=shape, columns=parts, encoding=encoding)
     show_version(name, as_json=as_json)
+    guessed = version_of(name).manifest["source"].get("guessed_encoding")
+    if guessed:
+        sys.stderr.write(say("cli.data.guessed_encoding", encoding=guessed.upper()) + "\n")
 
 
 @app.command("check")

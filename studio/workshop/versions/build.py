@@ -7,6 +7,7 @@ import heapq
 from collections.abc import Callable, Iterator
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 from studio.errors import RefusedInput
 from studio.workshop.converting.convert import Converter, convert_text, converter
@@ -72,11 +73,16 @@ def import_file(  # noqa: PLR0913 - each is a choice that a person can make on t
     return writer.finish(
         shape=choice.shape,
         columns=choice.columns,
-        source={"file": name, "kind": opened.kind, "size_bytes": source.stat().st_size},
+        source={"file": name, "kind": opened.kind, "size_bytes": source.stat().st_size} | _guessed(opened),
         parent=None,
         steps=[step],
         blank_lines=opened.blank_lines,
     )
+
+
+def _guessed(opened: Source) -> dict[str, Any]:
+    """The encoding that the text was taken to be in, where its letters alone tell."""
+    return {"guessed_encoding": opened.encoding} if opened.confidence < 1 else {}
 
 
 class _Import:

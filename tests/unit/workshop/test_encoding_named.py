@@ -73,3 +73,12 @@ def test_a_few_words_of_another_script_in_english_text_are_seen(words: tuple[str
 )
 def test_other_scripts_are_not_taken_for_chinese(text: str, encoding: str):
     assert detect_encoding(line("Say it", text).encode(encoding), is_whole=True).name != "gb18030"
+
+
+def test_a_version_says_which_encoding_was_only_guessed(tmp_path: Path):
+    data = line("Wie geht es?", "Schön, danke! Größere Äpfel").encode("cp1252")
+    (tmp_path / "a.jsonl").write_bytes(data)
+    import_file(tmp_path / "a.jsonl", tmp_path / "guessed")
+    import_file(tmp_path / "a.jsonl", tmp_path / "named", encoding="cp1252")
+    assert read_manifest(tmp_path / "guessed").source["guessed_encoding"] == "cp1252"
+    assert "guessed_encoding" not in read_manifest(tmp_path / "named").source
