@@ -4,18 +4,22 @@ rows(session, "shop", rating="high", tag="polite")  ->  [3, 17]
 """
 
 from collections import Counter
+from typing import Any
 
 from sqlalchemy.orm import Session
 
 from app.context import Context
 from app.data import controls
-from studio.db import label_results, labels
+from studio.db import jobs, label_results, labels
 from studio.db.datasets import DatasetSummary
 
 BANDS = {"high": (0.7, 1.0), "middle": (0.4, 0.7), "low": (-1.0, 0.4)}
 """Above the first and up to the second number, as a share of the highest rating: of five stars 4 and 5, 3, 1 and 2."""
 NO_ROW = (0,)
 """Numbers of rows begin at 1."""
+Said = tuple[dict[int, float], dict[int, tuple[str, ...]]]
+_kept: dict[tuple[Any, str, int], Said] = {}
+_MOST_KEPT = 4
 
 
 def rows(session: Session, dataset: str, *, rating: str, tag: str) -> tuple[int, ...]:
@@ -23,10 +27,10 @@ def rows(session: Session, dataset: str, *, rating: str, tag: str) -> tuple[int,
     found = []
     if rating in BANDS:
         low, high = BANDS[rating]
-        given = label_results.ratings(session, dataset)
+        given = _said(session, dataset)[0]
         found.append({row for row, value in given.items() if low < value <= high})
     if tag:
-        tagged = label_results.tags(session, dataset)
+        tagged = _said(session, dataset)[1]
         found.append({row for row, tags in tagged.items() if tag in tags})
     return tuple(sorted(set.intersection(*found))) or NO_ROW if found else ()
 
@@ -37,8 +41,8 @@ def filters(context: Context, chosen: DatasetSummary, *, rating: str, tag: str) 
     with context.registry.session() as session:
         if not labels.list_rounds(session, chosen.name):
             return []
-        given = label_results.ratings(session, chosen.name)
-        tagged = Counter(tag for tags in label_results.tags(session, chosen.name).values() for tag in tags)
+        given, tags_of = _said(session, chosen.name)
+        tagged = Counter(tag for tags in tags_of.values() for tag in tags)
     made = []
     if given:
         choices = [(say("data.marks.every_rating"), "")]
@@ -51,3 +55,14 @@ def filters(context: Context, chosen: DatasetSummary, *, rating: str, tag: str) 
         choices = [(say("data.marks.every_tag"), ""), *((f"{tag} ({n:,})", tag) for tag, n in tagged.most_common())]
         made.append(controls.select("tag", say("data.marks.by_tag"), choices, tag, change="filter", hides_label=True))
     return made
+
+
+def _said(session: Session, dataset: str) -> Said:
+    """Ratings and tags by row; kept until the registry changes, for thousands of marks take a while to settle."""
+    key = (session.get_bind(), dataset, jobs.change(session))
+    known = _kept.get(key)
+    if known is None:
+        while len(_kept) >= _MOST_KEPT:
+            _kept.pop(next(iter(_kept)), None)
+        known = _kept[key] = (label_results.ratings(session, dataset), label_results.tags(session, dataset))
+    return known
