@@ -22,7 +22,7 @@ from tests.e2e.server import Server, end_everything, wait_until
 
 pytestmark = pytest.mark.browser
 
-NUM_ROWS = 60
+NUM_ROWS = 80
 NUM_STEPS = 20
 BROKEN_LINE = 5
 STEP_BUDGET_SECONDS = 400
@@ -33,8 +33,10 @@ ANSWER_TOKENS = 16
 def server(workspace_with_starter: Workspace):
     made = Server(workspace_with_starter).start()
     yield made
-    made.stop()
-    end_everything(workspace_with_starter)
+    try:
+        made.stop()
+    finally:
+        end_everything(workspace_with_starter)
 
 
 @pytest.fixture
