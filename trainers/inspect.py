@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from studio.errors import JobFailed
+from studio.hardware import read_machine
 from studio.protocol import DatasetRef
 from trainers.attempt import Attempt, run_attempt
 
@@ -28,7 +29,11 @@ def main(attempt: Attempt) -> dict[str, Any]:
 
     tokenizer = load_tokenizer(spec.model.path)
     attempt.phase("inspecting_model")
-    figures = {"inventory": inventory(spec.model.path, tokenizer), "tokens": None, "samples": []}
+    found = inventory(spec.model.path, tokenizer)
+    if read_machine().gpu:
+        attempt.phase("tracing_model")
+        found["profiles"] = traces(spec.model.path)
+    figures = {"inventory": found, "tokens": None, "samples": []}
     if spec.dataset is not None:
         attempt.phase("inspecting_data")
         tokens, samples = inspect_rows(attempt, spec.dataset, tokenizer)
@@ -42,26 +47,37 @@ def inventory(path: str | Path, tokenizer: Any) -> dict[str, Any]:
     Raises:
         JobFailed: model_unreadable: no causal language model that transformers knows.
     """
-    import torch
-    from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers import AutoConfig
 
     from trainers.variety import unknown_markers
 
     try:
         config = AutoConfig.from_pretrained(path, local_files_only=True, trust_remote_code=False)
-        with torch.device("meta"):
-            # The dtype that training will use is the form's choice; here the config's own is told.
-            model = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
+        found = figures_of(config)
     except (OSError, ValueError, KeyError, ImportError) as error:
         raise JobFailed("model_unreadable", path=str(path), error=str(error).strip().splitlines()[0][:300]) from error
+    template = {"has_chat_template": bool(tokenizer.chat_template), "unknown_markers": unknown_markers(tokenizer)}
+    return found | template
+
+
+def figures_of(config: Any) -> dict[str, Any]:
+    """What of an inventory the config alone tells: the model is built on the meta device.
+
+    Raises:
+        ValueError, KeyError, ImportError: no causal language model that transformers knows.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    with torch.device("meta"):
+        # The dtype that training will use is the form's choice; here the config's own is told.
+        model = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
     text = config.get_text_config()
     return {
         "architecture": type(model).__name__,
         "parameters": sum(each.numel() for each in model.parameters()),
         "dtype": _dtype_name(config.dtype),
         "tied_embeddings": bool(getattr(text, "tie_word_embeddings", False)),
-        "has_chat_template": bool(tokenizer.chat_template),
-        "unknown_markers": unknown_markers(tokenizer),
         "max_positions": getattr(text, "max_position_embeddings", None),
         "num_heads": getattr(text, "num_attention_heads", None),
         "num_key_value_heads": getattr(text, "num_key_value_heads", None),
@@ -71,6 +87,18 @@ def inventory(path: str | Path, tokenizer: Any) -> dict[str, Any]:
         },
         "modules": modules(model),
     }
+
+
+def traces(path: str | Path) -> list[dict[str, Any]]:
+    """What one layer of the model keeps and needs in the usual ways of training on a GPU (`trainers.trace`).
+
+    On a CPU the process itself makes up most, and nobody is short of memory for a layer.
+    """
+    from transformers import AutoConfig
+
+    from trainers.trace import usual_profiles
+
+    return usual_profiles(AutoConfig.from_pretrained(path, local_files_only=True, trust_remote_code=False))
 
 
 def modules(model: Any) -> list[dict[str, Any]]:

@@ -333,6 +333,7 @@ def _environment(workspace: Workspace, spec: Spec) -> dict[str, str]:
         "PYTHONWARNINGS": "ignore::FutureWarning,ignore::DeprecationWarning",  # nothing a person could act on
         "TOKENIZERS_PARALLELISM": "false",
         "TRITON_CACHE_DIR": str(workspace.cache / "triton"),
+        "LUTHIER_TRACES": str(workspace.cache / "traces"),
         "HF_DATASETS_CACHE": str(workspace.cache / "datasets"),
     }
     if spec.kind != "fetch":

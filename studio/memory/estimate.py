@@ -13,13 +13,14 @@ offloading are not covered.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 from studio.hardware import Machine
+from studio.memory.activations import DTYPE_BYTES, Layers, compute_bytes, layers_of
 from studio.memory.inventory import Inventory
 from studio.memory.stack import Stack, coefficients, installed_stack
 
-DTYPE_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 GPU_SHARE = 0.95
 """Of a GPU's memory; the rest is the display's and the driver's."""
 RAM_SHARE = 0.85
@@ -121,9 +122,9 @@ def estimate(
         "load": run.load(),
         "forward_and_loss": {**resting, **run.kept_gradients(), **run.kept_activations(), **run.loss(run.tokens)},
         "layer_backward": _larger(
-            {**resting, **run.kept_gradients(), **run.kept_activations(), **run.layer()},
+            {**resting, **run.head_gradients(), **run.last_layer()},
             # At the first layer all kept activations are gone and all gradients there.
-            {**resting, **run.gradients(), **run.layer()},
+            {**resting, **run.gradients(), **run.first_layer()},
         ),
         "optimizer_step": {**resting, **run.gradients(), **run.step_copies()},
     }
@@ -151,19 +152,6 @@ def as_document(found: Estimate) -> dict[str, Any]:
         "terms": dict(found.terms),
         "verdict": found.verdict,
     }
-
-
-def batch_that_fits(
-    inventory: Inventory, values: Mapping[str, Any], *, shapes: Shapes, machine: Machine, largest: int
-) -> tuple[int, Estimate]:
-    """The largest per-device batch up to `largest` (halving) that fits, or 1 with whatever its estimate says."""
-    batch = largest
-    while True:
-        tried = {**values, "per_device_train_batch_size": batch, "per_device_eval_batch_size": batch}
-        found = estimate(inventory, tried, shapes=shapes, machine=machine)
-        if found.verdict == "fits" or batch == 1:
-            return batch, found
-        batch //= 2
 
 
 def _available(machine: Machine | None) -> int | None:
@@ -203,7 +191,15 @@ class _Run:
 
     @property
     def compute_bytes(self) -> int:
-        return 2 if self.values["mixed_precision"] != "no" else self.weight_bytes
+        return compute_bytes(self.values["dtype"], self.values["mixed_precision"])
+
+    @cached_property
+    def layers(self) -> Layers:
+        return layers_of(self.inventory, self.values, stack=self.stack, device=self.device)
+
+    @property
+    def batch(self) -> int:
+        return self.values["per_device_train_batch_size"]
 
     @property
     def trained(self) -> int:
@@ -246,41 +242,61 @@ class _Run:
         """Gradients that are there during the forward pass: those of the batches accumulated so far."""
         return self.gradients() if self.values["gradient_accumulation_steps"] > 1 else {}
 
+    def head_gradients(self) -> dict[str, float]:
+        """Gradients that are there when the last layer's turn comes."""
+        if self.kept_gradients() or not self.is_full:
+            return self.kept_gradients()
+        layers = sum(module.parameters for module in self.inventory.modules if ".*." in module.name)
+        embedding = self.inventory.vocab_size * self.inventory.hidden_size if self.inventory.has_head else 0
+        return {"gradients": max(0, self.trained - layers - embedding) * self.trained_bytes}
+
     def kept_activations(self) -> dict[str, float]:
-        layers, hidden = self.inventory.num_hidden_layers, self.inventory.hidden_size
-        kept = {}
-        if self.values["gradient_checkpointing"]:
-            extra = coefficients()["kbit_prep"]["residual_bytes"] if self.stack.kbit_prep else 0
-            kept["activations"] = layers * hidden * (self.compute_bytes + extra) * self.tokens
-        else:
-            kept["activations"] = layers * (self._saved_per_layer() + self._attention())
-        if self.is_full and self.compute_bytes < self.weight_bytes:
-            # Autocast keeps a short copy of every weight that it multiplied with until the forward pass ends.
-            linear = sum(module.parameters for module in self.inventory.modules if module.kind == "Linear")
-            kept["short_copies"] = linear * self.compute_bytes
-        return kept
+        """What all layers keep until the loss is computed."""
+        return {**self._activations(self.inventory.num_hidden_layers), **self._inputs(), **self._short_copies()}
+
+    def _activations(self, layers: int) -> dict[str, float]:
+        kept = layers * self.layers.kept(self.batch, self.row_tokens) + self.layers.below(self.batch, self.row_tokens)
+        return {"activations": kept}
+
+    def _inputs(self) -> dict[str, float]:
+        """Token ids, labels and mask."""
+        return {"inputs": 3 * 8 * self.tokens}
+
+    def _short_copies(self) -> dict[str, float]:
+        """Autocast keeps a short copy of every weight that it multiplied with until the forward pass ends."""
+        if self.layers.is_traced or not self.is_full or self.compute_bytes >= self.weight_bytes:
+            return {}
+        linear = sum(module.parameters for module in self.inventory.modules if module.kind == "Linear")
+        return {"short_copies": linear * self.compute_bytes}
 
     def loss(self, tokens: int) -> dict[str, float]:
         rules, inventory = self.stack.loss(), self.inventory
         per_token = rules["per_token"]["V"] * inventory.vocab_size + rules["per_token"]["H"] * inventory.hidden_size
-        size = per_token * tokens * self.compute_bytes / 2
+        size = per_token * tokens * self.compute_bytes / 2 + self.layers.above(1, tokens)
         if tile := rules.get("tile"):
-            cells = min(tokens, tile["tokens"]) * tile["width"]
+            cells = min(tokens, tile["tokens"]) * min(inventory.vocab_size, tile["width"])
             size += cells * (self.compute_bytes + 4 * tile["fp32_copies"][self.device])
         if self.is_full:
             size += rules.get("head_gradient_bytes", 0) * inventory.vocab_size * inventory.hidden_size
         return {"loss": size}
 
-    def layer(self) -> dict[str, float]:
-        """One layer recomputed and its MLP's gradients in flight."""
-        rules, inventory = coefficients()["layer_backward"], self.inventory
-        again = self._saved_per_layer() if self.values["gradient_checkpointing"] else 0
-        share = inventory.num_experts_per_token / inventory.num_experts
-        width = rules["transient"]["I"] * inventory.intermediate_size * share
-        size = again + width * self.tokens * self.compute_bytes / 2 + self._attention()
-        if inventory.num_experts > 1 and self.values["tuning"] == "qlora":
-            expert = 3 * inventory.hidden_size * inventory.intermediate_size
-            size += expert * rules["moe"]["expert_copies_bytes"]
+    def last_layer(self) -> dict[str, float]:
+        """The last layer's gradients are computed while all others still keep their activations."""
+        return {
+            **self._activations(self.inventory.num_hidden_layers - 1),
+            **self._inputs(),
+            **self._short_copies(),
+            **self._layer(),
+        }
+
+    def first_layer(self) -> dict[str, float]:
+        return {**self._activations(0), **self._inputs(), **self._layer()}
+
+    def _layer(self) -> dict[str, float]:
+        size = self.layers.backward(self.batch, self.row_tokens)
+        if self.inventory.num_experts > 1 and self.values["tuning"] == "qlora":
+            expert = 3 * self.inventory.hidden_size * self.inventory.intermediate_size
+            size += expert * coefficients()["layer_backward"]["moe"]["expert_copies_bytes"]
         return {"layer": size}
 
     def step_copies(self) -> dict[str, float]:
@@ -292,41 +308,13 @@ class _Run:
         return {"step": copies}
 
     def evaluation(self) -> dict[str, float]:
-        """Two residual streams and one MLP at a time; the loss as in training, which is an upper bound."""
-        tokens = self.values["per_device_eval_batch_size"] * self.row_tokens
-        inventory = self.inventory
-        width = 8 * inventory.hidden_size + 4 * inventory.intermediate_size * inventory.num_experts_per_token
+        """One layer at a time; the loss as in training, which is an upper bound."""
+        batch = self.values["per_device_eval_batch_size"]
         trained_head = replace(self, values={**self.values, "tuning": "lora"})  # no gradient of the head
-        return {"layer": width * tokens * self.compute_bytes / 2, **trained_head.loss(tokens)}
-
-    def _saved_per_layer(self) -> float:
-        """Bytes that one layer keeps for its backward pass."""
-        rules, inventory = coefficients()["layer_backward"], self.inventory
-        inner, hidden = inventory.intermediate_size, inventory.hidden_size
-        size = rules["saved"]["I"] * inner * inventory.num_experts_per_token
-        if inventory.num_experts > 1:
-            size += rules["moe"]["kbit_per_token" if self.stack.kbit_prep else "per_token"]["H"] * hidden
-        else:
-            size += rules["saved"]["H"] * hidden + self._adapter_inputs()
-        if self.is_full:
-            size += rules["full"]["I"] * inner + rules["full"]["H"] * hidden
-        return size * self.tokens * self.compute_bytes / 2
-
-    def _adapter_inputs(self) -> float:
-        """LoRA keeps the input of each layer that it sits on a second time, after its dropout."""
-        if self.is_full:
-            return 0
-        inputs = sum(m.shape[-1] * m.count for m in self.inventory.targets(self.values["lora_target_modules"]))
-        per_input = coefficients()["layer_backward"]["per_lora_input"][self.values["tuning"]]
-        return per_input * inputs / self.inventory.num_hidden_layers
-
-    def _attention(self) -> float:
-        """The square parts of attention: a padding mask, or with `eager` the scores of every pair."""
-        pairs = self.values["per_device_train_batch_size"] * self.row_tokens**2
-        if self.values["attn_implementation"] == "eager":
-            bytes_each = coefficients()["layer_backward"]["eager_attention_bytes"] * self.compute_bytes / 2
-            return pairs * self.inventory.num_heads * bytes_each
-        return pairs if self.values["attn_implementation"] == "sdpa" else 0
+        return {
+            "layer": self.layers.no_grad(batch, self.row_tokens),
+            **trained_head.loss(batch * self.row_tokens),
+        }
 
     def _surroundings(self) -> dict[str, float]:
         constants = coefficients()["constants"]

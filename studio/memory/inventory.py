@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from studio.errors import RefusedInput
+from studio.memory.layers import Mode, Profile
 
 LLAMA_LIKE = frozenset({"llama", "mistral", "granite", "qwen2", "qwen3", "mixtral", "gemma", "smollm3", "olmo2"})
 """Families whose decoder layer is attention (q, k, v, o) and a gated MLP."""
@@ -49,6 +50,13 @@ class Inventory:
     num_heads: int
     num_experts_per_token: int = 1
     num_experts: int = 1
+    profiles: tuple[tuple[Mode, Profile], ...] = ()
+    """What one layer keeps and needs, traced in these ways of training."""
+
+    @property
+    def has_head(self) -> bool:
+        """Whether the head has weights of its own."""
+        return any(_is_head(module) for module in self.modules)
 
     @property
     def parameters(self) -> int:
@@ -87,6 +95,10 @@ def from_figures(figures: Mapping[str, Any]) -> Inventory:
         num_heads=figures.get("num_heads") or 1,
         num_experts=figures.get("num_experts") or 1,
         num_experts_per_token=figures.get("num_experts_per_token") or 1,
+        profiles=tuple(
+            (Mode.from_document(each["mode"]), Profile.from_document(each["sizes"]))
+            for each in figures.get("profiles", ())
+        ),
     )
 
 

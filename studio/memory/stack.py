@@ -29,6 +29,11 @@ class Stack:
     def loss(self) -> Mapping[str, Any]:
         return find(coefficients()["loss"][self.kernel], self.versions)
 
+    @property
+    def has_traced_layers(self) -> bool:
+        """Whether a trace with the installed libraries tells what layers keep with these."""
+        return self.kernel != "liger" and find(coefficients()["layers"], self.versions)["traced"]
+
     def adapter_dtype(self, tuning: str) -> str:
         return find(coefficients()["adapter_dtype"][tuning], self.versions)["dtype"]
 

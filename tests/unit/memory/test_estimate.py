@@ -4,7 +4,7 @@ import pytest
 
 from studio.errors import RefusedInput
 from studio.hardware import Gpu, Machine
-from studio.memory.estimate import Shapes, batch_that_fits, estimate
+from studio.memory.estimate import Shapes, estimate
 from studio.memory.inventory import from_config, from_figures
 from studio.memory.stack import Stack, coefficients
 from studio.params.table import check, parameters
@@ -108,15 +108,6 @@ def test_memory_that_another_run_holds_now_makes_a_run_tight_and_not_impossible(
     assert predict(SMOL, machine=busy, dtype="float32", mixed_precision="no").verdict == "tight"
     small = Machine(cpu_count=2, ram_bytes=GIB, ram_free_bytes=GIB)
     assert predict(SMOL, machine=small, dtype="float32", mixed_precision="no").verdict == "too_large"
-
-
-def test_the_batch_is_halved_until_it_fits():
-    batch, found = batch_that_fits(
-        from_config(LLAMA_8B), settings(max_length=4096), shapes=Shapes(4096), machine=card(24), largest=16
-    )
-    assert 1 <= batch < 16 and found.verdict == "fits"
-    batch, found = batch_that_fits(from_config(LLAMA_8B), settings(), shapes=Shapes(512), machine=card(8), largest=16)
-    assert batch == 1 and found.verdict == "too_large"
 
 
 def test_phases_are_named_and_the_peak_is_their_maximum():

@@ -1,0 +1,211 @@
+"""What the decoder's layers keep and need in passing during a run: from traces of the model, or by formula.
+
+    layers_of(inventory, values, stack=stack, device="cuda").backward(batch=4, row_tokens=1024)  ->  bytes
+
+A trace (`trainers.trace`) is exact for the model and the libraries that it was made with. The formula is for models
+that nobody has traced and for older libraries: it knows Llama-like layers, from runs that others measured
+(coefficients.yaml).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from studio.memory.inventory import Inventory
+from studio.memory.layers import Mode, Profile
+from studio.memory.stack import Stack, coefficients
+
+DTYPE_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
+
+
+def compute_bytes(dtype: str, mixed_precision: str) -> int:
+    """Of one activation."""
+    return 2 if mixed_precision != "no" else DTYPE_BYTES[dtype]
+
+
+class Layers(Protocol):
+    """Bytes of a device batch of `batch` rows; all peaks are above what stood before the layer."""
+
+    is_traced: bool
+
+    def kept(self, batch: int, row_tokens: int) -> float:
+        """By one layer, until the backward pass has come to it."""
+
+    def backward(self, batch: int, row_tokens: int) -> float:
+        """The most while one layer's gradients are computed; what the layer keeps is part of it."""
+
+    def no_grad(self, batch: int, row_tokens: int) -> float:
+        """The most while one layer is computed without gradients."""
+
+    def below(self, batch: int, row_tokens: int) -> float:
+        """Kept beside the layers: embeddings, positions, masks."""
+
+    def above(self, batch: int, row_tokens: int) -> float:
+        """Kept by the last norm."""
+
+
+def layers_of(inventory: Inventory, values: Mapping[str, Any], *, stack: Stack, device: str) -> Layers:
+    run = _Choice(
+        is_full=values["tuning"] == "full",
+        dtype=values["dtype"],
+        mixed_precision=values["mixed_precision"],
+        attention=values["attn_implementation"],
+        is_on_gpu=device != "cpu",
+        adapter_dtype="" if values["tuning"] == "full" else stack.adapter_dtype(values["tuning"]),
+        gradient_checkpointing=values["gradient_checkpointing"],
+    )
+    if stack.has_traced_layers:
+        if run.is_full and (whole := run.best(inventory, lambda mode: mode.is_full)):
+            return Traced(inventory, values, whole, whole, share=1.0)
+        plain = run.best(inventory, lambda mode: not mode.is_full and not mode.lora_target_modules)
+        adapted = run.best(inventory, lambda mode: bool(mode.lora_target_modules))
+        if not run.is_full and plain and adapted:
+            return Traced(inventory, values, plain, adapted, share=_share_of_inputs(inventory, values))
+    return Formula(inventory, values, stack)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Choice:
+    """What a run is like; the trace that is most like it counts."""
+
+    is_full: bool
+    dtype: str
+    mixed_precision: str
+    attention: str
+    is_on_gpu: bool
+    adapter_dtype: str
+    gradient_checkpointing: bool
+
+    def best(self, inventory: Inventory, is_wanted: Any) -> "tuple[Mode, Profile] | None":
+        alike = [pair for pair in inventory.profiles if pair[0].gradient_checkpointing == self.gradient_checkpointing]
+        wanted = [pair for pair in alike if is_wanted(pair[0])]
+        return max(wanted, key=lambda pair: self._likeness(pair[0]), default=None)
+
+    def _likeness(self, mode: Mode) -> tuple[bool, ...]:
+        return (
+            compute_bytes(mode.dtype, mode.mixed_precision) == compute_bytes(self.dtype, self.mixed_precision),
+            mode.dtype == self.dtype,
+            mode.attn_implementation == self.attention,
+            mode.adapter_dtype == self.adapter_dtype,
+            mode.is_on_gpu == self.is_on_gpu,
+        )
+
+
+def _share_of_inputs(inventory: Inventory, values: Mapping[str, Any]) -> float:
+    """How much of what adapters on every linear layer keep those on some of them keep: mostly their inputs."""
+    whole = sum(module.shape[-1] * module.count for module in inventory.inner_linears)
+    return sum(m.shape[-1] * m.count for m in inventory.targets(values["lora_target_modules"])) / max(whole, 1)
+
+
+@dataclass(frozen=True)
+class Traced:
+    """Between a trace without adapters and one with adapters on every linear layer; for full training both are one."""
+
+    inventory: Inventory
+    values: Mapping[str, Any]
+    least: tuple[Mode, Profile]
+    most: tuple[Mode, Profile]
+    share: float
+    is_traced: bool = True
+
+    def kept(self, batch: int, row_tokens: int) -> float:
+        return self._between("kept", batch, row_tokens)
+
+    def backward(self, batch: int, row_tokens: int) -> float:
+        return self._between("backward", batch, row_tokens) + self._eager(batch, row_tokens)
+
+    def no_grad(self, batch: int, row_tokens: int) -> float:
+        return self._between("no_grad", batch, row_tokens) + self._eager(batch, row_tokens)
+
+    def below(self, batch: int, row_tokens: int) -> float:
+        return self._between("below", batch, row_tokens) + self._between("first", batch, row_tokens)
+
+    def above(self, batch: int, row_tokens: int) -> float:
+        return self._between("above", batch, row_tokens)
+
+    def _between(self, name: str, batch: int, row_tokens: int) -> float:
+        mode, profile = self.least
+        least, most = (getattr(each, name).bytes_of(batch, row_tokens) for each in (profile, self.most[1]))
+        values = self.values
+        wanted = compute_bytes(values["dtype"], values["mixed_precision"])
+        return (least + self.share * (most - least)) * wanted / compute_bytes(mode.dtype, mode.mixed_precision)
+
+    def _eager(self, batch: int, row_tokens: int) -> float:
+        """The scores of every pair, where the trace was made with another kernel."""
+        if self.values["attn_implementation"] != "eager" or self.least[0].attn_implementation == "eager":
+            return 0.0
+        return eager_scores(self.inventory, self.values, batch, row_tokens)
+
+
+def eager_scores(inventory: Inventory, values: Mapping[str, Any], batch: int, row_tokens: int) -> float:
+    width = compute_bytes(values["dtype"], values["mixed_precision"])
+    bytes_each = coefficients()["layer_backward"]["eager_attention_bytes"] * width / 2
+    return batch * row_tokens**2 * inventory.num_heads * bytes_each
+
+
+@dataclass(frozen=True)
+class Formula:
+    """Llama-like layers: an attention, a gated MLP of dense or of several expert layers."""
+
+    inventory: Inventory
+    values: Mapping[str, Any]
+    stack: Stack
+    is_traced: bool = False
+
+    def kept(self, batch: int, row_tokens: int) -> float:
+        if self.values["gradient_checkpointing"]:
+            extra = coefficients()["kbit_prep"]["residual_bytes"] if self.stack.kbit_prep else 0
+            return self.inventory.hidden_size * (self._width + extra) * batch * row_tokens
+        return self._saved(batch * row_tokens) + self._attention(batch, row_tokens)
+
+    def backward(self, batch: int, row_tokens: int) -> float:
+        """One layer recomputed and its MLP's gradients in flight."""
+        rules, inventory, tokens = coefficients()["layer_backward"], self.inventory, batch * row_tokens
+        share = inventory.num_experts_per_token / inventory.num_experts
+        width = rules["transient"]["I"] * inventory.intermediate_size * share
+        size = self._saved(tokens) + width * tokens * self._width / 2 + self._attention(batch, row_tokens)
+        return size + (self.kept(batch, row_tokens) if self.values["gradient_checkpointing"] else 0)
+
+    def no_grad(self, batch: int, row_tokens: int) -> float:
+        """Two residual streams and one MLP at a time."""
+        inventory = self.inventory
+        width = 8 * inventory.hidden_size + 4 * inventory.intermediate_size * inventory.num_experts_per_token
+        return width * batch * row_tokens * self._width / 2
+
+    def below(self, batch: int, row_tokens: int) -> float:
+        return 0.0
+
+    def above(self, batch: int, row_tokens: int) -> float:
+        width = coefficients()["layer_backward"]["last_norm"]["H"] * self.inventory.hidden_size
+        return width * batch * row_tokens * self._width / 2
+
+    @property
+    def _width(self) -> int:
+        return compute_bytes(self.values["dtype"], self.values["mixed_precision"])
+
+    def _saved(self, tokens: int) -> float:
+        """Bytes that one layer keeps for its backward pass."""
+        rules, inventory = coefficients()["layer_backward"], self.inventory
+        inner, hidden = inventory.intermediate_size, inventory.hidden_size
+        size = rules["saved"]["I"] * inner * inventory.num_experts_per_token
+        if inventory.num_experts > 1:
+            size += rules["moe"]["kbit_per_token" if self.stack.kbit_prep else "per_token"]["H"] * hidden
+        else:
+            size += rules["saved"]["H"] * hidden + self._adapter_inputs()
+        if self.values["tuning"] == "full":
+            size += rules["full"]["I"] * inner + rules["full"]["H"] * hidden
+        return size * tokens * self._width / 2
+
+    def _adapter_inputs(self) -> float:
+        """LoRA keeps the input of each layer that it sits on a second time, after its dropout."""
+        if self.values["tuning"] == "full":
+            return 0
+        inputs = sum(m.shape[-1] * m.count for m in self.inventory.targets(self.values["lora_target_modules"]))
+        per_input = coefficients()["layer_backward"]["per_lora_input"][self.values["tuning"]]
+        return per_input * inputs / self.inventory.num_hidden_layers
+
+    def _attention(self, batch: int, row_tokens: int) -> float:
+        """The square parts of attention: a padding mask, or with `eager` the scores of every pair."""
+        if self.values["attn_implementation"] == "eager":
+            return eager_scores(self.inventory, self.values, batch, row_tokens)
+        return batch * row_tokens**2 if self.values["attn_implementation"] == "sdpa" else 0

@@ -1,0 +1,138 @@
+"""A model for a trace: three decoder layers of any size without a byte of weights, adapters and kernels as in training.
+
+It is built on the meta device; under a fake tensor mode `pretend` moves it to a CPU that is none. What only a GPU does
+is stood in for: its dropout, and a flash kernel by the tensors that it takes, keeps and gives.
+"""
+
+import copy
+from typing import Any
+
+import torch
+
+from studio.memory.layers import Mode
+
+LAYERS = 3
+FLASH_STAND_IN = "stand_in"
+
+
+def short_model(config: Any, mode: Mode) -> Any:
+    """The decoder without its head, with few layers, its adapters on; all of it on the meta device at first."""
+    from transformers import AutoModel
+
+    with torch.device("meta"):
+        short = _shortened(config, mode)
+        model = AutoModel.from_config(short, dtype=getattr(torch, mode.dtype), trust_remote_code=False)
+    model.requires_grad_(mode.is_full)
+    if mode.lora_target_modules:
+        model = _adapted(model, mode)
+    if mode.gradient_checkpointing:
+        model.gradient_checkpointing_enable({"use_reentrant": False})
+    if not mode.is_full and (mode.gradient_checkpointing or not mode.lora_target_modules):
+        model.enable_input_require_grads()
+    return _with_gpu_dropout(model).train() if mode.is_on_gpu else model.train()
+
+
+class _GpuDropout(torch.nn.Module):
+    """Dropout as a GPU does it: in one kernel, keeping a byte a value (a CPU keeps the noise itself)."""
+
+    def __init__(self, p: float) -> None:
+        super().__init__()
+        self.p = p
+
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
+        return torch.native_dropout(values, self.p, self.training)[0]
+
+
+def _with_gpu_dropout(model: Any) -> Any:
+    for module in model.modules():
+        for name, child in module.named_children():
+            if isinstance(child, torch.nn.Dropout) and child.p > 0:
+                module._modules[name] = _GpuDropout(child.p)
+    return model
+
+
+def pretend(model: Any) -> None:
+    """Move every weight from the meta device to a pretended CPU: to be called under a fake tensor mode."""
+    for module in model.modules():
+        for name, weight in module.named_parameters(recurse=False):
+            pretended = torch.empty(weight.shape, dtype=weight.dtype)
+            module._parameters[name] = torch.nn.Parameter(pretended, requires_grad=weight.requires_grad)
+        for name, buffer in module.named_buffers(recurse=False):
+            module._buffers[name] = torch.empty(buffer.shape, dtype=buffer.dtype)
+
+
+def _shortened(config: Any, mode: Mode) -> Any:
+    short = copy.deepcopy(config.get_text_config())
+    short.num_hidden_layers = LAYERS
+    if getattr(short, "layer_types", None):
+        short.layer_types = list(short.layer_types[:LAYERS])
+    short._attn_implementation = _attention(mode.attn_implementation)
+    return short
+
+
+def _attention(name: str) -> str:
+    if name != "flash_attention_2":
+        return name
+    from transformers import AttentionInterface, AttentionMaskInterface
+
+    AttentionInterface.register(FLASH_STAND_IN, _flash_attention)
+    AttentionMaskInterface.register(FLASH_STAND_IN, lambda *_, **__: None)
+    return FLASH_STAND_IN
+
+
+def _flash_attention(module: Any, query: Any, key: Any, value: Any, *_: Any, **__: Any) -> tuple[torch.Tensor, None]:
+    """Takes (batch, heads, row, width) and gives (batch, row, heads, width), as transformers' own functions do."""
+    return _Flash.apply(*(each.transpose(1, 2) for each in (query, key, value))), None
+
+
+class _Flash(torch.autograd.Function):
+    """The tensors of FlashAttention 2 (Dao 2023): it keeps what goes in and out and a float32 sum for each query; its
+    backward pass adds up the query's gradient in float32, and the keys' and values' for every query head."""
+
+    @staticmethod
+    def forward(ctx: Any, query: Any, key: Any, value: Any) -> torch.Tensor:
+        output = torch.empty_like(query)
+        sums = query.new_empty(query.shape[:3], dtype=torch.float32)
+        ctx.save_for_backward(query, key, value, output, sums)
+        return output
+
+    @staticmethod
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        query, key, value, _, _ = ctx.saved_tensors
+        in_float32 = query.new_empty(query.shape, dtype=torch.float32)
+        by_head = [query.new_empty(query.shape) for _ in range(2)] if key.shape != query.shape else []
+        made = tuple(torch.empty_like(each) for each in (query, key, value))
+        del in_float32, by_head
+        return made
+
+
+def _adapted(model: Any, mode: Mode) -> Any:
+    from peft import LoraConfig, get_peft_model
+
+    names = mode.lora_target_modules
+    adapted = get_peft_model(
+        model,
+        LoraConfig(
+            r=mode.lora_r,
+            target_modules="all-linear" if names == ("all-linear",) else list(names),
+            lora_dropout=0.05 if mode.has_dropout else 0.0,
+        ),
+        autocast_adapter_dtype=False,
+    )
+    for weight in adapted.parameters():
+        if weight.requires_grad:
+            weight.data = weight.data.to(getattr(torch, mode.adapter_dtype))
+    return adapted
+
+
+def layers_of(model: Any) -> Any:
+    """The decoder's layers: the one list of modules that is as long as the config said."""
+    lists = [each for each in model.modules() if isinstance(each, torch.nn.ModuleList)]
+    return next(each for each in lists if len(each) == LAYERS)
+
+
+def trained_above(model: Any, layers: Any) -> list[torch.nn.Parameter]:
+    """Trained weights that have their gradients when the middle layer's turn comes."""
+    below = {id(weight) for layer in layers[:-1] for weight in layer.parameters()}
+    below |= {id(weight) for weight in model.get_input_embeddings().parameters()}
+    return [weight for weight in model.parameters() if weight.requires_grad and id(weight) not in below]
