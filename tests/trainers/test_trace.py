@@ -189,7 +189,7 @@ def test_the_usual_ways_on_a_gpu_are_traced_without_one_and_kept(
     }
     assert all(each.is_traced for each in layers.values())
     kept = {way: each.kept(1, 1024) for way, each in layers.items()}
-    # Recomputed, a layer keeps its output alone: 128 values of two bytes. (Autocast's copies of float32 adapters besides.)
+    # Recomputed, a layer keeps its output alone: 128 values of two bytes; autocast its copies of float32 adapters.
     assert kept["qlora", True] == kept["full", True] == 1024 * 128 * 2
     assert kept["qlora", True] < kept["lora", True] < 1.2 * kept["qlora", True]
     assert kept["lora", False] > 10 * kept["lora", True]
