@@ -105,9 +105,9 @@ def data_note(context: Context, version: Any | None, tokens: Mapping[str, Any] |
     """What the chosen data set holds, below its drop-down."""
     if version is None:
         return ""
-    parts = [context.say("train.data_rows", count=f"{version.rows:,}")]
+    parts = [context.say("train.data_rows", count=version.rows)]
     if version.problems:
-        parts.append(context.say("train.data_problems", count=f"{version.problems:,}"))
+        parts.append(context.say("train.data_problems", count=version.problems))
     if tokens:
         lengths = tokens["lengths"]
         parts.append(context.say("train.data_lengths", half=lengths["p50"], longest=lengths["max"]))

@@ -64,5 +64,5 @@ def _said(session: Session, dataset: str) -> Said:
     if known is None:
         while len(_kept) >= _MOST_KEPT:
             _kept.pop(next(iter(_kept)), None)
-        known = _kept[key] = (label_results.ratings(session, dataset), label_results.tags(session, dataset))
+        known = _kept[key] = label_results.ratings_and_tags(session, dataset)
     return known

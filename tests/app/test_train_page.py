@@ -9,10 +9,11 @@ from typing import Any
 import gradio as gr
 import pytest
 
+from app import train_drawing
 from app.forms import to_component
 from app.main import build_pages, in_a_loop
 from app.pages import runs, train
-from app.training_form import first_form, read_form, table
+from app.training_form import NAMED, first_form, read_form, table
 from studio.db import datasets, jobs, models
 from studio.db.tables import DatasetVersion
 from studio.hardware import Machine
@@ -89,7 +90,7 @@ class Page:
 
     def __init__(self, studio: Filled, *, language: str = "en", draft: Any = None, **query: object) -> None:
         self.context = studio.context(language)
-        self.parts: dict[str, Any] = dict.fromkeys(train._DRAWN, "") | {"draft": draft, "preset": ""}
+        self.parts: dict[str, Any] = dict.fromkeys(train_drawing.DRAWN, "") | {"draft": draft, "preset": ""}
         self.fields = {name: to_component(each, each.default) for name, each in table().items()}
         self.visible: dict[str, bool] = {}
         self.reasons: dict[str, str] = {}
@@ -125,8 +126,8 @@ class Page:
         return address
 
     def take(self, drawn: list[Any]) -> "Page":
-        head, rest = drawn[: len(train._DRAWN)], drawn[len(train._DRAWN) :]
-        for name, value in zip(train._DRAWN, head, strict=True):
+        head, rest = drawn[: len(train_drawing.DRAWN)], drawn[len(train_drawing.DRAWN) :]
+        for name, value in zip(train_drawing.DRAWN, head, strict=True):
             self.parts[name] = self._merged(name, self.parts[name], value)
         for place, name in enumerate(table()):
             column, component, reason = rest[3 * place : 3 * place + 3]
@@ -209,7 +210,7 @@ def test_a_new_pair_is_looked_at_once_and_then_fills_the_form(unseen: Filled) ->
     page = Page(unseen).tick().tick()
     assert len(inspect_jobs(unseen)) == 1
     assert page.label == page.context.say("train.missing.look") and page.context.say("train.looking") in page.plan
-    assert page.parts["timer"] == train.FAST_SECONDS and page.parts["settings"] is False
+    assert page.parts["timer"] == train_drawing.FAST_SECONDS and page.parts["settings"] is False
     with unseen.writer.begin() as session:
         models.keep_inspection(session, HASH, ROWS_HASH, inspected())
     page.tick()
@@ -239,7 +240,7 @@ def test_a_failed_look_says_why_and_waits_for_the_person(unseen: Filled) -> None
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_every_filled_field_says_why(studio: Filled, language: str) -> None:
     page = Page(studio, language=language)
-    shown = [name for name, is_shown in page.visible.items() if is_shown and name not in train.NAMED]
+    shown = [name for name, is_shown in page.visible.items() if is_shown and name not in NAMED]
     assert len(shown) > 20
     for name in shown:
         assert 'class="lu-why"' in page.reasons[name], name
@@ -378,7 +379,7 @@ def test_all_changes_are_taken_back_at_once_and_the_preset_with_them(studio: Fil
 def test_every_filled_in_value_says_why_and_who_says_so(studio: Filled, language: str) -> None:
     page = Page(studio, language=language)
     for name, reason in page.reasons.items():
-        if page.visible[name] and name not in train.NAMED:
+        if page.visible[name] and name not in NAMED:
             assert "lu-why" in reason and "lu-source" in reason, name
 
 
@@ -492,7 +493,7 @@ def test_what_the_desk_refuses_is_told_on_the_page(studio: Filled, monkeypatch: 
 def test_reading_and_drawing_agree_for_every_field(studio: Filled) -> None:
     page = Page(studio)
     form = read_form(page.parts["shown"], "", page.fields.values())
-    assert form.chosen == {} and set(form.named) == set(train.NAMED)
+    assert form.chosen == {} and set(form.named) == set(NAMED)
     assert first_form(page.context, {}, None).named["dataset"] == "trivia"
 
 
