@@ -45,7 +45,7 @@ class Problem(msgspec.Struct, kw_only=True):
             f"{self.code}_counted" if self.values.get("count") and has(f"problems.{self.code}_counted") else self.code
         )
         words = say(f"problems.{code}", language, row=self.row, field=self.field, **values)
-        return say(f"problems.reading.in_{unit}", language, words=words, **values) if unit else words
+        return say(f"members.in_{unit}", language, words=words, **values) if unit else words
 
 
 class RowFault(msgspec.Struct, frozen=True):

@@ -46,7 +46,7 @@ def test_without_categories_there_is_nothing_to_balance(tmp_path):
     folder = version(tmp_path / "v", [pair("Q", "A")])
     found = balance.run(load(folder), balance.Options())
     assert (found.categories, found.ratio, found.uncategorised, found.added) == ([], None, 1, 0)
-    with pytest.raises(RefusedInput, match="0 categories"):
+    with pytest.raises(RefusedInput, match="there are: 0"):
         remedies.balance(folder, {}, tmp_path / "no")
 
 
