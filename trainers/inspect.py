@@ -78,6 +78,7 @@ def figures_of(config: Any) -> dict[str, Any]:
         "parameters": sum(each.numel() for each in model.parameters()),
         "dtype": _dtype_name(config.dtype),
         "tied_embeddings": bool(getattr(text, "tie_word_embeddings", False)),
+        "attention": _kernels(model),
         "max_positions": getattr(text, "max_position_embeddings", None),
         "num_heads": getattr(text, "num_attention_heads", None),
         "num_key_value_heads": getattr(text, "num_key_value_heads", None),
@@ -87,6 +88,12 @@ def figures_of(config: Any) -> dict[str, Any]:
         },
         "modules": modules(model),
     }
+
+
+def _kernels(model: Any) -> list[str]:
+    """Attention kernels of our table that transformers lets this model have; it refuses to load with another."""
+    can = {"sdpa": model._supports_sdpa, "flash_attention_2": model._supports_flash_attn}
+    return ["eager", *(name for name, holds in can.items() if holds)]
 
 
 def traces(path: str | Path) -> list[dict[str, Any]]:

@@ -24,6 +24,8 @@ def fill_adapter(draft: Draft) -> None:
         draft.fill("lora_target_modules", standard, "targets_standard", source="B")
     else:
         draft.fill("lora_target_modules", ["all-linear"], "targets_no_such", source="ours")
+    if inventory and inventory.has_fused_experts and draft["lora_target_modules"] == ["all-linear"]:
+        draft.fill("lora_dropout", 0.0, "dropout_experts", source="ours")
 
 
 def fill_rate(draft: Draft) -> None:

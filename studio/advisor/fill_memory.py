@@ -35,6 +35,12 @@ def fill_precision(draft: Draft) -> None:
         draft.fill("mixed_precision", "fp16", "precision_fp16", source="B", gpu=gpu.name)
 
 
+def fill_attention(draft: Draft) -> None:
+    model = draft.facts.inventory
+    if model and not model.can_attend_with(draft["attn_implementation"]):
+        draft.fill("attn_implementation", "eager", "attention_eager", source="ours")
+
+
 def fill_length(draft: Draft) -> None:
     lengths, limit = draft.facts.lengths, recipes()["longest_row"]
     if lengths is None:

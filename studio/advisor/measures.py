@@ -153,7 +153,8 @@ def _disk_measures(facts: Facts, plan: Forecast) -> dict[str, Any]:
 
 
 def _support_measures(facts: Facts, values: Mapping[str, Any]) -> dict[str, int]:
-    gpu = facts.machine.gpu
+    gpu, model = facts.machine.gpu, facts.inventory
+    on_experts = values.get("lora_target_modules") == ["all-linear"] and values.get("lora_dropout", 0) > 0
     uses_bf16 = values["dtype"] == "bfloat16" or values["mixed_precision"] == "bf16"
     is_short = values["dtype"] != "float32" or values["mixed_precision"] != "no"
     return {
@@ -161,6 +162,8 @@ def _support_measures(facts: Facts, values: Mapping[str, Any]) -> dict[str, int]
         "short_unused": int(gpu is not None and gpu.has_bf16 and not is_short),
         "short_on_cpu": int(gpu is None and is_short),
         "four_bit_on_cpu": int(gpu is None and values["tuning"] == "qlora"),
+        "unsupported_attention": int(model is not None and not model.can_attend_with(values["attn_implementation"])),
+        "dropout_on_experts": int(model is not None and model.has_fused_experts and on_experts),
         "flash_on_cpu": int(gpu is None and values["attn_implementation"] == "flash_attention_2"),
     }
 

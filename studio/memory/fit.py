@@ -215,7 +215,7 @@ class _Search:
         if name == "optim":
             return [ADAMW_8BIT] if step[name] in ADAMW and self.machine and self.machine.gpu else []
         if name == "attn_implementation":
-            return ["sdpa"] if step[name] == "eager" else []
+            return ["sdpa"] if step[name] == "eager" and self.inventory.can_attend_with("sdpa") else []
         return [CHUNKED] if step[name] != CHUNKED else []
 
     @cached_property

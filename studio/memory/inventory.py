@@ -50,6 +50,8 @@ class Inventory:
     num_heads: int
     num_experts_per_token: int = 1
     num_experts: int = 1
+    attention: tuple[str, ...] = ()
+    """Attention kernels that the model's code can work with; empty where nobody looked."""
     profiles: tuple[tuple[Mode, Profile], ...] = ()
     """What one layer keeps and needs, traced in these ways of training."""
 
@@ -57,6 +59,14 @@ class Inventory:
     def has_head(self) -> bool:
         """Whether the head has weights of its own."""
         return any(_is_head(module) for module in self.modules)
+
+    @property
+    def has_fused_experts(self) -> bool:
+        """Whether the experts of a layer are one weight together, on which peft allows no dropout."""
+        return any(len(module.shape) == 3 for module in self.modules)
+
+    def can_attend_with(self, kernel: str) -> bool:
+        return not self.attention or kernel in self.attention
 
     @property
     def parameters(self) -> int:
@@ -95,6 +105,7 @@ def from_figures(figures: Mapping[str, Any]) -> Inventory:
         num_heads=figures.get("num_heads") or 1,
         num_experts=figures.get("num_experts") or 1,
         num_experts_per_token=figures.get("num_experts_per_token") or 1,
+        attention=tuple(figures.get("attention", ())),
         profiles=tuple(
             (Mode.from_document(each["mode"]), Profile.from_document(each["sizes"]))
             for each in figures.get("profiles", ())

@@ -2,6 +2,10 @@
 
 from pathlib import Path
 
+import pytest
+from transformers import AutoConfig
+
+from studio.memory.inventory import from_figures
 from tests.trainers.jobs import model_ref, run, run_here, write_dataset, write_spec
 from trainers import inspect
 
@@ -25,6 +29,21 @@ def test_the_starter_is_counted_and_its_rows_are_shown_as_trained(tmp_path: Path
     first = result.figures["samples"][0]
     assert [is_trained for _, is_trained in first] == [False, True]
     assert "Question 1?" in first[0][0] and first[1][0].startswith("Yes.")
+
+
+@pytest.mark.parametrize(
+    ("family", "kernels", "has_experts"),
+    [
+        ("llama", ["eager", "sdpa", "flash_attention_2"], False),
+        ("gemma2", ["eager", "flash_attention_2"], False),
+        ("bloom", ["eager"], False),
+        ("mixtral", ["eager", "sdpa", "flash_attention_2"], True),
+    ],
+)
+def test_what_a_family_can_do_is_told(family: str, kernels: list[str], has_experts: bool) -> None:
+    figures = inspect.figures_of(AutoConfig.for_model(family))
+    assert figures["attention"] == kernels
+    assert from_figures(figures).has_fused_experts == has_experts
 
 
 def test_only_rows_that_train_are_measured_and_shown(tmp_path: Path, tiny: Path) -> None:

@@ -40,9 +40,7 @@ def facts():
     def make(size="135M", rows=300, gpu=None, capability=(8, 9), longest=180, **known):
         lengths = Lengths(mean=longest / 3, p95=longest // 2, p99=int(longest * 0.8), longest=longest)
         clean = DataFacts(was_looked_at=True, was_checked=True, duplicates=0, unclean=0, leaks=0)
-        defaults = {"max_positions": 8192, "disk_free_bytes": 100 * GIB, "data": clean}
-        return Facts(
-            machine=machine(gpu, capability), inventory=model(size), rows=rows, lengths=lengths, **(defaults | known)
-        )
+        defaults = {"max_positions": 8192, "disk_free_bytes": 100 * GIB, "data": clean, "inventory": model(size)}
+        return Facts(machine=machine(gpu, capability), rows=rows, lengths=lengths, **(defaults | known))
 
     return make

@@ -1,5 +1,7 @@
 """The form is filled in as the documents and measurements say, fits the machine, and leaves chosen values alone."""
 
+from dataclasses import replace
+
 import pytest
 
 from studio.advisor.complete import complete
@@ -8,8 +10,10 @@ from studio.advisor.forecast import forecast
 from studio.advisor.measures import measures
 from studio.advisor.prefill import prefill
 from studio.advisor.recipes import recipes
+from studio.memory.inventory import Module
 from studio.messages import LANGUAGES, has, say
 from studio.params.table import check, effective_batch_size, parameters
+from tests.unit.advisor.conftest import model
 
 NAMED = {"model_name_or_path": "m", "dataset": "d"}
 
@@ -128,6 +132,16 @@ def test_lora_as_document_b_says_where_nothing_was_measured(facts):
     values = values_of(facts(size="7B", gpu=80))
     assert (values["lora_r"], values["lora_alpha"], values["lora_dropout"]) == (8, 16, 0.05)
     assert values["lora_target_modules"] == ["q_proj", "v_proj"]
+
+
+def test_attention_and_dropout_are_those_that_the_model_can_do(facts):
+    eager = replace(model("135M"), attention=("eager",))
+    assert values_of(facts(inventory=eager))["attn_implementation"] == "eager"
+    experts = Module("other", "model.layers.*.mlp.experts.down_proj", (8, 576, 1536), 30)
+    fused = replace(model("135M"), modules=(*model("135M").modules, experts))
+    values = values_of(facts(inventory=fused))
+    assert (values["lora_target_modules"], values["lora_dropout"]) == (["all-linear"], 0.0)
+    assert values_of(facts(inventory=fused), lora_target_modules=["q_proj"])["lora_dropout"] == 0.05
 
 
 def test_alpha_follows_a_chosen_rank(facts):

@@ -11,9 +11,11 @@ from studio.advisor.forecast import forecast
 from studio.advisor.measures import is_vague, measures
 from studio.advisor.preflight import LOOKS, SEVERITIES, preflight, rules
 from studio.errors import SpecRefused
+from studio.memory.inventory import Module
 from studio.messages import LANGUAGES, catalogue
 from studio.params.table import parameters
 from studio.paths import TEMPLATES
+from tests.unit.advisor.conftest import model
 
 NAMED = {"model_name_or_path": "m", "dataset": "d"}
 GIB = 2**30
@@ -32,6 +34,9 @@ def data(**changes):
     return {"data": DataFacts(**(LOOKED | changes))}
 
 
+EAGER_ONLY = replace(model("135M"), attention=("eager",))
+EXPERTS = replace(model("135M"), modules=(*model("135M").modules, Module("other", "layers.*.experts", (4, 8, 8), 2)))
+
 # Every rule: what it fires on, and the nearest case on which it stays silent; each (what is known, what was chosen).
 CASES = {
     "base_cannot": (({"baseline_correct": 0.19}, {}), ({"baseline_correct": 0.2}, {})),
@@ -40,6 +45,10 @@ CASES = {
     "device_busy": (({"size": "7B", "gpu": 24, "busy": 20}, {}), ({"size": "7B", "gpu": 24, "busy": 0}, {})),
     "disk_full": (({"disk_free_bytes": GIB}, {}), ({"disk_free_bytes": 2 * GIB}, {})),
     "does_not_fit": (({"size": "7B", "gpu": 24}, {"tuning": "full"}), ({"size": "7B", "gpu": 24}, {})),
+    "dropout_on_experts": (
+        ({"inventory": EXPERTS}, {"lora_target_modules": ["all-linear"], "lora_dropout": 0.1}),
+        ({"inventory": EXPERTS}, {"lora_target_modules": ["q_proj"], "lora_dropout": 0.1}),
+    ),
     "duplicates": ((data(duplicates=1), {}), (data(duplicates=None), {})),
     "few_rows": (({"rows": 49}, {}), ({"rows": 50}, {})),
     "flash_on_cpu": (
@@ -90,6 +99,10 @@ CASES = {
     "unclean": ((data(unclean=1), {}), (data(unclean=0), {})),
     "uniform_rows": (({"variety": 0.49}, {}), ({"variety": 0.5}, {})),
     "vague_goal": (({}, {"goal": "A better model"}), ({}, {"goal": GOAL})),
+    "unsupported_attention": (
+        ({"inventory": EAGER_ONLY}, {"attn_implementation": "sdpa"}),
+        ({"inventory": EAGER_ONLY}, {"attn_implementation": "eager"}),
+    ),
 }
 
 
