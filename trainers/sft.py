@@ -61,8 +61,9 @@ def load_libraries(attempt: Attempt) -> tuple[type, str]:
 
     from trainers.loading import own_device
     from trainers.saving import AtomicCheckpoints
+    from trainers.weighing import WeighsRows
 
-    class Trainer(AtomicCheckpoints, SFTTrainer):
+    class Trainer(AtomicCheckpoints, WeighsRows, SFTTrainer):
         pass
 
     transformers.utils.logging.disable_progress_bar()
@@ -104,7 +105,18 @@ def prepare_data(attempt: Attempt, tokenizer: Any) -> tuple[Any, Any]:
     if validation is None and validates:
         kept, chosen = held_out(len(train), values["validation_split"], seed=attempt.spec.seed)
         train, validation = train.select(kept), train.select(chosen) if chosen else None
-    return in_order(attempt, train), validation
+    return weighed(attempt, in_order(attempt, train)), validation
+
+
+def weighed(attempt: Attempt, rows: Any) -> Any:
+    """The rows as they are, or each with the weight of its class."""
+    from studio.params.trl_names import weighs_classes
+    from trainers.weighing import WEIGHT, class_weights
+
+    if not weighs_classes(attempt.spec.values):
+        return rows
+    weights = class_weights(attempt.spec.dataset)
+    return rows.add_column(WEIGHT, [weights[row] for row in rows["row"]])
 
 
 def in_order(attempt: Attempt, rows: Any) -> Any:

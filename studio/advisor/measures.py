@@ -79,6 +79,7 @@ def _data_measures(facts: Facts, values: Mapping[str, Any]) -> dict[str, Any]:
         "never_checked": int(data.is_split and not data.was_checked),
         "by_chance": int(data.categories > 1 and not data.is_split and values["validation_split"] > 0),
         "categories": data.categories,
+        "weights_without_classes": int(values.get("class_weights") == "balanced" and data.categories < 2),
         "uniform": int(variety_word(facts) == "uniform"),
         "alike_percent": None if facts.variety is None else round(100 * (1 - facts.variety)),
         "json_answers": facts.json_answers,

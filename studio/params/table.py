@@ -200,6 +200,9 @@ def _clashes(values: Mapping[str, Any]) -> list[Fault]:
     if values["packing"] and values["curriculum"] != "none":
         # trl fits rows together by their lengths, whatever order they come in.
         faults.append(Fault("curriculum", "spec.curriculum_packed"))
+    if values["packing"] and values["class_weights"] != "none":
+        # In one packed row stand rows of several classes.
+        faults.append(Fault("class_weights", "spec.weights_packed"))
     if values["tuning"] == "full" and values["dtype"] == "float16":
         faults.append(Fault("dtype", "spec.full_in_float16"))
     if values["dtype"] == "bfloat16" and values["mixed_precision"] == "fp16":

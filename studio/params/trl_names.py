@@ -37,6 +37,11 @@ def is_easy_to_hard(values: Mapping[str, Any]) -> bool:
     return values.get("curriculum") == "easy_to_hard"
 
 
+def weighs_classes(values: Mapping[str, Any]) -> bool:
+    """Whether rows count by the size of their class; specs older than `class_weights` do not name it."""
+    return values.get("class_weights") == "balanced"
+
+
 def lora_arguments(values: Mapping[str, Any]) -> dict[str, Any]:
     """Keyword arguments for `peft.LoraConfig`."""
     names = values["lora_target_modules"]

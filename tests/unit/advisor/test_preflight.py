@@ -73,6 +73,10 @@ CASES = {
         ({"gpu": 16, "capability": (7, 5)}, {"dtype": "bfloat16", "mixed_precision": "bf16"}),
         ({"gpu": 16, "capability": (8, 0)}, {"dtype": "bfloat16", "mixed_precision": "bf16"}),
     ),
+    "no_categories": (
+        (data(categories=1), {"class_weights": "balanced"}),
+        (data(categories=2), {"class_weights": "balanced"}),
+    ),
     "no_decay": (({}, {"lr_scheduler_type": "constant"}), ({}, {"lr_scheduler_type": "constant_with_warmup"})),
     "no_difficulty": (({}, {"curriculum": "easy_to_hard"}), ({"has_difficulty": True}, {"curriculum": "easy_to_hard"})),
     "no_early_stopping": (
