@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from app.context import Context
 from app.data import judged
 from app.data.import_look import look_at
-from studio.db import datasets, jobs, labels
+from studio.db import datasets, jobs, label_results, labels
 from studio.db.datasets import DatasetSummary
 from studio.jobs.lifecycle import ENDED
 from studio.opening import open_studio
@@ -98,6 +98,11 @@ def rated(context: Context, chosen: DatasetSummary, marked: int) -> None:
             numbers = judged.rows(session, "large", rating="high", tag="")
         find_rows(version, Wanted(numbers=numbers), start=random.randrange(len(numbers)), count=10)
 
+    def settled() -> None:
+        with context.registry.session() as session:
+            label_results.ratings_and_tags(session, "large")
+
+    report(f"settled, {len(rows)}", settled)
     report(f"rated, {len(rows)}", page)
     report(f"filters, {len(rows)}", lambda: judged.filters(context, chosen, rating="high", tag=""))
 
