@@ -32,9 +32,12 @@ def members_of(path: Path, name: str) -> tuple[list[Content], list[str]] | None:
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            infos = [info for info in archive.infolist() if not info.is_dir()]
+            infos = archive.infolist()
+        if not all(info.filename for info in infos):
+            raise zipfile.BadZipFile("a member without a name")
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, EOFError) as error:
         raise RefusedInput("data.reading.archive_damaged", file=name) from error
+    infos = [info for info in infos if not info.is_dir()]
     if any(info.filename == "[Content_Types].xml" for info in infos):
         return _office(infos, name)
     _refuse_dangerous(infos, path, name)

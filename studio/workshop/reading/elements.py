@@ -13,7 +13,7 @@ from collections.abc import Iterator
 
 from studio.workshop.problems import RowFault
 from studio.workshop.reading import limits, resync
-from studio.workshop.reading.jsontext import parse_row
+from studio.workshop.reading.jsontext import parse_row, without_wrapping
 from studio.workshop.reading.source import RawRow, Source, blamed, fault_row, start_of
 
 _STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
@@ -139,6 +139,8 @@ class _Elements:
             return fault_row(number, text, RowFault("too_long", "", values), offset)
         text = self._with_key(text)
         value, fault = parse_row(text)
+        if not fault:
+            text = without_wrapping(text)
         return RawRow(number, text.decode("utf-8", "replace"), value, blamed(fault, self._source), offset)
 
     def _with_key(self, text: bytes) -> bytes:

@@ -169,10 +169,21 @@ def test_many_mutated_files_do(kind: str, tmp_path: Path):
         ("a.jsonl", LINES.encode() + "\ufeff".encode() * 3000),
         ("a.jsonl", LINES.replace("\n", ",\n").encode()),
         ("a.json", b"[" + "\ufeff".encode() * 3000 + b"]"),
+        ("a.json", b'[{"prompt": "Hi", "completion": "Hello"}, \xef\xbb\xbf {"prompt": "Hi", "completion": "Hello"}]'),
+        ("a.zip", valid("a.zip").replace(b"a.jsonl", b"\0.jsonl")),
         ("a.csv", b"sep="),
         ("u16.jsonl", (LINES + "\ufeff" + LINES).encode("utf-16")),
     ],
-    ids=["two marks", "many marks", "commas", "marks for rows", "no separator", "a mark inside"],
+    ids=[
+        "two marks",
+        "many marks",
+        "commas",
+        "marks for rows",
+        "a mark between",
+        "no name",
+        "no separator",
+        "a mark inside",
+    ],
 )
 def test_files_that_mutation_found(kind: str, content: bytes, tmp_path: Path):
     survive(tmp_path / kind, content)
