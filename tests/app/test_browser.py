@@ -6,6 +6,7 @@ from app.i18n import PAGES
 from studio.db import comparisons, jobs, metrics
 from studio.db.engine import next_change
 from studio.messages import LANGUAGES
+from tests.browsing import unfold_and_fill
 
 pytestmark = pytest.mark.browser
 
@@ -114,9 +115,7 @@ def test_a_setting_typed_in_the_fold_is_the_one_used(served, page):
     filled, url = served
     page.goto(f"{url}/en/checkpoints")
     page.locator("#checkpoints-pick input[type=checkbox]").first.check()
-    page.locator("#checkpoints-settings button").first.click()
-    page.locator("#checkpoints-max-new-tokens input").fill("32")
-    page.locator("#checkpoints-max-new-tokens input").blur()
+    unfold_and_fill(page, "#checkpoints-settings", "#checkpoints-max-new-tokens", "32")
     page.locator("#checkpoints-prompts textarea").fill("What is up?")
     with filled.writer.begin() as session:
         next_change(session)

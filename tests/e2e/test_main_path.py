@@ -17,6 +17,7 @@ from app.i18n import PAGES
 from studio.db import comparisons, jobs, metrics
 from studio.db.engine import Reader
 from studio.paths import Workspace
+from tests.browsing import unfold_and_fill
 from tests.e2e import style
 from tests.e2e.server import Server, end_everything, wait_until
 
@@ -116,11 +117,7 @@ def train(page: Any, server: Server) -> int:
     page.goto(f"{server.url}/en/train?dataset=house%20style")
     start = page.locator("button#train-start")
     wait_until(start.is_enabled, seconds=90, what=server.log)
-    steps = page.locator("#train-max_steps input").first
-    if not steps.is_visible():
-        page.locator("#train-group-length button").first.click()
-    steps.fill(str(NUM_STEPS))
-    steps.blur()
+    unfold_and_fill(page, "#train-group-length", "#train-max_steps", str(NUM_STEPS))
     wait_until(start.is_enabled, seconds=30, what="the form did not settle")
     pressed = time.monotonic()
     start.click()
@@ -171,9 +168,7 @@ def compare(page: Any, server: Server, questions: list[str]) -> None:
     assert boxes.count() >= 3
     for place in (0, 1, boxes.count() - 1):  # the untouched model, the first checkpoint, the last one
         boxes.nth(place).check()
-    page.locator("#checkpoints-settings button").first.click()
-    page.locator("#checkpoints-max-new-tokens input").fill(str(ANSWER_TOKENS))
-    page.locator("#checkpoints-max-new-tokens input").blur()
+    unfold_and_fill(page, "#checkpoints-settings", "#checkpoints-max-new-tokens", str(ANSWER_TOKENS))
     page.locator("#checkpoints-prompts textarea").fill("\n".join(questions))
     page.locator("#checkpoints-compare").click()
     page.wait_for_url(re.compile(r"compare=\d+"), timeout=30_000)
