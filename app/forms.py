@@ -117,6 +117,8 @@ def value_text(parameter: Parameter, value: Any, context: Context) -> str:
     if isinstance(value, bool):
         return context.say("train.yes" if value else "train.no")
     if isinstance(value, int | float):
+        if value in parameter.meanings:
+            return parameter.meanings[value][context.language]
         shown = f"{value:,}" if isinstance(value, int) else f"{value:g}"
         return f"{shown} {unit_text(parameter, context)}".strip()
     return str(to_component(parameter, value))

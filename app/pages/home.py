@@ -7,8 +7,8 @@ import gradio as gr
 from app.context import Context
 from app.i18n import page_path, when_text
 from app.markup import heading, link, notice, state_chip
-from app.pages.runs import score_text, sentence
 from app.pages.shell import machine_line, redraw_on_change
+from app.run_view import score_text, sentence
 from studio.db import datasets, jobs
 from studio.db.jobs import JobView
 from studio.jobs.lifecycle import LIVE

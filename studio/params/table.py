@@ -50,6 +50,8 @@ class Parameter:
     maximum: float | None = None
     """Largest legal value."""
     choices: tuple[Choice, ...] = ()
+    meanings: Mapping[Any, Mapping[str, str]] = field(default_factory=dict)
+    """{value: {language: words}} of values that are no amount, such as -1 steps."""
     unit: str | None = None
     """epochs, steps, rows, tokens or share (of one)."""
     level: str

@@ -1,7 +1,9 @@
 """Registries with something in them, for the pages' tests and benches: written as server and jobs would write them."""
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy.orm import Session
 
@@ -30,12 +32,19 @@ def add_starter(session: Session) -> int:
     )
 
 
-def add_run(session: Session, *, title: str, state: str = "running", model_id: int | None = None) -> int:
+def add_run(
+    session: Session,
+    *,
+    title: str,
+    state: str = "running",
+    model_id: int | None = None,
+    values: Mapping[str, Any] | None = None,
+) -> int:
     """A training run that went through the legal states to `state`."""
     new = jobs.NewJob(
         kind="train",
         title=title,
-        values={"method": "sft", "tuning": "lora", "learning_rate": 2e-4, "max_steps": 60, "seed": 42},
+        values={"method": "sft", "tuning": "lora", "learning_rate": 2e-4, "max_steps": 60, "seed": 42} | (values or {}),
         needs_device=True,
         method="sft",
         tuning="lora",

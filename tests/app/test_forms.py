@@ -107,6 +107,7 @@ def test_values_are_told_in_words() -> None:
         "warmup_ratio": (0.1, "0.1"),
         "lora_target_modules": (["all-linear"], "all-linear"),
         "seed": (None, "–"),
+        "max_steps": (-1, "no limit"),
     }
     for name, (value, words) in told.items():
         assert forms.value_text(TABLE[name], value, context) == words

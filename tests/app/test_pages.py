@@ -5,6 +5,7 @@ from html import unescape
 import gradio as gr
 import pytest
 
+from app import run_actions
 from app.pages import checkpoints, home, models, runs, settings, shell
 from studio.db import comparisons, jobs
 from studio.errors import RefusedInput
@@ -65,6 +66,25 @@ def test_an_unknown_run_is_one_sentence(context):
     assert "999" in text and "Traceback" not in text
 
 
+def test_several_runs_lie_beside_each_other_by_links_alone(context, filled):
+    from tests.app.seeding import add_run
+
+    with filled.writer.begin() as session:
+        ours = [
+            add_run(session, title=title, state="succeeded", values={"learning_rate": rate, "num_train_epochs": 2})
+            for title, rate in (("slow", 1e-4), ("fast", 5e-4))
+        ]
+    drawn = runs.draw(context, {"runs": f"{ours[0]}, {ours[1]},{ours[0]},x,99999"})
+    head, below = drawn[3], drawn[-5]
+    assert head.count("<tr>") == 3, "a heading and the two runs that exist, each once"
+    assert f'href="/{context.language}/runs?runs={ours[1]}"' in head, "take the first away"
+    labels = {each.name: each.label(context.language) for each in parameters("sft")}
+    differing = below[: below.index(context.say("runs.others"))]
+    assert labels["learning_rate"] in differing and labels["num_train_epochs"] not in differing
+    assert f"runs={ours[0]}%2C{ours[1]}%2C{filled.ids['running']}" in below, "add the running one"
+    assert f"runs={ours[0]}" in runs.draw_detail(context, ours[0])[0], "a run's own page leads here"
+
+
 @pytest.mark.parametrize("query", [{}, {"run": ""}, {"run": "abc"}, {"run": "9" * 40}, {"run": "-1"}, {"run": "²"}])
 def test_an_address_without_a_run_shows_the_list(context, query):
     assert runs.draw(context, query)[0]["visible"] is True
@@ -88,17 +108,17 @@ def test_buttons_are_live_where_the_life_cycle_allows(filled, state, allowed):
     with filled.writer.begin() as session:
         made = add_run(session, title="x", state=state)
         job = jobs.job(session, made)
-    assert {action for action in runs.ACTIONS if runs.refusal(job, action, None) is None} == allowed
-    shown = {action for action in runs.ACTIONS if runs.belongs(job, action, None)}
+    assert {action for action in run_actions.ACTIONS if run_actions.refusal(job, action, None) is None} == allowed
+    shown = {action for action in run_actions.ACTIONS if run_actions.belongs(job, action, None)}
     assert shown >= allowed
-    why = runs.why_html(filled.context(), job, None)
+    why = run_actions.why_html(filled.context(), job, None)
     for action in shown - allowed:
         assert filled.context().say(f"runs.action.{action}") in why
 
 
 def test_a_button_asks_the_desk(context, filled):
     run = filled.ids["running"]
-    runs.act(context, run, "stop")
+    run_actions.act(context, run, "stop")
     with filled.studio.registry.session() as session:
         assert jobs.job(session, run).wish == "stop"
     assert context.say("runs.wish.stop") in runs.draw(context, {"run": str(run)})[3]
@@ -109,7 +129,7 @@ def test_moving_up_takes_one_place(context, filled):
 
     with filled.writer.begin() as session:
         last = add_run(session, title="last", state="queued")
-    runs.act(context, last, "sooner")
+    run_actions.act(context, last, "sooner")
     with filled.studio.registry.session() as session:
         assert [job.id for job in jobs.queue(session)][0] == last
 
