@@ -118,7 +118,7 @@ def checkpoints_html(context: Context, saved: list[CheckpointView]) -> str:
 def log_html(context: Context, job: JobView) -> str:
     lines = tail(context.desk.workspace.attempt(job.id, job.attempt), LOG_LINES) if job.attempt else []
     text = "\n".join(lines) or context.say("runs.no_log")
-    return f'<pre class="lu-log" tabindex="0">{escape(text)}</pre>'
+    return f'<pre class="lu-log lu-tail" tabindex="0"><span>{escape(text)}</span></pre>'
 
 
 def settings_html(context: Context, job: JobView, plan: Mapping[str, Any]) -> str:

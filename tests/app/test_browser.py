@@ -73,6 +73,20 @@ def test_a_curve_grows_and_keeps_its_zoom(served, page):
     assert page.locator(".lu-zoom-out").is_visible()
 
 
+def test_a_log_shows_its_newest_line(served, page):
+    filled, url = served
+    run = filled.ids["running"]
+    log = filled.studio.desk.workspace.attempt(run, 1) / "train.log"
+    log.write_text("".join(f"step {step}\n" for step in range(200)))
+    page.goto(f"{url}/en/runs?run={run}")
+    page.wait_for_selector("#runs-log :text('step 199')")
+    below = page.evaluate(
+        "(box => box.firstChild.getBoundingClientRect().bottom - box.getBoundingClientRect().bottom)"
+        "(document.querySelector('#runs-log pre'))"
+    )
+    assert below <= 0, "the end of the text is in sight"
+
+
 def test_the_running_job_and_a_stop_reach_a_page_that_is_open(served, page):
     filled, url = served
     run = filled.ids["running"]
