@@ -4,6 +4,8 @@ No weights are read: the model is built on the meta device from its config. The 
 inventory, the form on the token lengths, and a person sees in `samples` what will be learned.
 """
 
+import copy
+import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from itertools import islice
@@ -66,12 +68,30 @@ def figures_of(config: Any) -> dict[str, Any]:
     Raises:
         ValueError, KeyError, ImportError: no causal language model that transformers knows.
     """
+    return figures_of_model(build(config))
+
+
+def build(config: Any) -> Any:
+    """The model without weights: a causal language model, or one that also sees.
+
+    Raises:
+        ValueError, KeyError, ImportError: transformers knows neither.
+    """
     import torch
     from transformers import AutoModelForCausalLM
 
+    # The dtype that training will use is the form's choice; here the config's own is told.
     with torch.device("meta"):
-        # The dtype that training will use is the form's choice; here the config's own is told.
-        model = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
+        try:
+            return AutoModelForCausalLM.from_config(config, trust_remote_code=False)
+        except ValueError:
+            from transformers import AutoModelForImageTextToText
+
+            return AutoModelForImageTextToText.from_config(config, trust_remote_code=False)
+
+
+def figures_of_model(model: Any) -> dict[str, Any]:
+    config = model.config
     text = config.get_text_config()
     return {
         "architecture": type(model).__name__,
@@ -86,7 +106,20 @@ def figures_of(config: Any) -> dict[str, Any]:
             name: getattr(text, name, None)
             for name in ("hidden_size", "num_hidden_layers", "vocab_size", "intermediate_size")
         },
+        **_experts(text),
         "modules": modules(model),
+    }
+
+
+def _experts(text: Any) -> dict[str, Any]:
+    """How many experts a layer has, how many of them a token goes through, and how wide one is."""
+    names = ("num_local_experts", "num_experts", "n_routed_experts", "moe_num_experts")
+    experts = next((n for n in (getattr(text, name, None) for name in names) if isinstance(n, int)), None)
+    width = getattr(text, "moe_intermediate_size", None)
+    return {
+        "num_experts": experts,
+        "num_experts_per_token": getattr(text, "num_experts_per_tok", None),
+        "expert_size": width if isinstance(width, int) else None,
     }
 
 
@@ -112,17 +145,117 @@ def modules(model: Any) -> list[dict[str, Any]]:
     """Every module with weights of its own, those alike but for their number counted together.
 
     `model.layers.0.mlp.up_proj` and `model.layers.1.mlp.up_proj` -> one entry `model.layers.*.mlp.up_proj`, count 2.
+    `is_quantised` holds where bitsandbytes would squeeze the weight; `was` names the linear layers that transformers
+    before 5 had for each expert in place of one weight of them all.
     """
+    kept_whole, was = _kept_whole(model), _unfused(model)
     alike: Counter[tuple] = Counter()
+    seen: set[int] = set()
     for name, module in model.named_modules():
         for own, parameter in module.named_parameters(recurse=False):
-            pattern = ".".join("*" if part.isdigit() else part for part in name.split("."))
-            full = pattern if own == "weight" else f"{pattern}.{own}".lstrip(".")
-            alike[(_kind(module), full, tuple(parameter.shape), _dtype_name(parameter.dtype))] += 1
+            if id(parameter) in seen:
+                continue
+            seen.add(id(parameter))
+            full = _pattern(name) if own == "weight" else f"{_pattern(name)}.{own}".lstrip(".")
+            is_quantised = own == "weight" and _is_squeezed(module) and not kept_whole(name)
+            alike[(_kind(module), full, tuple(parameter.shape), _dtype_name(parameter.dtype), is_quantised)] += 1
     return [
-        {"kind": kind, "name": name, "shape": list(shape), "dtype": dtype, "count": count}
-        for (kind, name, shape, dtype), count in alike.items()
+        {"kind": kind, "name": name, "shape": list(shape), "dtype": dtype, "count": count, "is_quantised": is_quantised}
+        | ({"was": was[name]} if name in was else {})
+        for (kind, name, shape, dtype, is_quantised), count in alike.items()
     ]
+
+
+def _pattern(name: str) -> str:
+    return ".".join("*" if part.isdigit() else part for part in name.split("."))
+
+
+def _is_squeezed(module: Any) -> bool:
+    """Whether transformers puts one of bitsandbytes' layers in this one's place (integrations/bitsandbytes.py)."""
+    from torch.nn import Linear
+    from transformers.pytorch_utils import Conv1D
+
+    return isinstance(module, Conv1D) or type(module) is Linear
+
+
+def _kept_whole(model: Any) -> Any:
+    """By transformers' own rule, names of the modules that quantisation leaves alone: heads and what is tied."""
+    from transformers.quantizers.base import get_keys_to_not_convert
+    from transformers.quantizers.quantizers_utils import should_convert_module
+
+    keys = get_keys_to_not_convert(model)
+    return lambda name: not should_convert_module(name, keys)
+
+
+def _unfused(model: Any) -> dict[str, list[str]]:
+    """By transformers' own conversion of older checkpoints: `...experts.gate_up_proj` -> `["gate_proj", "up_proj"]`."""
+    from transformers.conversion_mapping import extract_weight_conversions_for_model
+
+    was = {}
+    for conversion in extract_weight_conversions_for_model(model) or []:
+        steps = [type(step).__name__ for step in getattr(conversion, "operations", None) or []]
+        if steps not in (["MergeModulelist"], ["MergeModulelist", "Concatenate"]):
+            continue
+        names = [source.removesuffix(".weight").rpartition(".")[2] for source in conversion.source_patterns]
+        for target in conversion.target_patterns:
+            fused = (name for name, _ in model.named_parameters() if name.endswith("." + target.lstrip(".")))
+            was |= {_pattern(name): names for name in fused}
+    return was
+
+
+def adapters_of(model: Any, targets: Iterable[list[str]]) -> list[dict[str, Any]]:
+    """How many weights LoRA adds for each rank, as peft itself puts it on these modules of the model.
+
+        {"targets": ["all-linear"], "weights_per_rank": 2_621_440}, or {"targets", "error"} where peft refuses
+
+    The model is cut down meanwhile: one layer of each sort tells for all of them.
+    """
+    times: dict[str, int] = {}
+    _drop_repeats(model, "", times)
+    found = []
+    for names in targets:
+        try:
+            found.append({"targets": names, "weights_per_rank": _weights_per_rank(copy.deepcopy(model), names, times)})
+        except ValueError as error:
+            found.append({"targets": names, "error": str(error).strip().splitlines()[0][:300]})
+    return found
+
+
+def _weights_per_rank(model: Any, names: list[str], times: dict[str, int]) -> int:
+    from peft import LoraConfig, get_peft_model
+
+    rank, prefix = 4, "base_model.model."
+    targets = "all-linear" if names == ["all-linear"] else list(names)
+    adapted = get_peft_model(model, LoraConfig(r=rank, target_modules=targets), autocast_adapter_dtype=False)
+    trained = {n.removeprefix(prefix): w.numel() for n, w in adapted.named_parameters() if w.requires_grad}
+    return (
+        sum(
+            size * math.prod(count for place, count in times.items() if name.startswith(place + "."))
+            for name, size in trained.items()
+        )
+        // rank
+    )
+
+
+def _drop_repeats(module: Any, path: str, times: dict[str, int]) -> None:
+    """Keep one of each sort in every list of modules, and note how many it stands for: `{"model.layers.0": 32}`."""
+    from torch.nn import ModuleList
+
+    for name, child in list(module.named_children()):
+        place = f"{path}.{name}".lstrip(".")
+        if isinstance(child, ModuleList):
+            alike: dict[tuple, list[Any]] = {}
+            for each in child:
+                alike.setdefault(_build_of(each), []).append(each)
+            child = ModuleList([group[0] for group in alike.values()])
+            setattr(module, name, child)
+            times |= {f"{place}.{number}": len(group) for number, group in enumerate(alike.values())}
+        _drop_repeats(child, place, times)
+
+
+def _build_of(module: Any) -> tuple:
+    sizes = ((name, tuple(weight.shape)) for name, weight in module.named_parameters())
+    return (tuple((name, type(each).__name__) for name, each in module.named_modules()), tuple(sizes))
 
 
 def inspect_rows(attempt: Attempt, dataset: DatasetRef, tokenizer: Any) -> tuple[dict[str, Any], list[list]]:

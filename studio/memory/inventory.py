@@ -6,7 +6,7 @@ It comes from an inspect job's figures, or from a config.json of a known family 
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from studio.errors import RefusedInput
@@ -25,6 +25,10 @@ class Module:
     shape: tuple[int, ...]
     """As torch has it: (out, in) for a Linear."""
     count: int
+    is_quantised: bool | None = None
+    """bitsandbytes squeezes it; None where nobody looked."""
+    was: tuple[str, ...] = ()
+    """Before transformers 5 each expert had linear layers of these names in its place."""
 
     @property
     def parameters(self) -> int:
@@ -54,6 +58,8 @@ class Inventory:
     """Attention kernels that the model's code can work with; empty where nobody looked."""
     profiles: tuple[tuple[Mode, Profile], ...] = ()
     """What one layer keeps and needs, traced in these ways of training."""
+    adapters: Mapping[tuple[str, ...], int] = field(default_factory=dict)
+    """Weights that LoRA adds for each rank, by the modules named, where peft itself was asked."""
 
     @property
     def has_head(self) -> bool:
@@ -64,6 +70,10 @@ class Inventory:
     def has_fused_experts(self) -> bool:
         """Whether the experts of a layer are one weight together, on which peft allows no dropout."""
         return any(len(module.shape) == 3 for module in self.modules)
+
+    def without_head(self) -> "Inventory":
+        """As a reward model has it: the layers, and no scores of the vocabulary."""
+        return replace(self, modules=tuple(module for module in self.modules if not _is_head(module)))
 
     def can_attend_with(self, kernel: str) -> bool:
         return not self.attention or kernel in self.attention
@@ -77,6 +87,12 @@ class Inventory:
         """Linear layers of the decoder: what `all-linear` means to peft and what bitsandbytes quantises."""
         return tuple(m for m in self.modules if m.kind == "Linear" and m.is_weight and not _is_head(m))
 
+    @property
+    def quantised(self) -> tuple[Module, ...]:
+        """What bitsandbytes squeezes: linear layers of the decoder, where nobody looked closer."""
+        linear = self.inner_linears
+        return tuple(m for m in self.modules if m.is_quantised or (m.is_quantised is None and m in linear))
+
     def targets(self, names: list[str]) -> tuple[Module, ...]:
         """The linear layers that LoRA sits on, by last name or `all-linear`."""
         if names == ["all-linear"]:
@@ -85,13 +101,68 @@ class Inventory:
         return tuple(m for m in self.modules if m.kind == "Linear" and m.is_weight and m.last_name in wanted)
 
     def adapter_parameters(self, names: list[str], rank: int) -> int:
-        """LoRA's A is (rank, in) and B (out, rank) (Hu et al. 2021)."""
-        return sum(rank * sum(module.shape) * module.count for module in self.targets(names))
+        """LoRA's A is (rank, in) and B (out, rank) (Hu et al. 2021); experts that are one weight have one each.
+
+        Where peft was asked what it adds, its answer counts.
+        peft 0.21 gives experts whose gate and up projection are one weight twice the rank there.
+        """
+        if tuple(names) in self.adapters:
+            return rank * self.adapters[tuple(names)]
+        on_linears = sum(rank * sum(module.shape) * module.count for module in self.targets(names))
+        experts = [module for module in self.fused_experts if _is_wanted(module, names)]
+        routers = [module for module in self.modules if names == ["all-linear"] and self._is_router(module)]
+        on_experts = sum(m.shape[0] * sum(m.shape[1:]) * m.count * _fused_projections(m) for m in experts)
+        return on_linears + rank * (on_experts + sum(sum(module.shape) * module.count for module in routers))
+
+    @property
+    def fused_experts(self) -> tuple[Module, ...]:
+        return tuple(m for m in self.modules if len(m.shape) == 3 and ".experts." in m.name)
+
+    def _is_router(self, module: Module) -> bool:
+        """peft takes the router of fused experts for a linear layer too."""
+        is_gate = module.kind == "other" and module.last_name in ("gate", "router") and len(module.shape) == 2
+        return is_gate and bool(self.fused_experts)
+
+    @property
+    def key_width(self) -> int:
+        """Values of one token's keys in one layer; as many as the hidden size where the names do not tell."""
+        return max(self._key_widths, default=self.hidden_size)
+
+    @property
+    def tells_key_width(self) -> bool:
+        return bool(self._key_widths)
+
+    @property
+    def _key_widths(self) -> list[int]:
+        return [module.shape[0] for module in self.modules if module.last_name == "k_proj" and module.is_weight]
+
+    @property
+    def has_other_towers(self) -> bool:
+        """Whether it reads more than text: what its other layers keep depends on pictures or sounds."""
+        return any(word in module.name for module in self.modules for word in ("vision", "audio", "visual"))
+
+    def before_5(self) -> "Inventory":
+        """The same model as transformers before 5 laid it out: each expert, and the gate, with linear layers."""
+        if not any(module.was for module in self.modules):
+            return self
+        modules = tuple(old for module in self.modules for old in _before_5(module, self.num_experts))
+        return replace(self, modules=modules, adapters={}, profiles=())
+
+
+def _before_5(module: Module, experts: int) -> list[Module]:
+    """(8, 28672, 4096) that was w1 and w3 -> twice (14336, 4096), eight times as often."""
+    if module.was:
+        _, out, width = module.shape
+        place, count = module.name.rpartition(".")[0], module.count * module.shape[0]
+        shape = (out // len(module.was), width)
+        return [Module("Linear", f"{place}.*.{name}", shape, count, is_quantised=True) for name in module.was]
+    is_gate = module.kind == "other" and module.last_name in ("gate", "router") and module.shape[:1] == (experts,)
+    return [replace(module, kind="Linear", is_quantised=True) if is_gate and module.is_weight else module]
 
 
 def from_figures(figures: Mapping[str, Any]) -> Inventory:
     """The inventory in an inspect job's figures (`figures["inventory"]`)."""
-    modules = tuple(Module(m["kind"], m["name"], tuple(m["shape"]), m["count"]) for m in figures["modules"])
+    modules = tuple(_module(each) for each in figures["modules"])
     if figures["tied_embeddings"]:
         modules = tuple(module for module in modules if not _is_head(module))
     hidden = figures["hidden_size"] or _widest_embedding(modules)
@@ -100,7 +171,7 @@ def from_figures(figures: Mapping[str, Any]) -> Inventory:
         hidden_size=hidden,
         num_hidden_layers=figures["num_hidden_layers"] or 1,
         # A family that does not tell (GPT-2) has four times the hidden size.
-        intermediate_size=figures["intermediate_size"] or 4 * hidden,
+        intermediate_size=figures.get("expert_size") or figures["intermediate_size"] or 4 * hidden,
         vocab_size=figures["vocab_size"] or 0,
         num_heads=figures.get("num_heads") or 1,
         num_experts=figures.get("num_experts") or 1,
@@ -110,6 +181,22 @@ def from_figures(figures: Mapping[str, Any]) -> Inventory:
             (Mode.from_document(each["mode"]), Profile.from_document(each["sizes"]))
             for each in figures.get("profiles", ())
         ),
+        adapters={
+            tuple(each["targets"]): each["weights_per_rank"]
+            for each in figures.get("adapters", ())
+            if "weights_per_rank" in each
+        },
+    )
+
+
+def _module(document: Mapping[str, Any]) -> Module:
+    return Module(
+        document["kind"],
+        document["name"],
+        tuple(document["shape"]),
+        document["count"],
+        is_quantised=document.get("is_quantised"),
+        was=tuple(document.get("was", ())),
     )
 
 
@@ -168,6 +255,15 @@ def _llama_modules(config: Mapping[str, Any]) -> tuple[Module, ...]:
 
 def _is_head(module: Module) -> bool:
     return module.name in ("lm_head", "embed_out", "output")
+
+
+def _is_wanted(experts: Module, names: list[str]) -> bool:
+    parts = {"gate_proj", "up_proj"} if experts.last_name == "gate_up_proj" else {experts.last_name}
+    return names == ["all-linear"] or bool(parts & {name.rpartition(".")[2] for name in names})
+
+
+def _fused_projections(experts: Module) -> int:
+    return 2 if experts.last_name == "gate_up_proj" else 1
 
 
 def _widest_embedding(modules: tuple[Module, ...]) -> int:

@@ -74,3 +74,64 @@ def test_no_network_is_a_sentence(tmp_path: Path) -> None:
     # HF_HUB_OFFLINE is set for all tests; a mirror on a closed port is what a cut line looks like.
     result = run("trainers.fetch", folder, HF_ENDPOINT="http://127.0.0.1:9", HF_HUB_OFFLINE="0")
     assert (result.outcome, result.reason) == ("failed", "job.hub_unreachable")
+
+
+def whole_count(config, names: list[str], rank: int) -> int:
+    """Weights that peft adds to the whole model."""
+    from peft import LoraConfig, get_peft_model
+
+    targets = "all-linear" if names == ["all-linear"] else names
+    model = get_peft_model(inspect.build(config), LoraConfig(r=rank, target_modules=targets))
+    return sum(weight.numel() for weight in model.parameters() if weight.requires_grad)
+
+
+SMALL = {"hidden_size": 64, "intermediate_size": 96, "num_attention_heads": 4, "vocab_size": 256}
+ODD_LAYERS = {
+    # Its first layer is dense and the others are experts.
+    "deepseek_v3": {"num_hidden_layers": 4, "first_k_dense_replace": 1, "n_routed_experts": 8, "num_experts_per_tok": 2}
+    | {"moe_intermediate_size": 32, "n_group": 1, "topk_group": 1, "num_key_value_heads": 4, "q_lora_rank": 16}
+    | {"kv_lora_rank": 16},
+    "mixtral": {"num_hidden_layers": 3, "num_local_experts": 4},
+    "gemma3_text": {"num_hidden_layers": 7},
+    "gpt2": {"n_embd": 64, "n_layer": 3, "n_head": 4},
+}
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("family", ODD_LAYERS)
+def test_one_layer_of_each_sort_tells_what_peft_adds_to_all(family: str) -> None:
+    config = AutoConfig.for_model(family, **SMALL | ODD_LAYERS[family])
+    (found,) = inspect.adapters_of(inspect.build(config), [["all-linear"]])
+    assert found["weights_per_rank"] * 8 == whole_count(config, ["all-linear"], 8)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_what_peft_would_refuse_is_told() -> None:
+    config = AutoConfig.for_model("llama", **SMALL, num_hidden_layers=2)
+    fits, refused = inspect.adapters_of(inspect.build(config), [["q_proj", "v_proj"], ["w_pack"]])
+    assert fits["weights_per_rank"] == 2 * 2 * (64 + 64) and "w_pack" in refused["error"]
+
+
+def test_linear_layers_that_are_squeezed_are_those_that_transformers_squeezes() -> None:
+    from transformers import BitsAndBytesConfig
+    from transformers.integrations.bitsandbytes import replace_with_bnb_linear
+    from transformers.quantizers.base import get_keys_to_not_convert
+
+    for family in ("mixtral", "gpt2", "gpt_neox"):
+        config = AutoConfig.for_model(family, **SMALL | ODD_LAYERS.get(family, {"num_hidden_layers": 2}))
+        told = {each["name"] for each in inspect.figures_of(config)["modules"] if each["is_quantised"]}
+        model = inspect.build(config)
+        replace_with_bnb_linear(model, get_keys_to_not_convert(model), BitsAndBytesConfig(load_in_4bit=True))
+        squeezed = {
+            inspect._pattern(name) for name, each in model.named_modules() if type(each).__name__ == "Linear4bit"
+        }
+        assert told == squeezed and told
+
+
+def test_experts_can_be_counted_as_older_transformers_had_them() -> None:
+    found = from_figures(inspect.figures_of(AutoConfig.for_model("mixtral", **SMALL, num_hidden_layers=3)))
+    old = found.before_5()
+    assert old.parameters == found.parameters
+    names = {module.last_name: (module.shape, module.count) for module in old.quantised}
+    assert names["w1"] == names["w3"] == ((96, 64), 8 * 3) and names["w2"] == ((64, 96), 8 * 3)
+    assert names["gate"] == ((8, 64), 3) and len(found.quantised) == 4 and old.before_5() is old
