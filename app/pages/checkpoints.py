@@ -16,7 +16,7 @@ from app.pages.shell import POLL_SECONDS, bind, number_in, query_of, redraw_on_c
 from studio.db import checkpoints, comparisons, jobs, models
 from studio.db.checkpoints import CheckpointView
 from studio.db.comparisons import AnswerView, ComparisonView
-from studio.desk import MAX_COLUMNS, SETTINGS
+from studio.desk_asking import MAX_COLUMNS, SETTINGS
 from studio.errors import RefusedInput, UnknownName
 
 FAST_SECONDS = 0.5
@@ -76,7 +76,7 @@ def build(context: Context) -> None:
 
 
 def _settings_fields(context: Context) -> list[gr.components.Component]:
-    """In the order of `studio.desk.SETTINGS`: seed, temperature, top_p, max_new_tokens, system."""
+    """In the order of `studio.desk_asking.SETTINGS`: seed, temperature, top_p, max_new_tokens, system."""
     say = context.say
     with gr.Row():
         seed = gr.Number(SETTINGS["seed"], label=say("checkpoints.setting.seed"), precision=0, minimum=0)

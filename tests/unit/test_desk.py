@@ -8,7 +8,8 @@ import pytest
 
 from studio.db import comparisons, datasets, jobs, models
 from studio.db.engine import Writer
-from studio.desk import MAX_COLUMNS, SETTINGS, Desk
+from studio.desk import Desk
+from studio.desk_asking import MAX_COLUMNS, SETTINGS
 from studio.errors import Conflict, RefusedInput, SpecRefused, UnknownName
 from studio.paths import Workspace
 
