@@ -22,6 +22,7 @@ from app.label_commands import label_app
 from studio.errors import RefusedInput, UnknownName
 from studio.messages import say
 from studio.paths import workspace
+from studio.workshop.problems import unread_keys_text
 
 app = typer.Typer(help="Import, check, clean and look after data sets.", no_args_is_help=True)
 for group in (data_rows_commands.app, data_version_commands.app):
@@ -59,9 +60,11 @@ def data_import(
     parts = dict(_part(text) for text in column or []) or None
     done("import_dataset", source=source, name=name, shape=shape, columns=parts, encoding=encoding)
     show_version(name, as_json=as_json)
-    guessed = version_of(name).manifest["source"].get("guessed_encoding")
-    if guessed:
+    known = version_of(name).manifest["source"]
+    if guessed := known.get("guessed_encoding"):
         sys.stderr.write(say("cli.data.guessed_encoding", encoding=guessed.upper()) + "\n")
+    if unread := known.get("unread_keys"):
+        sys.stderr.write(unread_keys_text(unread) + "\n")
 
 
 @app.command("check")

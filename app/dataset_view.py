@@ -13,8 +13,8 @@ from studio.db.datasets import DatasetSummary
 from studio.db.jobs import JobView
 from studio.messages import has
 from studio.workshop.converting.detect import Preview, PreviewRow
-from studio.workshop.problems import Problem
-from studio.workshop.versions.layout import spoken
+from studio.workshop.problems import Problem, unread_keys_text
+from studio.workshop.versions.layout import REASONING, spoken
 from studio.workshop.versions.manifest import MANIFEST
 from studio.workshop.versions.reader import Row
 
@@ -105,10 +105,15 @@ def _turn_html(context: Context, turn: dict[str, Any]) -> str:
     shown = context.say(f"data.role.{role}") if has(f"data.role.{role}") else role
     if turn.get("name"):
         shown += f" ({turn['name']})"
+    thought = turn.get(REASONING)
+    if thought:
+        title = escape(context.say("data.reasoning"))
+        thought = f'<details class="lu-thought"><summary>{title}</summary>{_cut(thought)}</details>'
     calls = turn.get("tool_calls")
     called = f"<pre>{_cut(json.dumps(calls, ensure_ascii=False, indent=1))}</pre>" if calls else ""
     speaker = f'<span class="lu-data-speaker">{escape(shown)}</span>'
-    return f'<div class="lu-turn lu-{escape(role)}">{speaker}{_cut(turn.get("content") or "")}{called}</div>'
+    said = _cut(turn.get("content") or "")
+    return f'<div class="lu-turn lu-{escape(role)}">{speaker}{thought or ""}{said}{called}</div>'
 
 
 def raw_html(context: Context, raw: str) -> str:
@@ -135,8 +140,13 @@ def plain_text(value: Any) -> str:
     if isinstance(value, str):
         return value
     if isinstance(value, list) and value and all(isinstance(turn, dict) and "content" in turn for turn in value):
-        return "\n".join(f"{turn.get('role')}: {turn['content']}" for turn in value)
+        return "\n".join(_plain_turn(turn) for turn in value)
     return "" if value is None else json.dumps(value, ensure_ascii=False)
+
+
+def _plain_turn(turn: dict[str, Any]) -> str:
+    thought = f"<think>{turn[REASONING]}</think> " if turn.get(REASONING) else ""
+    return f"{turn.get('role')}: {thought}{turn['content']}"
 
 
 def short(text: str, most: int = 160) -> str:
@@ -186,6 +196,11 @@ def preview_faults(context: Context, preview: Preview) -> str:
     )
     head = escape(context.say("data.preview_faults", count=rows, sampled=preview.sampled))
     return f'<details class="lu-notice lu-warn" open><summary>{head}</summary><ul>{shown}</ul></details>'
+
+
+def unread_keys(context: Context, keys: dict[str, int]) -> str:
+    """What turns say that training does not read, each key with its rows."""
+    return notice(unread_keys_text(keys, context.language), "info") if keys else ""
 
 
 def job_html(context: Context, job: JobView) -> str:

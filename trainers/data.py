@@ -7,8 +7,9 @@ rules (`tests/trainers/test_data.py` compares them): the chat template renders t
 torch here.
 """
 
+import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,17 @@ import jinja2
 
 from studio.errors import JobFailed
 from studio.protocol import DatasetRef
+from studio.workshop.converting.turns import REASONING_KEYS
 from studio.workshop.reports import DIFFICULTY
-from studio.workshop.versions.layout import MESSAGES, PROMPT_COMPLETION, TEXT, TOKENS, TRAINED_COLUMNS, row_of
+from studio.workshop.versions.layout import (
+    MESSAGES,
+    PROMPT_COMPLETION,
+    REASONING,
+    TEXT,
+    TOKENS,
+    TRAINED_COLUMNS,
+    row_of,
+)
 
 IGNORED = -100
 ROWS = "rows.parquet"
@@ -63,6 +73,8 @@ class Rendered:
     """The token itself where the model learns to say it, else IGNORED."""
     last_answer_only: bool = False
     """Of several answers only the last could be marked."""
+    reasoning_unread: bool = False
+    """The row holds what the assistant thinks, and the model's chat template has no place for it."""
 
     @property
     def answer_tokens(self) -> int:
@@ -94,6 +106,7 @@ class Renderer:
         self._training_template: str | None = None
         self._asked_for_training_template = False
         self._tools: list[Any] | None = None
+        self._reasoning_key = _reasoning_key(tokenizer.chat_template)
 
     def render(self, row: int, sample: Sample) -> Rendered:
         """Tokens and labels of a whole row.
@@ -108,12 +121,13 @@ class Renderer:
         answers = [i for i, message in enumerate(sample.messages) if i > 0 and _is_learned(message)]
         if not answers:
             raise RowLeftOut("rows_without_answer")
-        messages = [_without_weight(message) for message in sample.messages]
+        messages = [self._shown(message) for message in sample.messages]
+        is_unread = self._reasoning_key is None and any(message.get(REASONING) for message in sample.messages)
         if not self.has_template:
-            return self._plain(row, messages[: answers[-1] + 1])
+            return replace(self._plain(row, messages[: answers[-1] + 1]), reasoning_unread=is_unread)
         self._tools = sample.tools
         try:
-            return self._templated(row, messages, answers)
+            return replace(self._templated(row, messages, answers), reasoning_unread=is_unread)
         except jinja2.TemplateError as error:
             raise RowLeftOut("rows_refused_by_template") from error
         finally:
@@ -124,6 +138,12 @@ class Renderer:
         if self.has_template:
             return self._ids(messages, add_generation_prompt=True)
         return self.tokenizer(_plain_prompt(messages))["input_ids"]
+
+    def _shown(self, message: dict[str, Any]) -> dict[str, Any]:
+        """A turn as the chat template reads it: reasoning under the template's own name, no weight."""
+        shown = {key: value for key, value in message.items() if key not in ("weight", REASONING)}
+        has_reasoning = self._reasoning_key is not None and message.get(REASONING)
+        return shown | {self._reasoning_key: message[REASONING]} if has_reasoning else shown
 
     def _given(self, row: int, input_ids: list[int], labels: list[int] | None) -> Rendered:
         if max(input_ids) >= len(self.tokenizer):
@@ -230,6 +250,8 @@ def render_rows(
         except RowLeftOut as reason:
             findings.add(reason.code, number)
             continue
+        if rendered.reasoning_unread:
+            findings.add("data.reasoning_unread", number)
         if rendered.last_answer_only:
             findings.add("rows_with_last_answer_only", number)
         if max_length is not None and len(rendered.input_ids) > max_length:
@@ -304,8 +326,10 @@ def _is_learned(message: dict[str, Any]) -> bool:
     return message["role"] == "assistant" and message.get("weight") != 0
 
 
-def _without_weight(message: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in message.items() if key != "weight"}
+def _reasoning_key(template: str | None) -> str | None:
+    """The first name by which a chat template reads what an assistant thinks: `message.thinking` -> `thinking`."""
+    keys = (key for key in REASONING_KEYS if re.search(rf"""(?:\.|["']){key}\b""", template or ""))
+    return next(keys, None)
 
 
 def _only(wanted: list[bool], mask: list[int]) -> list[int] | None:

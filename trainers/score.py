@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 PROGRESS_SECONDS = 0.5
 SHORTENED = "rows_shortened"
-NOTED = (SHORTENED, "rows_with_last_answer_only")
+NOTED = (SHORTENED, "rows_with_last_answer_only", "data.reasoning_unread")
 """Findings about rows that do have a loss."""
 
 

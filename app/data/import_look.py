@@ -99,6 +99,7 @@ def reading_html(context: Context, found: Look, wanted: dict[str, Any]) -> str:
         controls.select("shape", say("data.shape_label"), choices, shape, change="shape"),
         _columns_html(context, found, wanted),
         view.preview_faults(context, seen) if not found.refusal else "",
+        view.unread_keys(context, seen.unread_keys),
     )
 
 

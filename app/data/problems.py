@@ -35,7 +35,8 @@ def draw(context: Context, chosen: DatasetSummary, state: State) -> str:
         note = escape(context.say("data.problems.taken_out_note"))
         shown += f'<h2 class="lu-part">{title}</h2><p class="lu-note">{note}</p>'
         shown += "".join(_group_html(context, chosen, each, state) for each in out)
-    return said + head + shown
+    unread = view.unread_keys(context, read_manifest(Path(chosen.path)).source.get("unread_keys", {}))
+    return said + head + unread + shown
 
 
 def press(context: Context, chosen: DatasetSummary, state: State, told: Told) -> Pressed:

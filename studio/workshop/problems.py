@@ -88,6 +88,12 @@ def closest(word: str, known: Iterable[str]) -> str | None:
     return matches[0] if matches else None
 
 
+def unread_keys_text(keys: dict[str, int], language: str = "en") -> str:
+    """What turns say that training does not read: `{"id": 7}` -> `Turns also hold “id” (7 rows). ...`"""
+    named = (say("data.unread.key", language, key=shorten(key), count=count) for key, count in keys.items())
+    return say("data.unread.note", language, keys=say("data.unread.between", language).join(named))
+
+
 def values_in_words(code: str, values: dict[str, Any], language: str) -> dict[str, Any]:
     """`values` as a sentence of `code` takes them: what the studio has a word for is told in that word.
 

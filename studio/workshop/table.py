@@ -16,6 +16,7 @@ from pathlib import Path
 
 import polars as pl
 
+from studio.workshop.versions.layout import REASONING
 from studio.workshop.versions.old_layouts import up_to_date
 from studio.workshop.versions.reader import ROWS
 
@@ -45,6 +46,13 @@ def texts(rows: pl.DataFrame) -> pl.DataFrame:
     return parts[0] if len(parts) == 1 else pl.concat(parts).sort("row", maintain_order=True)
 
 
+def reasoning(rows: pl.DataFrame) -> pl.DataFrame:
+    """What assistants think before they answer, as `texts` has the rest: column `messages.reasoning_content`."""
+    columns = [name for name, kind in rows.schema.items() if _is_turns(kind) and _has(kind, REASONING)]
+    parts = [_pieces(rows, name, REASONING) for name in columns]
+    return pl.concat(parts) if parts else pl.DataFrame(schema=TEXTS_SCHEMA)
+
+
 def with_texts(rows: pl.DataFrame, changed: pl.DataFrame) -> pl.DataFrame:
     """`rows` with the pieces in `changed` (`row`, `column`, `turn`, `text`) in place of the old ones; order kept."""
     for column in changed["column"].unique().to_list() if changed.height else []:
@@ -57,10 +65,13 @@ def fields(pieces: pl.DataFrame, rows: pl.DataFrame) -> pl.Series:
     """Where each piece of `rows` stands, as findings name it: `messages[2].content`, `completions[1]`, `prompt`."""
     turns = [name for name, kind in rows.schema.items() if _is_turns(kind)]
     lists = [name for name, kind in rows.schema.items() if isinstance(kind, pl.List) and name not in turns]
-    place = pl.col("column") + "[" + pl.col("turn").cast(pl.String) + "]"
+    column = pl.col("column").str.split(".").list.first()
+    place = column + "[" + pl.col("turn").cast(pl.String) + "]"
     named = (
         pl.when(pl.col("column").is_in(turns))
         .then(place + ".content")
+        .when(column.is_in(turns))
+        .then(place + "." + REASONING)
         .when(pl.col("column").is_in(lists))
         .then(place)
         .otherwise("column")
@@ -102,7 +113,7 @@ def _joined(rows: pl.DataFrame, *, is_answer: bool) -> pl.DataFrame:
     return rows.select("row").join(joined, on="row", how="left", maintain_order="left")
 
 
-def _pieces(rows: pl.DataFrame, column: str) -> pl.DataFrame:
+def _pieces(rows: pl.DataFrame, column: str, field: str = "content") -> pl.DataFrame:
     kind = rows.schema[column]
     if kind == pl.String:
         return rows.filter(pl.col(column).is_not_null()).select(
@@ -116,8 +127,9 @@ def _pieces(rows: pl.DataFrame, column: str) -> pl.DataFrame:
     long = long.with_columns(pl.int_ranges(0, pl.col("piece").list.len()).alias("turn")).explode("piece", "turn")
     is_turn = _is_turns(kind)
     role = pl.col("piece").struct.field("role") if is_turn else pl.lit(ROLE_OF_COLUMN[column])
-    text = pl.col("piece").struct.field("content") if is_turn else pl.col("piece")
-    return long.select("row", pl.lit(column).alias("column"), "turn", role.alias("role"), text.alias("text")).filter(
+    text = pl.col("piece").struct.field(field) if is_turn else pl.col("piece")
+    name = pl.lit(column if field == "content" else f"{column}.{field}")
+    return long.select("row", name.alias("column"), "turn", role.alias("role"), text.alias("text")).filter(
         pl.col("text").is_not_null()
     )
 
@@ -126,7 +138,13 @@ def _is_turns(kind: pl.DataType) -> bool:
     return isinstance(kind, pl.List) and isinstance(kind.inner, pl.Struct)
 
 
-def _with_column(rows: pl.DataFrame, column: str, pieces: pl.DataFrame) -> pl.DataFrame:
+def _has(kind: pl.List, field: str) -> bool:
+    return any(each.name == field for each in kind.inner.fields)
+
+
+def _with_column(rows: pl.DataFrame, place: str, pieces: pl.DataFrame) -> pl.DataFrame:
+    column, _, field = place.partition(".")
+    field = field or "content"
     kind = rows.schema[column]
     if kind == pl.String:
         new = pieces.select("row", pl.col("text").alias("_new"))
@@ -139,7 +157,7 @@ def _with_column(rows: pl.DataFrame, column: str, pieces: pl.DataFrame) -> pl.Da
     long = long.join(pieces, on=["row", "turn"], how="left", maintain_order="left")
     if _is_turns(kind):
         old = pl.col("piece").struct
-        mended = old.with_fields(pl.coalesce("text", old.field("content")).alias("content"))
+        mended = old.with_fields(pl.coalesce("text", old.field(field)).alias(field))
     else:
         mended = pl.coalesce("text", "piece")
     new = long.select("row", mended.alias("_new")).group_by("row", maintain_order=True).agg("_new")

@@ -223,3 +223,33 @@ def test_a_version_as_the_workshop_writes_it_is_read(tmp_path: Path) -> None:
     assert sample.messages[1]["tool_calls"][0]["function"] == {"name": "add", "arguments": {"a": 1}}
     assert sample.messages[2] == {"role": "tool", "tool_call_id": "c1", "content": "2"}
     assert sample.messages[3]["weight"] == 1
+
+
+def _template(tokenizer: Any, name: str) -> Any:
+    """The tokenizer with the chat template of another family, as trl ships it."""
+    import copy
+
+    import trl
+
+    other = copy.deepcopy(tokenizer)
+    other.chat_template = (Path(trl.__file__).parent / "chat_templates" / f"{name}.jinja").read_text("utf-8")
+    return other
+
+
+THOUGHT = [ONE[0], ONE[1] | {"reasoning_content": "They greet me."}]
+
+
+@pytest.mark.parametrize("family", ["qwen3", "gptoss", "glm4moe", "lfm2_2_5"])
+def test_reasoning_reaches_the_templates_that_read_it_and_is_learned(tokenizer: Any, family: str) -> None:
+    renderer = Renderer(_template(tokenizer, family))
+    said = "".join(trained(renderer, THOUGHT))
+    assert "They greet me." in said and said.index("They greet me.") < said.index("Hello!")
+    assert not renderer.render(1, Sample(THOUGHT)).reasoning_unread
+
+
+def test_reasoning_that_the_template_does_not_read_is_told_by_row(tokenizer: Any) -> None:
+    findings = Findings()
+    rows = enumerate(map(Sample, [ONE, THOUGHT]), 1)
+    first, second = render_rows(rows, Renderer(tokenizer), max_length=None, findings=findings)
+    assert first.input_ids == second.input_ids
+    assert findings.rows == {"data.reasoning_unread": [2]}

@@ -13,7 +13,7 @@ import msgspec
 import polars as pl
 
 from studio.workshop.clean.outcome import no_findings
-from studio.workshop.table import texts
+from studio.workshop.table import reasoning, texts
 
 PERCENTILES = (50, 90, 95, 99)
 
@@ -65,8 +65,12 @@ def run(rows: pl.DataFrame, options: Options, *, tokens: dict[str, Any] | None =
 
 
 def row_lengths(rows: pl.DataFrame) -> pl.Series:
-    """Characters of each row's texts, roles and field names not counted; in the order of `rows`."""
-    summed = texts(rows).group_by("row").agg(pl.col("text").str.len_chars().cast(pl.Int64).sum().alias("length"))
+    """Characters of each row's texts and reasoning, roles and field names not counted; in the order of `rows`."""
+    summed = (
+        pl.concat([texts(rows), reasoning(rows)])
+        .group_by("row")
+        .agg(pl.col("text").str.len_chars().cast(pl.Int64).sum().alias("length"))
+    )
     joined = rows.select("row").join(summed, on="row", how="left", maintain_order="left")
     return joined["length"].fill_null(0)
 

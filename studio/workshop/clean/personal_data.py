@@ -3,8 +3,8 @@
     "写信到li@qq.com或致电13812345678"   mask, natural  ->  "写信到name@example.com或致电13800000001"
     "写信到li@qq.com或致电13812345678"   mask, tag      ->  "写信到[EMAIL]或致电[PHONE]"
 
-The same value gets the same mask everywhere in its row. Code is no refuge: what is personal is masked there too. What
-counts and what a mask looks like is in `studio.workshop.texts.personal`.
+The same value gets the same mask everywhere in its row. Code is no refuge, nor is reasoning: what is personal is
+masked there too. What counts and what a mask looks like is in `studio.workshop.texts.personal`.
 """
 
 from typing import Literal
@@ -47,7 +47,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 def run(rows: pl.DataFrame, options: Options) -> Outcome:
     found = Findings()
     kinds = [kind for kind in personal.KINDS if getattr(options, kind)]
-    pieces = texts_with_fields(rows)
+    pieces = texts_with_fields(rows, with_reasoning=True)
     suspects = pieces.filter(pl.col("text").str.contains(personal.MAYBE_PERSONAL))
     changed, masks = [], _Masks(options.style)
     for piece in suspects.iter_rows(named=True):

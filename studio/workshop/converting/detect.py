@@ -14,6 +14,7 @@ from studio.errors import RefusedInput
 from studio.workshop.converting.convert import converter
 from studio.workshop.converting.recognise import mapping_for, shape_of
 from studio.workshop.converting.shapes import SHAPES, Mapping, checked_mapping, format_of, shape_with
+from studio.workshop.converting.turns import MAX_UNREAD_KEYS, unread_keys
 from studio.workshop.problems import Problem, closest, shorten
 from studio.workshop.reading.opening import open_source
 from studio.workshop.reading.source import RawRow
@@ -59,6 +60,8 @@ class Preview(msgspec.Struct, frozen=True, kw_only=True):
     """None: no shape was recognised, and a person must name the columns."""
     rows: list[PreviewRow]
     faults: list[Problem]
+    unread_keys: dict[str, int] = {}
+    """Keys of turns that training does not read -> rows of the sample that have them."""
 
     @property
     def format(self) -> str | None:
@@ -104,6 +107,9 @@ def preview_of(sample: Sample, *, limit: int = 20, shape: str | None = None, col
     """`preview` of a file whose beginning was read already."""
     choice = choose(sample.rows, file=sample.file, shape=shape, columns=columns)
     rows, faults = _converted(sample.rows, choice, limit) if choice else ([], _unread(sample.rows))
+    keys = (
+        Counter(key for row in sample.rows for key in unread_keys(row.value, choice.columns)) if choice else Counter()
+    )
     return Preview(
         file=sample.file,
         kind=sample.kind,
@@ -114,6 +120,7 @@ def preview_of(sample: Sample, *, limit: int = 20, shape: str | None = None, col
         choice=choice,
         rows=rows,
         faults=faults,
+        unread_keys=dict(keys.most_common(MAX_UNREAD_KEYS)),
     )
 
 

@@ -9,7 +9,7 @@ its spaces, escapes and the order of its keys may differ.
 
 from typing import TYPE_CHECKING, Any
 
-from studio.workshop.versions.layout import json_text
+from studio.workshop.versions.layout import BESIDE_CONTENT, json_text
 from studio.workshop.versions.manifest import Manifest
 
 if TYPE_CHECKING:
@@ -63,8 +63,7 @@ def _has_only_texts() -> "pl.Expr":
     """Whether no turn of a row says more than who speaks and what."""
     import polars as pl
 
-    others = ("name", "weight", "tool_calls", "tool_call_id")
-    is_bare = pl.all_horizontal(pl.element().struct.field(name).is_null() for name in others)
+    is_bare = pl.all_horizontal(pl.element().struct.field(name).is_null() for name in BESIDE_CONTENT)
     tools = pl.col("tools").is_null()
     return tools & pl.col("messages").list.eval(is_bare).list.all()
 

@@ -12,9 +12,17 @@ from typing import Any
 from studio.workshop.converting.shapes import CHAT, ROLES, TURN_KEYS
 from studio.workshop.problems import RowFault, closest, kind_of, shorten
 from studio.workshop.reading.jsontext import parse_row
-from studio.workshop.versions.layout import Turn
+from studio.workshop.versions.layout import REASONING, Turn
 
 CALL_SPEAKER = "function_call"
+REASONING_KEYS = (REASONING, "thinking", "reasoning")
+"""How sources name what an assistant thinks before it answers: OpenAI's servers' way, gpt-oss's, OpenRouter's."""
+_READ_KEYS = frozenset(
+    ("role", "content", "from", "value", "name", "weight", "tool_calls", "function_call", "tool_call_id")
+) | {*REASONING_KEYS}
+MAX_UNREAD_KEYS = 20
+"""So many keys that training does not read are named, the most frequent ones."""
+_PARTS_OF_TURNS = frozenset(("messages", "conversations", "prompt", "completion", "chosen", "rejected"))
 
 
 def listed(value: Any) -> Any:
@@ -39,6 +47,31 @@ def speakers_of(row: Any, column: str | None) -> set[str]:
         else ()
     )
     return {speaker for speaker in said if isinstance(speaker, str)}
+
+
+def unread_keys(row: Any, columns: dict[str, str]) -> set[str]:
+    """Keys of a row's turns that say something which training never reads: `{"id": 7, "role": ...}` -> `{"id"}`.
+
+    `columns` is the mapping, column -> part.
+    """
+    if not isinstance(row, dict):
+        return set()
+    held = (listed(row.get(column)) for column, part in columns.items() if part in _PARTS_OF_TURNS)
+    turns = (turn for value in held for turn in _listed_turns(value))
+    return {
+        key for turn in turns for key, value in turn.items() if value not in (None, "", [], {}) and _unread(key, value)
+    }
+
+
+def _listed_turns(value: Any) -> list[dict]:
+    """The turns in a column, wherever sources put them."""
+    if isinstance(value, dict):
+        value = value["messages"] if isinstance(value.get("messages"), list) else [value]
+    return [turn for turn in value if isinstance(turn, dict)] if isinstance(value, list) else []
+
+
+def _unread(key: str, value: Any) -> bool:
+    return key not in _READ_KEYS or key in REASONING_KEYS and not isinstance(value, str)
 
 
 def read_pairs(pairs: list[Any], place: str, faults: list[RowFault]) -> list[Turn]:
@@ -128,7 +161,7 @@ def _unknown_role(said: Any, index: int, place: str) -> RowFault:
 
 
 def _marks(turn: dict, index: int, place: str, faults: list[RowFault]) -> Turn:
-    """`name`, `weight` and `tool_call_id`, checked; null counts as not there."""
+    """What a turn holds beside its text, checked; null counts as not there."""
     marks: Turn = {}
     for key in ("name", "tool_call_id"):
         value = turn.get(key)
@@ -142,7 +175,8 @@ def _marks(turn: dict, index: int, place: str, faults: list[RowFault]) -> Turn:
             faults.append(RowFault("wrong_weight", f"{place}.weight", {"turn": index + 1, "value": shorten(weight)}))
         else:
             marks["weight"] = int(weight)
-    return marks
+    thought = next((said for key in REASONING_KEYS if isinstance(said := turn.get(key), str) and said.strip()), None)
+    return marks if thought is None else marks | {REASONING: thought}
 
 
 def _calls(

@@ -1,10 +1,12 @@
-"""What tells two rows of the same text apart: labels, tools, tool calls.
+"""What tells two rows of the same text apart: labels, tools, tool calls, reasoning.
 
 {"prompt": "Hi", "completion": "Ho", "label": true} and the same with "label": false  ->  two numbers
 """
 
 import numpy as np
 import polars as pl
+
+from studio.workshop.versions.layout import REASONING
 
 
 def variants(rows: pl.DataFrame) -> np.ndarray:
@@ -24,6 +26,6 @@ def _beside_text(name: str, kind: pl.DataType) -> list[pl.Expr]:
         return [column.cast(pl.List(pl.String)).list.join(",")]
     if isinstance(kind, pl.List) and isinstance(kind.inner, pl.Struct):
         known = {field.name for field in kind.inner.fields}
-        calls = pl.element().struct.field("tool_calls").fill_null("")
-        return [column.list.eval(calls).list.join("\x01")] if "tool_calls" in known else []
+        held = [pl.element().struct.field(each).fill_null("") for each in ("tool_calls", REASONING) if each in known]
+        return [column.list.eval(each).list.join("\x01") for each in held]
     return []

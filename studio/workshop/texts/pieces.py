@@ -9,9 +9,11 @@ import polars as pl
 from studio.workshop import table
 
 
-def texts_with_fields(rows: pl.DataFrame) -> pl.DataFrame:
-    """`table.texts` with the `field` of each piece as findings name it."""
+def texts_with_fields(rows: pl.DataFrame, *, with_reasoning: bool = False) -> pl.DataFrame:
+    """`table.texts` with the `field` of each piece as findings name it; if asked, what assistants think is among it."""
     pieces = table.texts(rows)
+    if with_reasoning and (thoughts := table.reasoning(rows)).height:
+        pieces = pl.concat([pieces, thoughts]).sort("row", maintain_order=True)
     return pieces.with_columns(table.fields(pieces, rows))
 
 

@@ -4,6 +4,7 @@ One streaming pass each. Every source row ends in rows.parquet or in problems.pa
 """
 
 import heapq
+from collections import Counter
 from collections.abc import Callable, Iterator
 from itertools import groupby
 from pathlib import Path
@@ -15,7 +16,7 @@ from studio.workshop.converting.detect import Choice, columns_of, read_sample, r
 from studio.workshop.converting.plain_chats import reader_of
 from studio.workshop.converting.quick import quick_reader
 from studio.workshop.converting.shapes import Mapping, column_of, format_of
-from studio.workshop.converting.turns import speakers_of
+from studio.workshop.converting.turns import MAX_UNREAD_KEYS, speakers_of, unread_keys
 from studio.workshop.problems import EXCLUDED, Problem
 from studio.workshop.reading.opening import open_source
 from studio.workshop.reading.source import RawRow, Source
@@ -37,6 +38,7 @@ BATCH_LINES, BATCH_BYTES = 1000, 1 << 20
 """As many lines are read before the next report."""
 BLOCK_LINES = 50
 """As many lines share a fate: one odd one sends them all the slower way."""
+MAX_KEYS_COUNTED = 1000
 
 
 def import_file(  # noqa: PLR0913 - each is a choice that a person can make on the page
@@ -73,7 +75,9 @@ def import_file(  # noqa: PLR0913 - each is a choice that a person can make on t
     return writer.finish(
         shape=choice.shape,
         columns=choice.columns,
-        source={"file": name, "kind": opened.kind, "size_bytes": source.stat().st_size} | _guessed(opened),
+        source={"file": name, "kind": opened.kind, "size_bytes": source.stat().st_size}
+        | _guessed(opened)
+        | ({"unread_keys": dict(rows.unread.most_common(MAX_UNREAD_KEYS))} if rows.unread else {}),
         parent=None,
         steps=[step],
         blank_lines=opened.blank_lines,
@@ -90,6 +94,9 @@ class _Import:
 
     def __init__(self, source: Source, choice: Choice, names: list[str], writer: VersionWriter) -> None:
         self.first: Problem | None = None
+        self.unread: Counter[str] = Counter()
+        """Keys of turns that training does not read -> usable rows that have them."""
+        self._columns = choice.columns
         self._source = source
         self._writer = writer
         self._convert = converter(choice.shape, choice.columns)
@@ -133,6 +140,8 @@ class _Import:
         if made:
             self._writer.add(row.row, row.raw, made)
             self._writer.speakers.update(speakers_of(row.value, self._conversation))
+            if len(self.unread) < MAX_KEYS_COUNTED:
+                self.unread.update(unread_keys(row.value, self._columns))
         for each in faults:
             problem = row.problem(each)
             self.first = self.first or problem

@@ -10,14 +10,15 @@ from typing import Any
 
 import xxhash
 
-from studio.workshop.versions.layout import PROMPT, TRAINED_COLUMNS
+from studio.workshop.versions.layout import ADDED_LATER, PROMPT, TRAINED_COLUMNS
 
 
 class ContentHash:
     """A hash over trained columns and splits, the same however the rows were batched.
 
     Every leaf column is hashed as two streams, its lengths (-1 for a null) and its bytes; nulls at the end of a column
-    are not hashed, so that a column without values costs nothing. The streams are hashed by XXH3, at memory speed: the
+    are not hashed, so that a column without values costs nothing. Its name is hashed all the same, but for columns that
+    older versions lack: without values there, they train alike. The streams are hashed by XXH3, at memory speed: the
     hash tells versions apart, and guards against nobody. Prompts count their `extra` too: it holds what their
     answers are judged by.
     """
@@ -34,7 +35,9 @@ class ContentHash:
     def hexdigest(self) -> str:
         whole = hashlib.blake2b(self._format.encode(), digest_size=32)
         for path in sorted(self._streams):
-            whole.update(path.encode() + self._streams[path].digest())
+            digest = self._streams[path].digest()
+            if digest or path.rpartition(".")[2] not in ADDED_LATER:
+                whole.update(path.encode() + digest)
         return whole.hexdigest()
 
     def _walk(self, path: str, array: Any) -> None:

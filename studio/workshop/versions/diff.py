@@ -17,6 +17,7 @@ import pyarrow.parquet
 from studio.protocol import write_struct
 from studio.workshop.reports import DIFF, REPORT, DiffReport
 from studio.workshop.versions.manifest import ROWS
+from studio.workshop.versions.old_layouts import up_to_date
 
 Progress = Callable[[float, float, str], None]
 
@@ -62,7 +63,7 @@ def _last_row(version: Path) -> int:
 
 def _part(version: Path, low: int, high: int) -> pl.DataFrame:
     chosen = pl.scan_parquet(version / ROWS).filter(pl.col("row").is_between(low, high))
-    return chosen.drop("raw", strict=False).collect()
+    return up_to_date(chosen.drop("raw", strict=False).collect())
 
 
 def _differing(a: pl.DataFrame, b: pl.DataFrame) -> tuple[pl.DataFrame, int]:

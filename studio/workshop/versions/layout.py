@@ -1,6 +1,7 @@
 """The columns of a data set version: which trained columns each format has, and how rows become Arrow arrays.
 
-    [{"role": "user", "content": "Hi"}, ...]  ->  list<struct<role, content, name, weight, tool_calls, tool_call_id>>
+    [{"role": "user", "content": "Hi"}, ...]
+        ->  list<struct<role, content, name, weight, tool_calls, tool_call_id, reasoning_content>>
 
 Every rows.parquet has `row`, the trained columns of its format, then `extra`, `category`, `split`, `origin`, `raw`.
 pyarrow is imported where it is used: the server starts without it.
@@ -34,7 +35,12 @@ FORMATS = tuple(TRAINED_COLUMNS)
 KEPT_COLUMNS = ("extra", "category", "split", "origin", "raw")
 """What every format has behind its trained columns."""
 SPLITS = ("train", "validation", "test")
-TURN_TEXTS = ("role", "content", "name", "tool_calls", "tool_call_id")
+REASONING = "reasoning_content"
+"""What a model thinks before it answers, in the name by which most chat templates read it."""
+BESIDE_CONTENT = ("name", "weight", "tool_calls", "tool_call_id", REASONING)
+"""What a turn may hold besides who speaks and what; null where it does not."""
+ADDED_LATER = frozenset({REASONING})
+"""Of those, what versions of layout 2 did not have at first: where it is empty a content hash is what it was."""
 
 _TURNS, _JSON = "turns", "json"
 _KINDS = MappingProxyType(
@@ -59,7 +65,7 @@ _ROLE_CODES = {role: code for code, role in enumerate(ROLES)}
 _ALWAYS = frozenset(("role", "content"))
 
 Turn = dict[str, Any]
-"""`role` and `content`, and where there are any: `name`, `weight` (0 or 1), `tool_calls`, `tool_call_id`."""
+"""`role` and `content`, and those of `BESIDE_CONTENT` that there are; `weight` is 0 or 1."""
 
 
 class TrainingRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -122,9 +128,8 @@ def spoken(row: TrainingRow, format: str) -> list[tuple[str, list[Turn]]]:
 def turn_type() -> Any:
     import pyarrow
 
-    text = pyarrow.string()
-    names = [("role", text), ("content", text), ("name", text), ("weight", pyarrow.int8())]
-    return pyarrow.struct([*names, ("tool_calls", text), ("tool_call_id", text)])
+    names = ("role", "content", *BESIDE_CONTENT)
+    return pyarrow.struct([(name, pyarrow.int8() if name == "weight" else pyarrow.string()) for name in names])
 
 
 def schema(format: str) -> Any:

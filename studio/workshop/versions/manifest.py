@@ -31,7 +31,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     columns: dict[str, str]
     """Column -> part it plays; edited rows are read by it again."""
     source: dict[str, Any]
-    """file, kind and size_bytes of what was imported; guessed_encoding where the text's letters alone told it."""
+    """file, kind and size_bytes of what was imported; guessed_encoding where the text's letters alone told it;
+    unread_keys (key -> rows) where turns said more than training reads."""
     parent: str | None
     """Content hash of the version that this one was made from."""
     steps: list[Step]

@@ -17,7 +17,8 @@ import polars as pl
 from studio.errors import RefusedInput
 from studio.workshop.clean.outcome import no_findings
 from studio.workshop.table import load
-from studio.workshop.versions.layout import MESSAGES, PROMPT_COMPLETION, TRAINED_COLUMNS
+from studio.workshop.versions.layout import BESIDE_CONTENT, MESSAGES, PROMPT_COMPLETION, TRAINED_COLUMNS
+from studio.workshop.versions.old_layouts import turn_fields
 from studio.workshop.versions.reader import Manifest, Step, read_manifest, write_version
 
 
@@ -89,8 +90,8 @@ def _available(part: Part, format: str, *, convert: bool) -> pl.DataFrame:
 
 def _conversation() -> pl.Expr:
     """One question and one answer, of the layout's own type."""
-    empty = [pl.lit(None, kind).alias(name) for name, kind in (("name", pl.String), ("weight", pl.Int8))]
-    empty += [pl.lit(None, pl.String).alias(name) for name in ("tool_calls", "tool_call_id")]
+    kinds = turn_fields()
+    empty = [pl.lit(None, kinds[name]).alias(name) for name in BESIDE_CONTENT]
     turns = [
         pl.struct(pl.lit(role).alias("role"), pl.col(column).alias("content"), *empty)
         for role, column in (("user", "prompt"), ("assistant", "completion"))

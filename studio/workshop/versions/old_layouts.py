@@ -1,6 +1,6 @@
-"""Tables that the first layout wrote, with the fields of today's turns.
+"""Tables that older layouts wrote, with the fields of today's turns.
 
-    messages: list<struct<role, content>>  ->  list<struct<role, content, name, weight, tool_calls, tool_call_id>>
+    messages: list<struct<role, content>>  ->  list<struct<role, content, name, weight, ..., reasoning_content>>
 
 Whole columns that were not there (`extra`, `split`, ...) are seen to by those who read them.
 """
@@ -17,7 +17,7 @@ def up_to_date(rows: "pl.DataFrame") -> "pl.DataFrame":
     """The rows with every field of a turn; what was not there is null."""
     import polars as pl
 
-    fields = _turn_fields()
+    fields = turn_fields()
     old = {}
     for name, kind in rows.schema.items():
         if isinstance(kind, pl.List) and isinstance(kind.inner, pl.Struct):
@@ -27,7 +27,8 @@ def up_to_date(rows: "pl.DataFrame") -> "pl.DataFrame":
     return rows.with_columns(_completed(name, there, fields) for name, there in old.items())
 
 
-def _turn_fields() -> dict[str, "pl.DataType"]:
+def turn_fields() -> dict[str, "pl.DataType"]:
+    """Name -> type of all that a turn may hold, in the layout's order."""
     import polars as pl
     import pyarrow
 

@@ -11,12 +11,13 @@ from studio.workshop.table import load
 from studio.workshop.versions.build import import_file
 from studio.workshop.versions.layout import row_of
 from studio.workshop.versions.manifest import Manifest
+from studio.workshop.versions.old_layouts import turn_fields
 from studio.workshop.versions.reader import read_manifest
 
 TEXTS = st.text(alphabet=st.sampled_from('aé你"\\/\n\t\x01\x7f\u2028😀{}[]:, '), min_size=1, max_size=8)
 OTHERS = {"name": st.just("Ann"), "weight": st.integers(0, 1), "tool_call_id": st.just("c1")}
-TURN = {"role": pl.String, "content": pl.String, "name": pl.String, "weight": pl.Int8}
-TURN |= {"tool_calls": pl.String, "tool_call_id": pl.String}
+OTHERS |= {"reasoning_content": st.just("Hm.")}
+TURN = turn_fields()
 
 
 def told(rows: pl.DataFrame, known: Manifest) -> list[str | None]:
