@@ -3,6 +3,8 @@
     load               the weights arrive
     forward_and_loss   all kept activations, and the loss on top
     layer_backward     one decoder layer computed again, its gradients in flight
+    reference_pass     log-probabilities of the reference model, or of answers before they are learned from
+    generation         the model writes the answers that it learns from
     optimizer_step     gradients and optimizer states, and the optimizer's own copies
     evaluation         held-out rows, nothing kept for a backward pass
 
@@ -12,14 +14,18 @@ offloading are not covered.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import dataclass
 from typing import Any
 
 from studio.hardware import Machine
-from studio.memory.activations import DTYPE_BYTES, Layers, compute_bytes, layers_of
+from studio.memory.activations import DTYPE_BYTES
 from studio.memory.inventory import Inventory
+from studio.memory.methods import method_of
+from studio.memory.notes import notes_of, uncertainty
+from studio.memory.parts import Run, phases_of
 from studio.memory.stack import Stack, coefficients, installed_stack
+
+__all__ = ["DTYPE_BYTES", "Estimate", "Shapes", "as_document", "estimate"]
 
 GPU_SHARE = 0.95
 """Of a GPU's memory; the rest is the display's and the driver's."""
@@ -50,6 +56,8 @@ class Estimate:
     """What the run may take on this machine; None where no machine was given."""
     limit_bytes: int | None = None
     """What it could take if nothing else ran; None is the same as available."""
+    notes: tuple[str, ...] = ()
+    """Codes of what makes this less sure than usual (`memory.notes.<code>`); each widens the bands."""
 
     @property
     def peak_phase(self) -> str:
@@ -69,25 +77,32 @@ class Estimate:
     def reserved_bytes(self) -> tuple[int, int]:
         """What the allocator holds, from - to."""
         band = self._band("reserved")
-        return self._scaled(band["low"]), self._scaled(band["high"])
+        return self._scaled(band["low"] - self._doubt), self._scaled(band["high"] + self._doubt)
 
     @property
     def device_bytes(self) -> tuple[int, int]:
         """What the driver shows, from - to."""
         band = self._band("device")
-        return self._scaled(band["low"]) + self._context, self._scaled(band["high"]) + self._context
+        return self._scaled(band["low"] - self._doubt) + self._context, self._scaled(
+            band["high"] + self._doubt
+        ) + self._context
 
     @property
     def verdict(self) -> str:
         """fits, tight, too_large, or unknown without a machine."""
         if self.available_bytes is None:
             return "unknown"
-        if self._scaled(self._band("device").get("middle", 1.15)) + self._context <= self.available_bytes:
+        if self._scaled(self._band("device").get("middle", 1.15) + self._doubt) + self._context <= self.available_bytes:
             return "fits"
         # Cached blocks are given back before the allocator gives up, so fragmentation of a few per cent is what stays.
         if self._scaled(1.04) + self._context <= max(self.available_bytes, self.limit_bytes or 0):
             return "tight"
         return "too_large"
+
+    @property
+    def _doubt(self) -> float:
+        """By how much of the peak the bands are wider on either side."""
+        return uncertainty(self.notes)
 
     def _band(self, name: str) -> Mapping[str, float]:
         return coefficients()["bands"]["host" if self.device == "cpu" else name]
@@ -107,36 +122,42 @@ def estimate(
     shapes: Shapes,
     machine: Machine | None = None,
     stack: Stack | None = None,
+    method: str | None = None,
 ) -> Estimate:
     """Memory of a training run.
 
     Args:
-        values: checked values of a parameter table (`studio.params.table.check`).
+        values: checked values of a parameter table (`studio.params.table.check`); what a method adds is named as trl
+            spells it (`num_generations`, `max_prompt_length`, `max_completion_length`, `beta`, ...)
+            and has trl's default.
+        shapes: of the data; for a method that writes its answers, of its prompts.
         machine: where it runs; without a GPU the figures are host memory. None: some GPU.
         stack: library versions; None is what is installed.
+        method: one of `studio.memory.methods.METHODS`; None is the method of the values, or sft.
+
+    Raises:
+        RefusedInput: no such method.
     """
     device = "cpu" if machine is not None and machine.gpu is None else "cuda"
-    run = _Run(inventory, values, shapes.row_tokens(values), stack or installed_stack(), device)
-    resting = run.static()
-    phases = {
-        "load": run.load(),
-        "forward_and_loss": {**resting, **run.kept_gradients(), **run.kept_activations(), **run.loss(run.tokens)},
-        "layer_backward": _larger(
-            {**resting, **run.head_gradients(), **run.last_layer()},
-            # At the first layer all kept activations are gone and all gradients there.
-            {**resting, **run.gradients(), **run.first_layer()},
-        ),
-        "optimizer_step": {**resting, **run.gradients(), **run.step_copies()},
-    }
-    if values["validation_split"] > 0:
-        phases["evaluation"] = {**resting, **run.evaluation()}
+    run = Run.of(
+        inventory,
+        values,
+        shapes.longest_row,
+        stack=stack or installed_stack(),
+        device=device,
+        method=method_of(method or values.get("method", "sft")),
+    )
     return Estimate(
         device=device,
-        phases={name: {part: int(size) for part, size in parts.items() if size >= 1} for name, parts in phases.items()},
-        resting_bytes=int(sum(resting.values())),
+        phases={
+            name: {part: int(size) for part, size in parts.items() if size >= 1}
+            for name, parts in phases_of(run).items()
+        },
+        resting_bytes=int(sum(run.static().values())),
         available_bytes=_available(machine),
         # Memory that a running job of the studio's holds now is free again when a waiting one starts.
         limit_bytes=int(machine.ram_bytes * RAM_SHARE) if device == "cpu" else None,
+        notes=notes_of(run),
     )
 
 
@@ -151,6 +172,7 @@ def as_document(found: Estimate) -> dict[str, Any]:
         "peak_phase": found.peak_phase,
         "terms": dict(found.terms),
         "verdict": found.verdict,
+        "notes": list(found.notes),
     }
 
 
@@ -160,162 +182,3 @@ def _available(machine: Machine | None) -> int | None:
     if machine.gpu is None:
         return machine.ram_free_bytes
     return int(machine.gpu.total_bytes * GPU_SHARE)
-
-
-def _larger(one: dict[str, float], other: dict[str, float]) -> dict[str, float]:
-    return max(one, other, key=lambda parts: sum(parts.values()))
-
-
-@dataclass(frozen=True)
-class _Run:
-    """One configuration; each method is a group of parts in bytes."""
-
-    inventory: Inventory
-    values: Mapping[str, Any]
-    row_tokens: int
-    stack: Stack
-    device: str
-
-    @property
-    def tokens(self) -> int:
-        """Of one device batch."""
-        return self.values["per_device_train_batch_size"] * self.row_tokens
-
-    @property
-    def is_full(self) -> bool:
-        return self.values["tuning"] == "full"
-
-    @property
-    def weight_bytes(self) -> int:
-        return DTYPE_BYTES[self.values["dtype"]]
-
-    @property
-    def compute_bytes(self) -> int:
-        return compute_bytes(self.values["dtype"], self.values["mixed_precision"])
-
-    @cached_property
-    def layers(self) -> Layers:
-        return layers_of(self.inventory, self.values, stack=self.stack, device=self.device)
-
-    @property
-    def batch(self) -> int:
-        return self.values["per_device_train_batch_size"]
-
-    @property
-    def trained(self) -> int:
-        """Number of trained weights."""
-        if self.is_full:
-            return self.inventory.parameters
-        return self.inventory.adapter_parameters(self.values["lora_target_modules"], self.values["lora_r"])
-
-    @property
-    def trained_bytes(self) -> int:
-        """Of one trained weight, and so of its gradient."""
-        dtype = self.values["dtype"] if self.is_full else self.stack.adapter_dtype(self.values["tuning"])
-        return DTYPE_BYTES[dtype]
-
-    def weights(self) -> float:
-        everything = self.inventory.parameters
-        if self.values["tuning"] != "qlora":
-            return everything * self.weight_bytes
-        squeezed = sum(module.parameters for module in self.inventory.inner_linears)
-        return squeezed * coefficients()["nf4_bytes_per_parameter"] + (everything - squeezed) * self.weight_bytes
-
-    def static(self) -> dict[str, float]:
-        rules = coefficients()["optimizers"][self.values["optim"]]
-        state = rules.get("state_bytes", rules.get("state_copies", 0) * self.trained_bytes)
-        return {
-            "weights": self.weights(),
-            "adapter": 0 if self.is_full else self.trained * self.trained_bytes,
-            "optimizer": self.trained * state,
-            **self._surroundings(),
-        }
-
-    def load(self) -> dict[str, float]:
-        widest = max((m.parameters / m.count for m in self.inventory.modules), default=0)
-        return {"weights": self.weights(), "loading": widest * self.weight_bytes, **self._surroundings()}
-
-    def gradients(self) -> dict[str, float]:
-        return {"gradients": self.trained * self.trained_bytes}
-
-    def kept_gradients(self) -> dict[str, float]:
-        """Gradients that are there during the forward pass: those of the batches accumulated so far."""
-        return self.gradients() if self.values["gradient_accumulation_steps"] > 1 else {}
-
-    def head_gradients(self) -> dict[str, float]:
-        """Gradients that are there when the last layer's turn comes."""
-        if self.kept_gradients() or not self.is_full:
-            return self.kept_gradients()
-        layers = sum(module.parameters for module in self.inventory.modules if ".*." in module.name)
-        embedding = self.inventory.vocab_size * self.inventory.hidden_size if self.inventory.has_head else 0
-        return {"gradients": max(0, self.trained - layers - embedding) * self.trained_bytes}
-
-    def kept_activations(self) -> dict[str, float]:
-        """What all layers keep until the loss is computed."""
-        return {**self._activations(self.inventory.num_hidden_layers), **self._inputs(), **self._short_copies()}
-
-    def _activations(self, layers: int) -> dict[str, float]:
-        kept = layers * self.layers.kept(self.batch, self.row_tokens) + self.layers.below(self.batch, self.row_tokens)
-        return {"activations": kept}
-
-    def _inputs(self) -> dict[str, float]:
-        """Token ids, labels and mask."""
-        return {"inputs": 3 * 8 * self.tokens}
-
-    def _short_copies(self) -> dict[str, float]:
-        """Autocast keeps a short copy of every weight that it multiplied with until the forward pass ends."""
-        if self.layers.is_traced or not self.is_full or self.compute_bytes >= self.weight_bytes:
-            return {}
-        linear = sum(module.parameters for module in self.inventory.modules if module.kind == "Linear")
-        return {"short_copies": linear * self.compute_bytes}
-
-    def loss(self, tokens: int) -> dict[str, float]:
-        rules, inventory = self.stack.loss(), self.inventory
-        per_token = rules["per_token"]["V"] * inventory.vocab_size + rules["per_token"]["H"] * inventory.hidden_size
-        size = per_token * tokens * self.compute_bytes / 2 + self.layers.above(1, tokens)
-        if tile := rules.get("tile"):
-            cells = min(tokens, tile["tokens"]) * min(inventory.vocab_size, tile["width"])
-            size += cells * (self.compute_bytes + 4 * tile["fp32_copies"][self.device])
-        if self.is_full:
-            size += rules.get("head_gradient_bytes", 0) * inventory.vocab_size * inventory.hidden_size
-        return {"loss": size}
-
-    def last_layer(self) -> dict[str, float]:
-        """The last layer's gradients are computed while all others still keep their activations."""
-        return {
-            **self._activations(self.inventory.num_hidden_layers - 1),
-            **self._inputs(),
-            **self._short_copies(),
-            **self._layer(),
-        }
-
-    def first_layer(self) -> dict[str, float]:
-        return {**self._activations(0), **self._inputs(), **self._layer()}
-
-    def _layer(self) -> dict[str, float]:
-        size = self.layers.backward(self.batch, self.row_tokens)
-        if self.inventory.num_experts > 1 and self.values["tuning"] == "qlora":
-            expert = 3 * self.inventory.hidden_size * self.inventory.intermediate_size
-            size += expert * coefficients()["layer_backward"]["moe"]["expert_copies_bytes"]
-        return {"layer": size}
-
-    def step_copies(self) -> dict[str, float]:
-        rules = coefficients()["optimizers"][self.values["optim"]]
-        copies = rules["step_copies"] * self.trained * self.trained_bytes
-        if "largest_copies" in rules:
-            largest = max((m.parameters / m.count for m in self.inventory.modules), default=0)
-            copies += rules["largest_copies"] * min(largest, self.trained) * 4
-        return {"step": copies}
-
-    def evaluation(self) -> dict[str, float]:
-        """One layer at a time; the loss as in training, which is an upper bound."""
-        batch = self.values["per_device_eval_batch_size"]
-        trained_head = replace(self, values={**self.values, "tuning": "lora"})  # no gradient of the head
-        return {
-            "layer": self.layers.no_grad(batch, self.row_tokens),
-            **trained_head.loss(batch * self.row_tokens),
-        }
-
-    def _surroundings(self) -> dict[str, float]:
-        constants = coefficients()["constants"]
-        return {"process": constants["process_bytes"] if self.device == "cpu" else constants["workspace_bytes"]}

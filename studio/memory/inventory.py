@@ -58,8 +58,10 @@ class Inventory:
     """Attention kernels that the model's code can work with; empty where nobody looked."""
     profiles: tuple[tuple[Mode, Profile], ...] = ()
     """What one layer keeps and needs, traced in these ways of training."""
-    adapters: Mapping[tuple[str, ...], int] = field(default_factory=dict)
+    adapters: Mapping[tuple[str, ...], int] = field(default_factory=dict, hash=False)
     """Weights that LoRA adds for each rank, by the modules named, where peft itself was asked."""
+    is_assumed: bool = False
+    """transformers does not know the family: it was taken for a Llama-like one."""
 
     @property
     def has_head(self) -> bool:
@@ -200,14 +202,17 @@ def _module(document: Mapping[str, Any]) -> Module:
     )
 
 
-def from_config(config: Mapping[str, Any]) -> Inventory:
+def from_config(config: Mapping[str, Any], *, any_family: bool = False) -> Inventory:
     """The inventory of a Llama-like model from its config.json alone.
+
+    Args:
+        any_family: take a family that nobody knows for Llama-like.
 
     Raises:
         RefusedInput: another family, or a config without the dimensions.
     """
     family = config.get("model_type")
-    if family not in LLAMA_LIKE:
+    if family not in LLAMA_LIKE and not any_family:
         raise RefusedInput("memory.unknown_family", family=family, known=", ".join(sorted(LLAMA_LIKE)))
     needed = ("hidden_size", "num_hidden_layers", "intermediate_size", "vocab_size", "num_attention_heads")
     for name in needed:
@@ -222,6 +227,7 @@ def from_config(config: Mapping[str, Any]) -> Inventory:
         num_heads=config["num_attention_heads"],
         num_experts=config.get("num_local_experts", 1),
         num_experts_per_token=config.get("num_experts_per_tok", 1),
+        is_assumed=family not in LLAMA_LIKE,
     )
 
 

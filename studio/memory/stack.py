@@ -27,7 +27,11 @@ class Stack:
         return self.loss_kernel or find(coefficients()["default_loss"], self.versions)["kernel"]
 
     def loss(self) -> Mapping[str, Any]:
-        return find(coefficients()["loss"][self.kernel], self.versions)
+        return self.rules(self.kernel)
+
+    def rules(self, loss: str) -> Mapping[str, Any]:
+        """What is known of a way to compute the loss, with these versions."""
+        return find(coefficients()["loss"][loss], self.versions)
 
     @property
     def has_traced_layers(self) -> bool:
@@ -35,7 +39,8 @@ class Stack:
         return self.kernel != "liger" and find(coefficients()["layers"], self.versions)["traced"]
 
     def adapter_dtype(self, tuning: str) -> str:
-        return find(coefficients()["adapter_dtype"][tuning], self.versions)["dtype"]
+        rules = coefficients()["adapter_dtype"]
+        return find(rules.get(tuning, rules["lora"]), self.versions)["dtype"]
 
 
 @cache

@@ -91,8 +91,9 @@ def test_accumulation_alone_frees_nothing():
 
 
 def test_a_short_data_set_counts_its_own_length():
-    assert predict(longest=64).allocated_bytes < predict(longest=512).allocated_bytes
-    assert predict(longest=5000).allocated_bytes == predict(longest=1024).allocated_bytes
+    several = {"per_device_train_batch_size": 8}
+    assert predict(longest=64, **several).allocated_bytes < predict(longest=512, **several).allocated_bytes
+    assert predict(longest=5000, **several).allocated_bytes == predict(longest=1024, **several).allocated_bytes
 
 
 def test_on_a_cpu_the_process_itself_counts():

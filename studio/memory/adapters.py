@@ -1,0 +1,190 @@
+"""What a way of tuning trains, what it compresses, and what it keeps beside a layer.
+
+    trained(inventory, {"tuning": "lora", "lora_r": 8, "lora_target_modules": ["all-linear"], ...}, stack)
+        -> Trained(parameters=2_442_240, bytes_each=4, share_of_layers=1.0, is_adapter=True)
+
+Shapes were read off peft 0.21's own models; bottleneck adapters are two to a layer (Houlsby et al. 2019).
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from studio.memory.activations import DTYPE_BYTES
+from studio.memory.inventory import Inventory, Module
+from studio.memory.stack import Stack, coefficients
+
+Values = Mapping[str, Any]
+ON_LAYERS = frozenset({"lora", "qlora"})
+"""Tunings whose adapters sit on linear layers and keep those layers' inputs."""
+TRAINS_OWN_WEIGHTS = frozenset({"full", "freeze"})
+VIRTUAL_TOKENS = 20
+"""peft has no default for num_virtual_tokens; this many are usual (Lester et al. 2021 tried 1 to 150)."""
+BOTTLENECK_SIZE = 64
+TRAINED_LAYERS = 2
+_IA3_OUTPUTS = frozenset({"k_proj", "v_proj", "query_key_value", "c_attn", "qkv_proj"})
+_IA3_INPUTS = frozenset({"down_proj", "fc2", "fc_out", "dense_4h_to_h", "w2"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trained:
+    parameters: int
+    bytes_each: int
+    """Of one trained weight, and so of its gradient."""
+    share_of_layers: float
+    """Of the decoder's layers, from the top, how many take part in the backward pass."""
+    is_adapter: bool
+    """These weights stand beside the model's own."""
+
+    @property
+    def bytes(self) -> int:
+        return self.parameters * self.bytes_each
+
+
+def trained(inventory: Inventory, values: Values, stack: Stack) -> Trained:
+    tuning = values["tuning"]
+    if tuning == "full":
+        return _own(inventory.parameters, values, 1.0)
+    if tuning == "freeze":
+        share = frozen_share(inventory, values)
+        return _own(round(share * _layer_parameters(inventory)), values, share)
+    dtype = stack.adapter_dtype(tuning)
+    count = _COUNTS[tuning](inventory, values)
+    return Trained(parameters=count, bytes_each=DTYPE_BYTES[dtype], share_of_layers=1.0, is_adapter=True)
+
+
+def weight_bytes(inventory: Inventory, values: Values) -> float:
+    """Of the base model, compressed where the tuning asks for it: the decoder's linear layers only."""
+    each = DTYPE_BYTES[values["dtype"]]
+    everything = inventory.parameters
+    if values["tuning"] != "qlora":
+        return everything * each
+    squeezed = sum(module.parameters for module in inventory.quantised)
+    if not is_int8(values):
+        return squeezed * coefficients()["nf4_bytes_per_parameter"] + (everything - squeezed) * each
+    scales = sum(math.prod(module.shape[:-1]) * module.count for module in inventory.quantised)
+    return squeezed + 4 * scales + (everything - squeezed) * each
+
+
+def is_int8(values: Values) -> bool:
+    return bool(values.get("load_in_8bit")) and values["tuning"] == "qlora"
+
+
+def virtual_tokens(values: Values) -> int:
+    """By how many tokens a learned prompt makes each row longer; a prefix is longer in keys and values only."""
+    return _virtual(values) if values["tuning"] in ("prompt_tuning", "p_tuning") else 0
+
+
+def frozen_share(inventory: Inventory, values: Values) -> float:
+    """Of the layers, how many are trained."""
+    wanted = values.get("freeze_trainable_layers") or TRAINED_LAYERS
+    return min(1.0, wanted / inventory.num_hidden_layers)
+
+
+def kept_beside(inventory: Inventory, values: Values, width: int) -> float:
+    """Bytes a token that one layer keeps more than an untrained one, where its adapters are not LoRA's.
+
+    Args:
+        width: bytes of one activation.
+    """
+    hidden, layers = inventory.hidden_size, inventory.num_hidden_layers
+    tuning = values["tuning"]
+    if tuning == "ia3":  # what is scaled
+        return width * _ia3(inventory, values) / layers
+    if tuning == "ln_tuning":  # the normalised values that the two weights are multiplied with
+        return 2 * width * hidden
+    if tuning == "bottleneck":  # inputs of both halves, before and after the activation function
+        return 2 * width * (hidden + 3 * _bottleneck(values))
+    if values.get("use_dora") and tuning in ON_LAYERS:  # outputs of the base layer and of the adapter, to be scaled
+        outputs = sum(m.shape[0] * m.count for m in inventory.targets(values["lora_target_modules"]))
+        return 2 * width * outputs / layers
+    return 0.0
+
+
+def copies_beside(inventory: Inventory, values: Values) -> float:
+    """Bytes in passing while one layer is computed, whatever the batch: whole weights made anew."""
+    if values.get("use_dora") and values["tuning"] in ON_LAYERS:
+        # The norm of weight and adapter together: B A, their sum, and its squares (peft: DoraLinearLayer).
+        return 3 * _largest(inventory.targets(values["lora_target_modules"])) * 4
+    return 2.0 * _largest(inventory.inner_linears) if is_int8(values) else 0.0
+
+
+def _own(parameters: int, values: Values, share: float) -> Trained:
+    return Trained(
+        parameters=parameters, bytes_each=DTYPE_BYTES[values["dtype"]], share_of_layers=share, is_adapter=False
+    )
+
+
+def _layer_parameters(inventory: Inventory) -> int:
+    return sum(module.parameters for module in inventory.modules if ".*." in module.name)
+
+
+def _largest(modules: tuple[Module, ...]) -> int:
+    return max((module.parameters // module.count for module in modules), default=0)
+
+
+def _virtual(values: Values) -> int:
+    return values.get("num_virtual_tokens") or VIRTUAL_TOKENS
+
+
+def _bottleneck(values: Values) -> int:
+    return values.get("bottleneck_size") or BOTTLENECK_SIZE
+
+
+def _lora(inventory: Inventory, values: Values) -> int:
+    names = values["lora_target_modules"]
+    magnitudes = sum(m.shape[0] * m.count for m in inventory.targets(names)) if values.get("use_dora") else 0
+    return inventory.adapter_parameters(names, values["lora_r"]) + magnitudes
+
+
+def _prefix(inventory: Inventory, values: Values) -> int:
+    width, all_layers = inventory.key_width, 2 * inventory.num_hidden_layers * inventory.key_width
+    if not values.get("prefix_projection"):
+        return _virtual(values) * all_layers
+    inner = values.get("encoder_hidden_size") or inventory.hidden_size
+    return _virtual(values) * width + _dense(width, inner) + _dense(inner, all_layers)
+
+
+def _prompt(inventory: Inventory, values: Values) -> int:
+    return _virtual(values) * inventory.hidden_size
+
+
+def _prompt_encoder(inventory: Inventory, values: Values) -> int:
+    hidden, inner = inventory.hidden_size, values.get("encoder_hidden_size") or inventory.hidden_size
+    return _prompt(inventory, values) + _dense(hidden, inner) + _dense(inner, inner) + _dense(inner, hidden)
+
+
+def _ia3(inventory: Inventory, values: Values) -> int:
+    weights = [module for module in inventory.modules if module.kind == "Linear" and module.is_weight]
+    outputs = sum(m.shape[0] * m.count for m in weights if m.last_name in _IA3_OUTPUTS)
+    return outputs + sum(m.shape[-1] * m.count for m in weights if m.last_name in _IA3_INPUTS)
+
+
+def _norms(inventory: Inventory, values: Values) -> int:
+    of_heads = ("q_norm", "k_norm")
+    norms = (module for module in inventory.modules if module.kind == "Norm")
+    return sum(m.parameters for m in norms if not any(part in of_heads for part in m.name.split(".")))
+
+
+def _bottlenecks(inventory: Inventory, values: Values) -> int:
+    hidden, inner = inventory.hidden_size, _bottleneck(values)
+    return 2 * inventory.num_hidden_layers * (_dense(hidden, inner) + _dense(inner, hidden))
+
+
+def _dense(inputs: int, outputs: int) -> int:
+    """Weights and biases."""
+    return inputs * outputs + outputs
+
+
+_COUNTS: Mapping[str, Callable[[Inventory, Values], int]] = {
+    "lora": _lora,
+    "qlora": _lora,
+    "prefix_tuning": _prefix,
+    "prompt_tuning": _prompt,
+    "p_tuning": _prompt_encoder,
+    "ia3": _ia3,
+    "ln_tuning": _norms,
+    "bottleneck": _bottlenecks,
+}
+TUNINGS = (*sorted(TRAINS_OWN_WEIGHTS), *_COUNTS)

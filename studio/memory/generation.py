@@ -1,0 +1,37 @@
+"""What a model takes while it writes answers: its cache of keys and values, and the scores of one position.
+
+`generate` of transformers, with the cache that grows by a copy of one layer's keys and values a token.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from studio.memory.activations import DTYPE_BYTES, Layers
+from studio.memory.inventory import Inventory
+from studio.memory.methods import Batch
+
+SCORES_BYTES = 16
+"""A word of the vocabulary for each row: scores in float32, warped, as probabilities, and the model's own."""
+
+
+def generation(inventory: Inventory, values: Mapping[str, Any], batch: Batch, layers: Layers) -> dict[str, float]:
+    """The larger one of reading the prompts and of writing the last token, by part."""
+    scores = SCORES_BYTES * batch.rows * inventory.vocab_size
+    reading = {
+        "kv_cache": cache_bytes(inventory, values, batch.rows, batch.prompt_tokens),
+        "layer": layers.no_grad(batch.rows, batch.prompt_tokens),
+        "scores": scores,
+    }
+    whole = cache_bytes(inventory, values, batch.rows, batch.row_tokens)
+    writing = {
+        "kv_cache": whole * (1 + 1 / inventory.num_hidden_layers),
+        "layer": layers.no_grad(batch.rows, 1),
+        "scores": scores,
+    }
+    return max(reading, writing, key=lambda parts: sum(parts.values()))
+
+
+def cache_bytes(inventory: Inventory, values: Mapping[str, Any], rows: int, tokens: int) -> float:
+    """Keys and values of every layer."""
+    each = 2 * inventory.key_width * DTYPE_BYTES[values["dtype"]]
+    return float(each * inventory.num_hidden_layers * rows * tokens)

@@ -1,0 +1,302 @@
+"""The parts of memory in each phase of a run, for one configuration.
+
+Formulas come from what autograd, trl and peft keep; numbers that depend on library versions stand in coefficients.yaml
+with their evidence. Batches are counted at their longest row.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+from studio.memory.activations import DTYPE_BYTES, Layers, compute_bytes, layers_of
+from studio.memory.adapters import (
+    TRAINS_OWN_WEIGHTS,
+    Trained,
+    copies_beside,
+    kept_beside,
+    trained,
+    virtual_tokens,
+    weight_bytes,
+)
+from studio.memory.generation import generation
+from studio.memory.inventory import Inventory
+from studio.memory.losses import Head, OneNumber, Scored, head_of
+from studio.memory.methods import (
+    Batch,
+    Method,
+    asks_reference,
+    batch_of,
+    generated_rows,
+    has_reference_model,
+    scores_old_answers,
+)
+from studio.memory.stack import Stack, coefficients
+
+Parts = dict[str, float]
+
+
+def phases_of(run: "Run") -> dict[str, Parts]:
+    """Phase -> part -> bytes."""
+    resting, batch = run.static(), run.batch
+    phases = {
+        "load": run.load(),
+        "forward_and_loss": {**resting, **run.kept_gradients(), **run.kept(batch), **run.loss(batch)},
+        "layer_backward": _larger(
+            {**resting, **run.head_gradients(), **run.last_layer(batch)},
+            # At the first layer all kept activations are gone and all gradients there.
+            {**resting, **run.gradients(), **run.first_layer(batch)},
+        ),
+        "optimizer_step": {**resting, **run.gradients(), **run.step_copies()},
+    }
+    if run.scores_beforehand:
+        phases["reference_pass"] = {**resting, **run.no_grad(batch)}
+    elif asks_reference(run.method, run.values):
+        phases["reference_pass"] = _over(
+            {**resting, **run.kept_gradients(), **run.kept(batch), "loss": run.loss_kept(batch)}, run.no_grad(batch)
+        )
+    if run.method.generates and not run.values.get("use_vllm"):
+        phases["generation"] = {**resting, **run.generation()}
+    if run.values.get("validation_split", 0) > 0:
+        phases["evaluation"] = {**resting, **run.no_grad(run.evaluation_batch)}
+    return phases
+
+
+def _larger(one: Parts, other: Parts) -> Parts:
+    return max(one, other, key=lambda parts: sum(parts.values()))
+
+
+def _over(one: Parts, other: Parts) -> Parts:
+    """Both at once."""
+    return {name: one.get(name, 0) + other.get(name, 0) for name in one | other}
+
+
+@dataclass(frozen=True)
+class Run:
+    """One configuration; each method is a group of parts in bytes."""
+
+    inventory: Inventory
+    values: Mapping[str, Any]
+    longest_row: int
+    stack: Stack
+    device: str
+    method: Method
+
+    @classmethod
+    def of(
+        cls,
+        inventory: Inventory,
+        values: Mapping[str, Any],
+        longest_row: int,
+        *,
+        stack: Stack,
+        device: str,
+        method: Method,
+    ) -> "Run":
+        """As the method's trainer has it: dropout off where it switches it off, a reward model without a vocabulary."""
+        if method.disables_dropout and values.get("disable_dropout", True):
+            values = {**values, "lora_dropout": 0.0}
+        if method.prepares_kbit and values["tuning"] == "qlora":
+            stack = replace(stack, kbit_prep=True)
+        inventory = inventory if method.has_head else inventory.without_head()
+        return cls(inventory, values, longest_row, stack, device, method)
+
+    @cached_property
+    def batch(self) -> Batch:
+        return self._batch_of(self.values["per_device_train_batch_size"])
+
+    @property
+    def evaluation_batch(self) -> Batch:
+        return self._batch_of(self.values["per_device_eval_batch_size"])
+
+    def _batch_of(self, size: int) -> Batch:
+        found = batch_of(self.method, self.values, self.longest_row, size=size)
+        more = virtual_tokens(self.values)
+        return replace(found, row_tokens=found.row_tokens + more, scored_tokens=found.scored_tokens + more)
+
+    @property
+    def is_full(self) -> bool:
+        return self.values["tuning"] == "full"
+
+    @property
+    def scores_beforehand(self) -> bool:
+        """Log-probabilities are computed without activations of a training pass."""
+        if self.method.generates:
+            return asks_reference(self.method, self.values) or scores_old_answers(self.method, self.values)
+        return self.method.reference is not None and not asks_reference(self.method, self.values)
+
+    @property
+    def width(self) -> int:
+        """Bytes of one activation."""
+        return compute_bytes(self.values["dtype"], self.values["mixed_precision"])
+
+    @cached_property
+    def layers(self) -> Layers:
+        return layers_of(self.inventory, self.values, stack=self.stack, device=self.device)
+
+    @cached_property
+    def trained(self) -> Trained:
+        return trained(self.inventory, self.values, self.stack)
+
+    @cached_property
+    def head(self) -> Head:
+        # A head that is tied to the embedding gets its gradient too.
+        scored = Scored.of(self.inventory, self.values, self.device, is_trained=self.is_full)
+        return head_of(self.method, scored, self.stack)
+
+    # -- what stands ------------------------------------------------------------------------------------------------
+
+    def static(self) -> Parts:
+        own, count = self.trained, self.trained.parameters + self._critic_parameters
+        rules = coefficients()["optimizers"][self.values["optim"]]
+        state = rules.get("state_bytes", rules.get("state_copies", 0) * own.bytes_each)
+        return {
+            "weights": weight_bytes(self.inventory, self.values),
+            "adapter": own.bytes if own.is_adapter else 0,
+            "optimizer": count * state,
+            **self._other_models(),
+            **self._surroundings(),
+        }
+
+    def _other_models(self) -> Parts:
+        weights, parts = weight_bytes(self.inventory, self.values), {}
+        if has_reference_model(self.method, self.values):
+            parts["reference_model"] = weights
+        if self.method.has_critic:
+            parts["critic"] = self._critic_parameters * self.trained.bytes_each
+            if self.values.get("value_model"):
+                parts["critic"] += weights - (0 if self.trained.is_adapter else self.trained.bytes)
+        if self.values.get("reward_model"):
+            parts["reward_model"] = weights
+        return parts
+
+    @property
+    def _critic_parameters(self) -> int:
+        """Trained weights that judge: a head of one number on the policy's layers, or a second model tuned alike."""
+        if not self.method.has_critic:
+            return 0
+        head = self.inventory.hidden_size + 1
+        return head + (self.trained.parameters if self.values.get("value_model") else 0)
+
+    def load(self) -> Parts:
+        # The weights of one module come as a whole.
+        widest = max((m.parameters / m.count for m in self.inventory.modules), default=0)
+        loading = widest * DTYPE_BYTES[self.values["dtype"]]
+        weights = {"weights": weight_bytes(self.inventory, self.values), "loading": loading}
+        return {**weights, **self._other_models(), **self._surroundings()}
+
+    def _surroundings(self) -> Parts:
+        constants = coefficients()["constants"]
+        return {"process": constants["process_bytes"] if self.device == "cpu" else constants["workspace_bytes"]}
+
+    # -- gradients --------------------------------------------------------------------------------------------------
+
+    def gradients(self) -> Parts:
+        return {"gradients": (self.trained.parameters + self._critic_parameters) * self.trained.bytes_each}
+
+    def kept_gradients(self) -> Parts:
+        """Gradients that are there during the forward pass: those of the batches accumulated so far."""
+        return self.gradients() if self.values["gradient_accumulation_steps"] > 1 else {}
+
+    def head_gradients(self) -> Parts:
+        """Gradients that are there when the last layer's turn comes."""
+        if self.kept_gradients() or not self.is_full:
+            return self.kept_gradients()
+        layers = sum(module.parameters for module in self.inventory.modules if ".*." in module.name)
+        embedding = self.inventory.vocab_size * self.inventory.hidden_size
+        below = embedding if self.inventory.has_head or not self.method.has_head else 0
+        return {"gradients": max(0, self.trained.parameters - layers - below) * self.trained.bytes_each}
+
+    # -- activations ------------------------------------------------------------------------------------------------
+
+    def kept(self, batch: Batch) -> Parts:
+        """What all layers keep until the loss is computed."""
+        return {
+            **self._activations(batch, self._trained_layers),
+            **self._inputs(batch),
+            **self._short_copies(),
+        }
+
+    @property
+    def _trained_layers(self) -> float:
+        return self.inventory.num_hidden_layers * self.trained.share_of_layers
+
+    def _activations(self, batch: Batch, layers: float) -> Parts:
+        each = self.layers.kept(batch.rows, batch.row_tokens)
+        if not self.values["gradient_checkpointing"]:
+            each += self._beside(batch)
+        below = self.layers.below(batch.rows, batch.row_tokens) if self.trained.share_of_layers == 1 else 0
+        streams = 2 if self.values.get("value_model") and self.method.has_critic else 1
+        return {"activations": (layers * each + below) * streams}
+
+    def _beside(self, batch: Batch) -> float:
+        return batch.tokens * kept_beside(self.inventory, self.values, self.width)
+
+    def _inputs(self, batch: Batch) -> Parts:
+        """Token ids, labels and mask."""
+        return {"inputs": 3 * 8 * batch.tokens}
+
+    def _short_copies(self) -> Parts:
+        """Autocast keeps a short copy of every weight that it multiplied with until the forward pass ends."""
+        own = self.trained.bytes_each if self.values["tuning"] in TRAINS_OWN_WEIGHTS else 0
+        if self.layers.is_traced or not self.is_full or self.width >= own:
+            return {}
+        linear = sum(module.parameters for module in self.inventory.modules if module.kind == "Linear")
+        return {"short_copies": linear * self.width}
+
+    def last_layer(self, batch: Batch) -> Parts:
+        """The last layer's gradients are computed while all others still keep their activations."""
+        return {
+            **self._activations(batch, max(0.0, self._trained_layers - 1)),
+            **self._inputs(batch),
+            **self._short_copies(),
+            **self._layer(batch),
+        }
+
+    def first_layer(self, batch: Batch) -> Parts:
+        return {**self._activations(batch, 0), **self._inputs(batch), **self._layer(batch)}
+
+    def _layer(self, batch: Batch) -> Parts:
+        size = self.layers.backward(batch.rows, batch.row_tokens) + self._beside(batch)
+        if self.inventory.num_experts > 1 and self.values["tuning"] == "qlora":
+            expert = 3 * self.inventory.hidden_size * self.inventory.intermediate_size
+            size += expert * coefficients()["layer_backward"]["moe"]["expert_copies_bytes"]
+        return {"layer": size + copies_beside(self.inventory, self.values)}
+
+    # -- loss, passes without gradients, step -----------------------------------------------------------------------
+
+    def loss(self, batch: Batch) -> Parts:
+        return {"loss": self._above(batch) + self.head.backward(batch.scored) + self._values(batch)}
+
+    def loss_kept(self, batch: Batch) -> float:
+        return self._above(batch) + self.head.kept(batch.scored)
+
+    def _above(self, batch: Batch) -> float:
+        return self.layers.above(batch.rows, batch.row_tokens)
+
+    def _values(self, batch: Batch) -> float:
+        """What a critic's own head needs."""
+        if not self.method.has_critic:
+            return 0.0
+        scored = Scored.of(self.inventory, self.values, self.device, is_trained=True)
+        return OneNumber(scored).backward(batch.scored)
+
+    def no_grad(self, batch: Batch) -> Parts:
+        """A pass that keeps nothing: one layer at a time, then the loss."""
+        above = self.layers.above(batch.rows, batch.row_tokens) + self.head.forward(batch.scored)
+        layer = self.layers.no_grad(batch.rows, batch.row_tokens)
+        return {"layer": layer} if layer > above else {"loss": above}
+
+    def generation(self) -> Parts:
+        rows = generated_rows(self.values)
+        batch = replace(self.batch, rows=rows)
+        return {**generation(self.inventory, self.values, batch, self.layers), "inputs": 2 * 8 * batch.tokens}
+
+    def step_copies(self) -> Parts:
+        rules = coefficients()["optimizers"][self.values["optim"]]
+        count = self.trained.parameters + self._critic_parameters
+        copies = rules["step_copies"] * count * self.trained.bytes_each
+        if "largest_copies" in rules:
+            largest = max((m.parameters / m.count for m in self.inventory.modules), default=0)
+            copies += rules["largest_copies"] * min(largest, count) * 4
+        return {"step": copies}
