@@ -18,9 +18,10 @@ from studio.params.table import check
 
 HERE = Path(__file__).parent
 CONFIGS = json.loads((HERE / "configs.json").read_text())
-ROWS = [
-    row for row in csv.DictReader((HERE / "measured_public.csv").read_text().splitlines()) if row["trainer"] == "sft"
-]
+ALL_ROWS = list(csv.DictReader((HERE / "measured_public.csv").read_text().splitlines()))
+ROWS = [row for row in ALL_ROWS if row["trainer"] == "sft"]
+GRPO_ROWS = [row for row in ALL_ROWS if row["trainer"] == "grpo"]
+RESERVED_ROWS = [row for row in GRPO_ROWS if row["grade"] == "A" and row["peak_reserved_gib"]]
 GIB = 2**30
 
 
@@ -52,6 +53,27 @@ def predict(row):
     return estimate(inventory, values, shapes=Shapes(int(row["seq_length"])), stack=stack)
 
 
+def predict_grpo(row):
+    given = {
+        "model_name_or_path": row["model"],
+        "dataset": "measured",
+        "tuning": row["tuning"],
+        "lora_r": row["lora_r"],
+        "lora_target_modules": row["lora_target_modules"].split(),
+        "dtype": row["weights_dtype"],
+        "mixed_precision": row["mixed_precision"],
+        "per_device_train_batch_size": row["per_device_batch"],
+        "gradient_accumulation_steps": 4,
+        "gradient_checkpointing": row["gradient_checkpointing"],
+        "validation_split": 0,
+    }
+    lengths = {"max_prompt_length": 16, "max_completion_length": int(row["completion_length"])}
+    own = {**lengths, "num_generations": int(row["num_generations"]), "beta": 0.0}
+    stack = Stack(versions=dict(re.findall(r"(\w+) ([\d.]+)", row["stack"])))
+    inventory = from_config(CONFIGS[row["model"]])
+    return estimate(inventory, check(given) | own, shapes=Shapes(16), stack=stack, method="grpo")
+
+
 def error(predicted, measured_gib):
     return predicted / GIB / float(measured_gib) - 1
 
@@ -66,6 +88,26 @@ def test_peaks_on_average_within_half_a_per_cent():
         abs(error(predict(row).allocated_bytes, row["peak_allocated_gib"])) for row in ROWS if row["grade"] == "A"
     ]
     assert sum(errors) / len(errors) <= 0.005
+
+
+@pytest.mark.parametrize("row", [row for row in GRPO_ROWS if row["grade"] == "A"], ids=lambda row: row["id"])
+def test_grpo_within_half_a_per_cent(row):
+    found = predict_grpo(row)
+    assert found.peak_phase == "forward_and_loss"
+    assert abs(error(found.allocated_bytes, row["peak_allocated_gib"])) <= 0.005
+
+
+@pytest.mark.parametrize("row", [row for row in GRPO_ROWS if row["grade"] == "B"], ids=lambda row: row["id"])
+def test_grpo_of_an_unsure_stack_is_not_below_and_at_most_a_sixth_above(row):
+    """These two fit 12 bytes a scored token and word (+0.4 % and -0.3 %), the four of grade A fit 16: see
+    coefficients.yaml. What differs between their stacks is not told, so the larger counts for both."""
+    assert 0 <= error(predict_grpo(row).allocated_bytes, row["peak_allocated_gib"]) <= 0.17
+
+
+@pytest.mark.parametrize("row", RESERVED_ROWS, ids=lambda row: row["id"])
+def test_what_the_allocator_held_with_grpo_lies_in_the_band(row):
+    low, high = predict_grpo(row).reserved_bytes
+    assert low <= float(row["peak_reserved_gib"]) * GIB <= high
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row["id"])
