@@ -143,6 +143,12 @@ class Inventory:
         """Whether it reads more than text: what its other layers keep depends on pictures or sounds."""
         return any(word in module.name for module in self.modules for word in ("vision", "audio", "visual"))
 
+    @property
+    def is_llama_like(self) -> bool:
+        """Whether its layers are what the formula knows: attention by q, k, v and o, and a gated MLP."""
+        names = {module.last_name for module in self.modules}
+        return names >= {"q_proj", "k_proj", "v_proj", "o_proj"} and bool(names & {"gate_proj", "w1", "gate_up_proj"})
+
     def before_5(self) -> "Inventory":
         """The same model as transformers before 5 laid it out: each expert, and the gate, with linear layers."""
         if not any(module.was for module in self.modules):

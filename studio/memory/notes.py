@@ -16,13 +16,19 @@ MEASURED_METHODS = frozenset({"sft", "pretrain"})
 
 
 def notes_of(run: Run) -> tuple[str, ...]:
-    return tuple(dict.fromkeys((*_about_the_method(run), *_about_the_model(run), *_about_the_tuning(run))))
+    about = (_about_the_stack, _about_the_method, _about_the_model, _about_the_tuning)
+    return tuple(dict.fromkeys(note for tell in about for note in tell(run)))
 
 
 def uncertainty(notes: tuple[str, ...]) -> float:
     """By how much of the peak all notes together widen a band on either side."""
     widths = coefficients()["notes"]
     return sum(widths[note] ** 2 for note in notes) ** 0.5
+
+
+def _about_the_stack(run: Run) -> Iterator[str]:
+    if run.stack.uncovered:
+        yield "stack_not_covered"
 
 
 def _about_the_method(run: Run) -> Iterator[str]:
@@ -37,8 +43,12 @@ def _about_the_method(run: Run) -> Iterator[str]:
 
 
 def _about_the_model(run: Run) -> Iterator[str]:
+    if run.inventory.is_assumed:
+        yield "unknown_family"
     if run.inventory.num_experts > 1 and not run.layers.is_traced:
         yield "experts_by_formula"
+    elif not run.layers.is_traced and not run.inventory.is_llama_like:
+        yield "layers_by_formula"
     if run.inventory.has_other_towers:
         yield "tower_not_counted"
     if run.method.generates and not run.inventory.tells_key_width:

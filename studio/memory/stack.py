@@ -38,6 +38,18 @@ class Stack:
         """Whether a trace with the installed libraries tells what layers keep with these."""
         return self.kernel != "liger" and find(coefficients()["layers"], self.versions)["traced"]
 
+    @property
+    def uncovered(self) -> list[str]:
+        """Libraries whose version is newer or older than what the coefficients have evidence for: `["trl 2.0"]`."""
+        from packaging.specifiers import SpecifierSet
+
+        ranges = coefficients()["covered"]
+        return [
+            f"{name} {version}"
+            for name, version in self.versions.items()
+            if name in ranges and not SpecifierSet(ranges[name]).contains(version, prereleases=True)
+        ]
+
     def adapter_dtype(self, tuning: str) -> str:
         rules = coefficients()["adapter_dtype"]
         return find(rules.get(tuning, rules["lora"]), self.versions)["dtype"]

@@ -1,0 +1,49 @@
+"""The coefficients have evidence for the libraries that are installed and pinned; with others the band widens."""
+
+import re
+
+import pytest
+
+from studio.memory.estimate import Shapes, estimate
+from studio.memory.inventory import from_config
+from studio.memory.stack import LIBRARIES, Stack, coefficients, installed_stack
+from studio.paths import PROJECT_ROOT
+from tests.unit.memory.test_estimate import LLAMA_8B, settings
+
+PINNED = dict(re.findall(r"^([\w-]+)==([\w.]+)$", (PROJECT_ROOT / "constraints.txt").read_text("utf-8"), re.MULTILINE))
+
+
+def test_each_library_has_a_covered_range() -> None:
+    assert set(coefficients()["covered"]) == set(LIBRARIES)
+
+
+def test_the_pinned_libraries_are_covered() -> None:
+    pinned = Stack(versions={name: PINNED[name] for name in LIBRARIES})
+    assert pinned.uncovered == [], "look at every entry of coefficients.yaml with these versions, then widen `covered`"
+
+
+def test_the_installed_libraries_are_covered() -> None:
+    assert installed_stack().uncovered == []
+
+
+@pytest.mark.parametrize(
+    ("versions", "outside"),
+    [
+        ({"transformers": "6.0.0"}, ["transformers 6.0.0"]),
+        ({"trl": "0.9.6", "torch": "2.13.0"}, ["trl 0.9.6"]),
+        ({"torch": "2.4.1", "transformers": "4.48.1", "trl": "0.13", "peft": "0.13.2"}, []),
+    ],
+)
+def test_versions_without_evidence_are_named(versions: dict[str, str], outside: list[str]) -> None:
+    assert Stack(versions=versions).uncovered == outside
+
+
+def test_outside_the_covered_range_the_band_is_wider_and_says_so() -> None:
+    def found(version: str):
+        stack = Stack(versions=installed_stack().versions | {"transformers": version})
+        return estimate(from_config(LLAMA_8B), settings(), shapes=Shapes(512), stack=stack)
+
+    inside, outside = found(PINNED["transformers"]), found("5.99")
+    assert inside.allocated_bytes == outside.allocated_bytes
+    assert outside.notes == ("stack_not_covered",) and inside.notes == ()
+    assert outside.device_bytes[0] < inside.device_bytes[0] and outside.device_bytes[1] > inside.device_bytes[1]
