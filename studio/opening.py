@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from studio.db import measurements
 from studio.db.engine import Reader, Writer
 from studio.desk import Desk
 from studio.errors import Conflict
@@ -62,6 +63,8 @@ def open_studio(workspace: Workspace) -> OpenStudio:
         raise Conflict("server.already_running", folder=str(workspace.root), url=_url_of(workspace.server_json))
     machine = read_machine()
     writer = Writer(workspace.registry)
+    with writer.begin() as session:
+        measurements.predict_again(session)
     supervisor = Supervisor(workspace, writer, devices=machine.devices)
     desk = Desk(workspace, writer, wake=supervisor.wake, machine=machine)
     desk.register_starter()

@@ -25,7 +25,7 @@ import msgspec
 PROTOCOL_VERSION = 1
 SPEC, EVENTS, LOG, CONTROL, RESULT = "spec.json", "events.jsonl", "train.log", "control.json", "result.json"
 
-EVENT_TYPES = frozenset({"metric", "phase", "progress", "memory", "sample", "checkpoint", "alert", "log"})
+EVENT_TYPES = frozenset({"metric", "phase", "progress", "memory", "peaks", "sample", "checkpoint", "alert", "log"})
 REQUESTS = frozenset({"stop", "stop_now", "save", "pause"})
 OUTCOMES = frozenset({"succeeded", "failed", "stopped", "paused"})
 
@@ -94,6 +94,8 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     phase       name: str                        what the job is doing now (words: `phases.<name>` in the locale)
     progress    done: number, total: number, unit: str, seconds_left: float | None
     memory      phase: str, and *_bytes: int
+    peaks       peak_bytes: int, phases: {name: bytes} (empty where they cannot be told apart), *_bytes: int; and the
+                largest batches, {rows, tokens}: seen (trained on since the optimizer has states), tried, evaluated
     sample      answer_id: int, text: str (the whole answer so far), done: bool, tokens: int, seconds: float,
                 error: str | None
     checkpoint  step: int, epoch: float, path: str, size_bytes: int, digest: str, metrics: {name: number}

@@ -1,19 +1,17 @@
 """From a transformers Trainer to events, and from requests to its flow: stop, save now."""
 
-import os
 import statistics
-import sys
 import time
 from collections import deque
 from pathlib import Path
 from typing import Any
 
-import torch
 from transformers import TrainerCallback
 
 from trainers.attempt import Attempt
 from trainers.early_stopping import validations_without_gain
 from trainers.manifest import digest_of, size_of
+from trainers.peaks import Peaks
 
 METRICS = ("loss", "learning_rate", "grad_norm", "mean_token_accuracy", "entropy", "num_tokens")
 PROGRESS_SECONDS = 0.5
@@ -28,8 +26,9 @@ class NothingLeftToDo(Exception):
 class Reporter(TrainerCallback):
     """Writes metric, progress, memory and checkpoint events, and obeys the attempt's requests at each step's end."""
 
-    def __init__(self, attempt: Attempt) -> None:
+    def __init__(self, attempt: Attempt, peaks: Peaks) -> None:
         self._attempt = attempt
+        self._peaks = peaks
         self._durations: deque[float] = deque(maxlen=RECENT_STEPS)
         self._step_started = self._last_progress = self._last_memory = 0.0
         self._begun, self._first_step, self._train_seconds = 0.0, 0, 0.0
@@ -91,7 +90,11 @@ class Reporter(TrainerCallback):
 
     def report_memory(self) -> None:
         self._last_memory = time.monotonic()
-        self._attempt.events.write("memory", phase=self._attempt.current_phase, **memory_now())
+        self._attempt.events.write("memory", phase=self._attempt.current_phase, **self._peaks.now())
+
+    def report_peaks(self) -> None:
+        """What the run needed in each phase, however it ended: the studio's own predictions learn from it."""
+        self._attempt.events.write("peaks", **self._peaks.figures())
 
     def figures(self, *, steps: int, seconds: float, train_loss: float | None) -> dict[str, Any]:
         """The final figures of the run."""
@@ -102,7 +105,7 @@ class Reporter(TrainerCallback):
             "seconds": round(seconds, 3),
             # Without evaluating and saving: what `num_tokens` took.
             "train_seconds": round(self._train_seconds, 3),
-            "peak_memory_bytes": peak_memory_bytes(),
+            "peak_memory_bytes": self._peaks.peak_bytes,
         }
 
     def _obey(self, state: Any, control: Any) -> None:
@@ -148,32 +151,3 @@ class Reporter(TrainerCallback):
         pauses = self._last_progress - self._begun - self._train_seconds
         # The median: a step that waited for the disk or for another program does not make the time left jump.
         return statistics.median(self._durations) + max(0.0, pauses) / max(1, step - self._first_step)
-
-
-def memory_now() -> dict[str, int]:
-    """What the process holds, in bytes, by the names of `memory` events."""
-    figures = {"host_peak_bytes": _host_peak_bytes()}
-    if torch.cuda.is_initialized():
-        free, total = torch.cuda.mem_get_info()
-        figures |= {
-            "allocated_peak_bytes": torch.cuda.max_memory_allocated(),
-            "reserved_peak_bytes": torch.cuda.max_memory_reserved(),
-            "device_used_bytes": total - free,
-        }
-    return figures
-
-
-def peak_memory_bytes() -> int:
-    """The peak that decides whether a run fits: of the GPU where one is used, else of the process."""
-    return torch.cuda.max_memory_allocated() if torch.cuda.is_initialized() else _host_peak_bytes()
-
-
-def _host_peak_bytes() -> int:
-    if os.name == "nt":
-        import psutil
-
-        return psutil.Process().memory_info().peak_wset
-    import resource
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024

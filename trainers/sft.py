@@ -20,6 +20,7 @@ def main(attempt: Attempt) -> dict[str, Any]:
     attempt.phase("loading_libraries")
     trainer_class, device = load_libraries(attempt)
     from trainers.loading import load_tokenizer
+    from trainers.peaks import Peaks, PeaksCallback
     from trainers.reporting import Reporter
     from trainers.tuning import peft_config
 
@@ -33,7 +34,8 @@ def main(attempt: Attempt) -> dict[str, Any]:
     model = prepare_model(attempt, device)
 
     attempt.phase("preparing")
-    reporter = Reporter(attempt)
+    peaks = Peaks()
+    reporter = Reporter(attempt, peaks)
     trainer = trainer_class(
         model=model,
         args=trainer_arguments(attempt, device, evaluates=eval_dataset is not None),
@@ -41,8 +43,9 @@ def main(attempt: Attempt) -> dict[str, Any]:
         eval_dataset=eval_dataset,
         processing_class=tokenizer,
         peft_config=peft_config(attempt.spec.values),
-        callbacks=[reporter],
+        callbacks=[reporter, PeaksCallback(peaks)],
     )
+    trainer.peaks = peaks
     trainer.checkpoints, trainer.after_save = Path(attempt.spec.checkpoints_path), reporter.checkpoint_saved
     check_counts(trainer, len(train_dataset))
     reporter.report_memory()
@@ -60,10 +63,11 @@ def load_libraries(attempt: Attempt) -> tuple[type, str]:
     from trl import SFTTrainer
 
     from trainers.loading import own_device
+    from trainers.peaks import WatchesMemory
     from trainers.saving import AtomicCheckpoints
     from trainers.weighing import WeighsRows
 
-    class Trainer(AtomicCheckpoints, WeighsRows, SFTTrainer):
+    class Trainer(AtomicCheckpoints, WatchesMemory, WeighsRows, SFTTrainer):
         pass
 
     transformers.utils.logging.disable_progress_bar()
@@ -214,6 +218,8 @@ def train(attempt: Attempt, trainer: Any, reporter: "Reporter", resume_from: str
         train_loss = trainer.train(resume_from_checkpoint=resume_from).training_loss
     except NothingLeftToDo:
         attempt.alert("nothing_left_to_do", "info", step=trainer.state.global_step)
+    finally:
+        reporter.report_peaks()
     attempt.hand_back_stops()
     reporter.report_memory()
     return reporter.figures(steps=trainer.state.global_step, seconds=time.monotonic() - started, train_loss=train_loss)

@@ -10,6 +10,7 @@ from studio.db.speeds import MeasuredSpeed
 from studio.hardware import Machine
 from studio.memory.estimate import Shapes
 from studio.memory.inventory import Inventory, from_figures
+from studio.memory.measured import Experience
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,8 @@ class Facts:
     disk_free_bytes: int | None = None
     speeds: tuple[MeasuredSpeed, ...] = ()
     """Of finished runs on this machine, newest last."""
+    experience: Experience = Experience()
+    """What earlier runs took of the memory."""
     variety: float | None = None
     """Share of the rows that say something of their own; None while nobody counted."""
     json_answers: float | None = None
@@ -60,7 +63,10 @@ class Facts:
     data: DataFacts = DataFacts()
     """What the workshop found out about the data set."""
     baseline_correct: float | None = None
-    """Share of the validation rows that the untouched model answers right; None while nobody asked it."""
+    """Share of the validation rows that the untouched model answers right with its best prompt; None while nobody asked
+    it, or too few of them to say."""
+    baseline_suffices: bool = False
+    """That is good enough as it is (`studio.evaluation.baseline`)."""
 
     @property
     def shapes(self) -> Shapes | None:

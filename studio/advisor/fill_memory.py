@@ -6,11 +6,13 @@ from functools import lru_cache
 from typing import Any
 
 from studio.advisor.draft import Draft
+from studio.advisor.facts import Facts
 from studio.advisor.recipes import recipes, row_band
 from studio.hardware import Machine
 from studio.memory.estimate import Shapes
 from studio.memory.fit import Fit, fit
 from studio.memory.inventory import Inventory
+from studio.memory.measured import Experience
 
 _FIT_REASONS = {
     "tuning": ("tuning_qlora", "B, E"),
@@ -76,7 +78,7 @@ def fill_what_fits(draft: Draft) -> None:
     }
     values = draft.values | changes | draft.chosen
     if facts.inventory and facts.shapes and not draft.chosen.keys() >= SEARCHED:
-        found = _fitted(facts.inventory, facts.shapes, facts.machine, _frozen(values), tuple(draft.chosen), wanted)
+        found = _fitted(facts, _frozen(values), tuple(draft.chosen), wanted)
         changes |= found.values
     for name, value in changes.items():
         if name not in _BATCH:
@@ -117,18 +119,31 @@ def _fill_batch(draft: Draft, changes: Mapping[str, Any], wanted: int) -> None:
     draft.fill("per_device_eval_batch_size", changes["per_device_eval_batch_size"], "eval_batch", source="ours")
 
 
+def _fitted(facts: Facts, items: tuple[tuple[str, Any], ...], chosen: tuple[str, ...], wanted: int) -> Fit:
+    return _search(facts.inventory, facts.shapes, facts.machine, facts.experience, items, chosen, wanted)
+
+
 # One look at a form asks the same question several times: once for each changed field.
 @lru_cache(maxsize=128)
-def _fitted(
+def _search(  # noqa: PLR0913 - what the answer depends on
     inventory: Inventory,
     shapes: Shapes,
     machine: Machine,
+    experience: Experience,
     items: tuple[tuple[str, Any], ...],
     chosen: tuple[str, ...],
     wanted: int,
 ) -> Fit:
     values = {name: list(value) if isinstance(value, tuple) else value for name, value in items}
-    return fit(inventory, values, shapes=shapes, machine=machine, chosen=chosen, wanted_batch=wanted)
+    return fit(
+        inventory,
+        values,
+        shapes=shapes,
+        machine=machine,
+        chosen=chosen,
+        wanted_batch=wanted,
+        experience=experience,
+    )
 
 
 def _frozen(values: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:

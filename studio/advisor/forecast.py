@@ -10,8 +10,9 @@ from studio.advisor.counting import steps_of, validation_rows
 from studio.advisor.facts import Facts
 from studio.advisor.recipes import recipes
 from studio.db.speeds import MeasuredSpeed
-from studio.memory.estimate import DTYPE_BYTES, Estimate, estimate
+from studio.memory.estimate import DTYPE_BYTES, Estimate
 from studio.memory.inventory import Inventory
+from studio.memory.measured import estimate_here
 from studio.memory.stack import coefficients, installed_stack
 
 NEWEST = 5
@@ -37,7 +38,14 @@ def forecast(facts: Facts, values: Mapping[str, Any]) -> Forecast:
         seconds=_seconds(facts, values, steps),
         disk_bytes=count * checkpoint_bytes(facts.inventory, values),
         num_checkpoints=count,
-        memory=estimate(facts.inventory, values, shapes=facts.shapes, machine=facts.machine),
+        memory=memory_of(facts, values),
+    )
+
+
+def memory_of(facts: Facts, values: Mapping[str, Any]) -> Estimate:
+    """Of a model and data that were looked at, corrected by what earlier runs took here."""
+    return estimate_here(
+        facts.inventory, values, shapes=facts.shapes, machine=facts.machine, experience=facts.experience
     )
 
 

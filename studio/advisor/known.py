@@ -6,6 +6,7 @@ from sqlalchemy.orm import Session
 
 from studio.advisor.data_facts import read_data_facts
 from studio.db.datasets import DatasetSummary
+from studio.db.measurements import experience
 from studio.db.models import ModelSummary
 from studio.db.speeds import list_speeds
 from studio.paths import Workspace
@@ -16,5 +17,6 @@ def known_of(session: Session, workspace: Workspace, base: ModelSummary, version
     return {
         "model_name": base.name,
         "speeds": list_speeds(session),
+        "experience": experience(session, base.content_hash),
         "data": read_data_facts(workspace, version),
     }

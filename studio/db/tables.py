@@ -235,6 +235,42 @@ class Inspection(Base):
     figures: Mapped[dict[str, Any]]
 
 
+class MemoryMeasurement(Base):
+    """What one attempt of a run, or one probe, really took, with all that is needed to predict it again."""
+
+    __tablename__ = "memory_measurements"
+    __table_args__ = (UniqueConstraint("job_id", "attempt"),)
+    id: Mapped[int] = mapped_column(primary_key=True)
+    job_id: Mapped[int]
+    """The job, which may have been removed since: its experience stays."""
+    attempt: Mapped[int]
+    kind: Mapped[str]
+    """train or probe_memory."""
+    outcome: Mapped[str]
+    """succeeded, stopped, paused, failed, or out_of_memory."""
+    model_hash: Mapped[str]
+    """Key of the model's inventory among the inspections."""
+    device: Mapped[str]
+    """cpu, or the GPU's name."""
+    device_bytes: Mapped[int]
+    """All the memory that it has."""
+    libraries: Mapped[dict[str, Any]]
+    """Library -> version."""
+    values: Mapped[dict[str, Any]]
+    """The resolved values of the run."""
+    longest_row: Mapped[int | None]
+    """Tokens of the data set's longest row, as it was inspected."""
+    peaks: Mapped[dict[str, Any]]
+    """The job's event `peaks`: by phase, altogether, and the largest batches; empty where it never came so far."""
+    prediction: Mapped[dict[str, Any]]
+    """What the run was shown when it started."""
+    predicted_bytes: Mapped[int | None]
+    """What the calculator alone says of the batches that the run came to."""
+    calculator: Mapped[str]
+    """Which calculator said so; another one says it anew."""
+    measured_at: Mapped[str]
+
+
 class Preference(Base):
     """Small settings of this studio: the last form, measured speeds."""
 

@@ -10,7 +10,7 @@ from studio.db.jobs import move
 from studio.db.tables import Attempt, Checkpoint, Job, JobEvent
 from studio.protocol import Event, read_events
 
-_KEPT_AS_ROWS = frozenset({"phase", "memory", "checkpoint", "alert", "log"})
+_KEPT_AS_ROWS = frozenset({"phase", "memory", "peaks", "checkpoint", "alert", "log"})
 
 
 def ingest(session: Session, attempt: Attempt, folder: Path) -> int:
@@ -81,7 +81,7 @@ def _take_sample(session: Session, job: Job, attempt: Attempt, event: Event) -> 
 
 
 def _take_nothing(session: Session, job: Job, attempt: Attempt, event: Event) -> None:
-    """Metrics are taken in bulk; log, alert and memory need no more than their row."""
+    """Metrics are taken in bulk; log, alert, memory and peaks need no more than their row."""
 
 
 _TAKE = {

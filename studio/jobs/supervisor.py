@@ -23,6 +23,7 @@ from studio.errors import StudioError
 from studio.jobs import processes
 from studio.jobs.ingest import ingest
 from studio.jobs.lifecycle import LIVE
+from studio.jobs.measuring import take_measurement
 from studio.jobs.processes import Process
 from studio.jobs.products import take_product
 from studio.paths import PROJECT_ROOT, Workspace
@@ -188,7 +189,16 @@ class Supervisor:
             except OSError as error:
                 _log.exception("Job %s: its product could not be taken over", job.id)
                 state, reason, values = "failed", "job.product_lost", {"detail": error.strerror or str(error)}
+        self._keep_measurement(session, job, state, reason)
         move(session, job.id, state, reason=reason, values=values)
+
+    def _keep_measurement(self, session: Session, job: Job, state: str, reason: str | None) -> None:
+        try:
+            with session.begin_nested():
+                take_measurement(session, self._workspace, job, state=state, reason=reason)
+        except Exception:
+            # A job must end, whatever its figures look like: this one only teaches the calculator nothing.
+            _log.exception("Job %s: what memory it took could not be kept", job.id)
 
     def _has_new_checkpoint(self, session: Session, job: Job, attempt: Attempt) -> bool:
         made = select(func.count()).where(Checkpoint.job_id == job.id, Checkpoint.attempt == attempt.number)

@@ -17,7 +17,7 @@ from itertools import product
 from typing import Any
 
 from studio.hardware import Machine
-from studio.memory.estimate import Estimate, Shapes, estimate
+from studio.memory.estimate import Estimate, Shapes
 from studio.memory.inventory import Inventory
 from studio.memory.knobs import (
     ADAMW,
@@ -31,6 +31,7 @@ from studio.memory.knobs import (
     later_tunings,
     tuned,
 )
+from studio.memory.measured import Experience, estimate_here
 from studio.memory.stack import Stack
 from studio.memory.throughput import Speed
 
@@ -69,6 +70,7 @@ def fit(  # noqa: PLR0913 - what a run is made of; all but two by name
     chosen: Collection[str],
     stack: Stack | None = None,
     wanted_batch: int,
+    experience: Experience | None = None,
 ) -> Fit:
     """The settings of largest throughput whose verdict is `fits`, else a tight one, else the smallest.
 
@@ -78,15 +80,18 @@ def fit(  # noqa: PLR0913 - what a run is made of; all but two by name
         wanted_batch: rows for each update. Device batch times accumulation is exactly this, because only its divisors
             are tried as device batches. With a chosen device batch the accumulation is rounded to the nearest whole
             number; with a chosen accumulation the device batch is rounded down.
+        experience: what runs of this model took; a verdict is that of the corrected estimate.
     """
-    search = _Search(inventory, dict(values), shapes, machine, frozenset(chosen), stack, wanted_batch)
+    search = _Search(inventory, dict(values), shapes, machine, frozenset(chosen), stack, wanted_batch, experience)
     found = search.best() or search.tight() or search.cut() or search.smallest()
     changes = {name: value for name, value in found.items() if name not in values or values[name] != value}
     final = search.estimate(found)
     return Fit(
         values=changes,
         estimate=final,
-        largest=largest_terms(inventory, found, final, shapes=shapes, machine=machine, stack=stack),
+        largest=largest_terms(
+            inventory, found, final, shapes=shapes, machine=machine, stack=stack, experience=experience
+        ),
         is_possible=final.verdict != "too_large",
         cuts_rows="max_length" in changes and changes["max_length"] < shapes.longest_row,
     )
@@ -104,17 +109,23 @@ class _Search:
         chosen: frozenset[str],
         stack: Stack | None,
         wanted_batch: int,
+        experience: Experience | None,
     ) -> None:
         self.inventory, self.values, self.shapes = inventory, values, shapes
         self.machine, self.chosen, self.stack = machine, chosen, stack
-        self.wanted_batch = max(1, wanted_batch)
+        self.wanted_batch, self.experience = max(1, wanted_batch), experience
         self._known: dict[str, Estimate] = {}
 
     def estimate(self, values: Values) -> Estimate:
         key = repr(sorted(values.items()))
         if key not in self._known:
-            self._known[key] = estimate(
-                self.inventory, values, shapes=self.shapes, machine=self.machine, stack=self.stack
+            self._known[key] = estimate_here(
+                self.inventory,
+                values,
+                shapes=self.shapes,
+                machine=self.machine,
+                stack=self.stack,
+                experience=self.experience,
             )
         return self._known[key]
 

@@ -9,8 +9,9 @@ from functools import cache
 from typing import Any
 
 from studio.hardware import Machine
-from studio.memory.estimate import Estimate, Shapes, estimate
+from studio.memory.estimate import Estimate, Shapes
 from studio.memory.inventory import Inventory
+from studio.memory.measured import Experience, estimate_here
 from studio.memory.stack import Stack
 from studio.params.table import Parameter, parameters
 
@@ -33,7 +34,7 @@ class Term:
     """The setting that shrinks it at the least cost; None where none does."""
 
 
-def largest_terms(
+def largest_terms(  # noqa: PLR0913 - what an estimate is made of, all but three by name
     inventory: Inventory,
     values: Values,
     found: Estimate,
@@ -41,6 +42,7 @@ def largest_terms(
     shapes: Shapes,
     machine: Machine | None,
     stack: Stack | None = None,
+    experience: Experience | None = None,
 ) -> tuple[Term, ...]:
     """The three largest parts of the peak, each with the first knob (the cheapest first) that takes a quarter off it.
 
@@ -48,7 +50,9 @@ def largest_terms(
         found: the estimate of `values`.
     """
     leaner = {
-        name: estimate(inventory, {**values, **change}, shapes=shapes, machine=machine, stack=stack)
+        name: estimate_here(
+            inventory, {**values, **change}, shapes=shapes, machine=machine, stack=stack, experience=experience
+        )
         for name, change in _leaner(values, shapes, machine)
     }
     largest = sorted(found.terms.items(), key=lambda part: -part[1])[:3]
