@@ -25,7 +25,9 @@ import msgspec
 PROTOCOL_VERSION = 1
 SPEC, EVENTS, LOG, CONTROL, RESULT = "spec.json", "events.jsonl", "train.log", "control.json", "result.json"
 
-EVENT_TYPES = frozenset({"metric", "phase", "progress", "memory", "peaks", "sample", "checkpoint", "alert", "log"})
+EVENT_TYPES = frozenset(
+    {"metric", "phase", "progress", "memory", "peaks", "sample", "checkpoint", "set_aside", "alert", "log"}
+)
 REQUESTS = frozenset({"stop", "stop_now", "save", "pause"})
 OUTCOMES = frozenset({"succeeded", "failed", "stopped", "paused"})
 
@@ -60,6 +62,15 @@ class ModelRef(msgspec.Struct, frozen=True, kw_only=True):
     content_hash: str
 
 
+class CheckpointRef(msgspec.Struct, frozen=True, kw_only=True):
+    """A saved step as the registry knows it."""
+
+    step: int
+    path: str
+    digest: str
+    """sha256 of its manifest."""
+
+
 class Spec(msgspec.Struct, frozen=True, kw_only=True):
     """spec.json: everything an attempt needs; nothing in it is looked up again."""
 
@@ -80,10 +91,8 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True):
     seed: int = 42
     dataset: DatasetRef | None = None
     model: ModelRef | None = None
-    resume_from: str | None = None
-    """A checkpoint folder, or None for a fresh start."""
-    resume_digest: str | None = None
-    """Manifest digest that the registry holds for it."""
+    resume_from: list[CheckpointRef] = []
+    """The job's checkpoints, newest first: the first that proves whole is gone on from. Empty for a fresh start."""
     libraries: dict[str, str] = {}
 
 
@@ -99,6 +108,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     sample      answer_id: int, text: str (the whole answer so far), done: bool, tokens: int, seconds: float,
                 error: str | None
     checkpoint  step: int, epoch: float, path: str, size_bytes: int, digest: str, metrics: {name: number}
+    set_aside   step: int, path: str (where it lies now), files: [names]     a checkpoint that proved damaged
     alert       code: str, severity: info|warning|error, values: {}     (words: `alerts.<code>`)
     log         level: str, text: str
     """

@@ -19,7 +19,12 @@ def main(folder: Path) -> None:
     values = spec.values
     events = EventLog(folder)
     events.write("phase", name="training")
-    first = int(Path(spec.resume_from).name.removeprefix("step-")) + 1 if spec.resume_from else 1
+    whole = [saved for saved in spec.resume_from if saved.step != values.get("sets_aside")]
+    for saved in spec.resume_from:
+        if saved not in whole:
+            Path(saved.path).rename(f"{saved.path}-aside")
+            events.write("set_aside", step=saved.step, path=f"{saved.path}-aside", files=["model.safetensors"])
+    first = whole[0].step + 1 if whole else 1
     for step in range(first, values["steps"] + 1):
         time.sleep(values.get("seconds_a_step", 0.01))
         request = None if values.get("deaf") else read_control(folder)

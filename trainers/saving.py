@@ -7,15 +7,14 @@ Keeping and deleting checkpoints, and choosing the best, is the studio's busines
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from studio.errors import JobFailed
-from studio.protocol import Spec
-from trainers.manifest import damaged_files, digest_of, read_manifest, whole_folder
+from trainers.manifest import read_manifest, whole_folder
 
 PICKLED_ARGUMENTS = "training_args.bin"
 
@@ -25,6 +24,8 @@ class AtomicCheckpoints:
 
     checkpoints: Path
     """Where `step-<N>` folders go. Set before training."""
+    same_run: Mapping[str, Any]
+    """What a run must have in common with this one to go on from its checkpoints. Set before training."""
     after_save: Callable[[Path], None]
     """Called with each finished checkpoint. Set before training."""
     _redirected: str | None = None
@@ -38,7 +39,8 @@ class AtomicCheckpoints:
         if not _is_finite(self.model):
             raise JobFailed("non_finite_weights", step=step)
         target = self.checkpoints / f"step-{step}"
-        with whole_folder(target, step=step, trainable_dtypes=sorted(set(trainable.values()))) as folder:
+        facts = {"step": step, "trainable_dtypes": sorted(set(trainable.values())), "same_run": self.same_run}
+        with whole_folder(target, **facts) as folder:
             self._redirected = str(folder)
             try:
                 super()._save_checkpoint(model, trial)
@@ -77,25 +79,6 @@ class AtomicCheckpoints:
         if self.accelerator.scaler is None and not torch.isfinite(torch.as_tensor(norm)):
             raise JobFailed("non_finite", step=self.state.global_step + 1)
         return norm
-
-
-def checked_resume(spec: Spec) -> str | None:
-    """The checkpoint to go on from, after its checksums were compared; None for a fresh start.
-
-    Its optimizer and random states are pickles, so nothing of it is opened before.
-
-    Raises:
-        JobFailed: checkpoint_damaged or checkpoint_changed.
-    """
-    if spec.resume_from is None:
-        return None
-    folder = Path(spec.resume_from)
-    damaged = damaged_files(folder)
-    if damaged:
-        raise JobFailed("checkpoint_damaged", path=str(folder), files=", ".join(damaged))
-    if spec.resume_digest is not None and digest_of(folder) != spec.resume_digest:
-        raise JobFailed("checkpoint_changed", path=str(folder))
-    return str(folder)
 
 
 def trainable_dtypes(model: Any) -> dict[str, str]:

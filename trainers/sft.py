@@ -22,6 +22,7 @@ def main(attempt: Attempt) -> dict[str, Any]:
     from trainers.loading import load_tokenizer
     from trainers.peaks import Peaks, PeaksCallback
     from trainers.reporting import Reporter
+    from trainers.resuming import check_same, same_run
     from trainers.tuning import peft_config
 
     resume_from = prepare_checkpoints(attempt)
@@ -29,6 +30,9 @@ def main(attempt: Attempt) -> dict[str, Any]:
     attempt.phase("loading_data")
     tokenizer = load_tokenizer(attempt.spec.model.path)
     train_dataset, eval_dataset = prepare_data(attempt, tokenizer)
+    run = same_run(attempt.spec, sorted((attempt.folder / "cache").glob("*.arrow")))
+    if resume_from:
+        check_same(resume_from, run)
 
     attempt.phase("loading_model")
     model = prepare_model(attempt, device)
@@ -46,6 +50,7 @@ def main(attempt: Attempt) -> dict[str, Any]:
         callbacks=[reporter, PeaksCallback(peaks)],
     )
     trainer.peaks = peaks
+    trainer.same_run = run
     trainer.checkpoints, trainer.after_save = Path(attempt.spec.checkpoints_path), reporter.checkpoint_saved
     check_counts(trainer, len(train_dataset))
     reporter.report_memory()
@@ -76,15 +81,15 @@ def load_libraries(attempt: Attempt) -> tuple[type, str]:
     return Trainer, own_device(attempt.spec.device)
 
 
-def prepare_checkpoints(attempt: Attempt) -> str | None:
+def prepare_checkpoints(attempt: Attempt) -> Path | None:
     """Tidy the folder of checkpoints; gives the checkpoint to go on from, or None for a fresh start."""
     from trainers.manifest import sweep_unfinished
-    from trainers.saving import checked_resume
+    from trainers.resuming import newest_whole
 
     checkpoints = Path(attempt.spec.checkpoints_path)
     checkpoints.mkdir(parents=True, exist_ok=True)
     sweep_unfinished(checkpoints)
-    return checked_resume(attempt.spec)
+    return newest_whole(attempt)
 
 
 # -- data ------------------------------------------------------------------------------------------------------------
@@ -208,14 +213,14 @@ def surroundings(attempt: Attempt, device: str) -> dict[str, Any]:
 # -- training --------------------------------------------------------------------------------------------------------
 
 
-def train(attempt: Attempt, trainer: Any, reporter: "Reporter", resume_from: str | None) -> dict[str, Any]:
+def train(attempt: Attempt, trainer: Any, reporter: "Reporter", resume_from: Path | None) -> dict[str, Any]:
     """Train to the last step or a stop, both of which save by themselves; gives the run's figures."""
     from trainers.reporting import NothingLeftToDo
 
     attempt.take_over_stops()
     started, train_loss = time.monotonic(), None
     try:
-        train_loss = trainer.train(resume_from_checkpoint=resume_from).training_loss
+        train_loss = trainer.train(resume_from_checkpoint=str(resume_from) if resume_from else None).training_loss
     except NothingLeftToDo:
         attempt.alert("nothing_left_to_do", "info", step=trainer.state.global_step)
     finally:

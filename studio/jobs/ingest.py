@@ -10,7 +10,7 @@ from studio.db.jobs import move
 from studio.db.tables import Attempt, Checkpoint, Job, JobEvent
 from studio.protocol import Event, read_events
 
-_KEPT_AS_ROWS = frozenset({"phase", "memory", "peaks", "checkpoint", "alert", "log"})
+_KEPT_AS_ROWS = frozenset({"phase", "memory", "peaks", "checkpoint", "set_aside", "alert", "log"})
 
 
 def ingest(session: Session, attempt: Attempt, folder: Path) -> int:
@@ -76,6 +76,11 @@ def _take_checkpoint(session: Session, job: Job, attempt: Attempt, event: Event)
     )
 
 
+def _take_set_aside(session: Session, job: Job, attempt: Attempt, event: Event) -> None:
+    """A damaged checkpoint is nobody's choice any more; where it lies now stands in its event."""
+    session.query(Checkpoint).where(Checkpoint.job_id == job.id, Checkpoint.step == event.data["step"]).delete()
+
+
 def _take_sample(session: Session, job: Job, attempt: Attempt, event: Event) -> None:
     comparisons.update_answer(session, event.data)
 
@@ -88,5 +93,6 @@ _TAKE = {
     "phase": _take_phase,
     "progress": _take_progress,
     "checkpoint": _take_checkpoint,
+    "set_aside": _take_set_aside,
     "sample": _take_sample,
 }

@@ -27,7 +27,19 @@ from studio.jobs.measuring import take_measurement
 from studio.jobs.processes import Process
 from studio.jobs.products import take_product
 from studio.paths import PROJECT_ROOT, Workspace
-from studio.protocol import CONTROL, LOG, SPEC, Control, Result, Spec, read_control, read_result, utc_now, write_struct
+from studio.protocol import (
+    CONTROL,
+    LOG,
+    SPEC,
+    CheckpointRef,
+    Control,
+    Result,
+    Spec,
+    read_control,
+    read_result,
+    utc_now,
+    write_struct,
+)
 
 LINGER_SECONDS = 10.0
 """A process that has written its result may take this long to leave."""
@@ -173,9 +185,11 @@ class Supervisor:
             move(session, job.id, "stopped", reason="job.stopped_by_force")
         elif attempt.pid is None:  # the server died between claiming the job and starting its process
             move(session, job.id, "queued", reason="job.never_started")
-        elif self._has_new_checkpoint(session, job, attempt):
+        elif attempt.number == _last_saving_attempt(session, job.id):
             move(session, job.id, "queued", reason="job.restarted_after_kill", values={"attempt": attempt.number})
-        else:
+        elif job.kind == "train" and attempt.number == _last_saving_attempt(session, job.id) + 1:
+            move(session, job.id, "queued", reason="job.tried_again_after_kill", values={"attempt": attempt.number})
+        else:  # killed twice in a row with nothing saved in between: a third time would end no better
             move(session, job.id, "lost", reason="job.lost", values={"exit_code": attempt.exit_code})
 
     def _settle_with_result(self, session: Session, job: Job, result: Result) -> None:
@@ -199,10 +213,6 @@ class Supervisor:
         except Exception:
             # A job must end, whatever its figures look like: this one only teaches the calculator nothing.
             _log.exception("Job %s: what memory it took could not be kept", job.id)
-
-    def _has_new_checkpoint(self, session: Session, job: Job, attempt: Attempt) -> bool:
-        made = select(func.count()).where(Checkpoint.job_id == job.id, Checkpoint.attempt == attempt.number)
-        return bool(session.scalar(made))
 
     # -- starting the next one -----------------------------------------------------------------------------------
 
@@ -258,8 +268,8 @@ class Supervisor:
         """Enter the next attempt and write its spec.json."""
         job = session.get_one(Job, job_id)
         job.attempt += 1
-        resume = _newest_checkpoint(session, job_id) if job.attempt > 1 else None
-        spec = _spec(session, job, self._workspace, device, resume)
+        saved = _checkpoints(session, job_id) if job.attempt > 1 else []
+        spec = _spec(session, job, self._workspace, device, saved)
         folder = self._workspace.attempt(job_id, job.attempt)
         folder.mkdir(parents=True, exist_ok=True)
         write_struct(folder / SPEC, spec)
@@ -270,7 +280,7 @@ class Supervisor:
                 started_at=utc_now(),
                 event_offset=0,
                 invalid_lines=0,
-                start_step=resume.step if resume else 0,
+                start_step=saved[0].step if saved else 0,
             )
         )
         return spec
@@ -297,13 +307,18 @@ def resume(session: Session, job_id: int) -> None:
         record_event(session, job_id, type="resume", data={})
 
 
-def _newest_checkpoint(session: Session, job_id: int) -> Checkpoint | None:
-    return session.scalar(
-        select(Checkpoint).where(Checkpoint.job_id == job_id).order_by(Checkpoint.step.desc()).limit(1)
-    )
+def _checkpoints(session: Session, job_id: int) -> list[CheckpointRef]:
+    """Newest first."""
+    found = session.scalars(select(Checkpoint).where(Checkpoint.job_id == job_id).order_by(Checkpoint.step.desc()))
+    return [CheckpointRef(step=each.step, path=each.path, digest=each.digest) for each in found]
 
 
-def _spec(session: Session, job: Job, workspace: Workspace, device: str, resume: Checkpoint | None) -> Spec:
+def _last_saving_attempt(session: Session, job_id: int) -> int:
+    """The newest attempt that saved a checkpoint; 0 if none did."""
+    return session.scalar(select(func.max(Checkpoint.attempt)).where(Checkpoint.job_id == job_id)) or 0
+
+
+def _spec(session: Session, job: Job, workspace: Workspace, device: str, saved: list[CheckpointRef]) -> Spec:
     return Spec(
         job_id=job.id,
         attempt=job.attempt,
@@ -316,8 +331,7 @@ def _spec(session: Session, job: Job, workspace: Workspace, device: str, resume:
         seed=job.values.get("seed", 42),
         dataset=datasets.by_version_id(session, job.dataset_version_id).ref() if job.dataset_version_id else None,
         model=models.by_id(session, job.model_id).ref() if job.model_id else None,
-        resume_from=resume.path if resume else None,
-        resume_digest=resume.digest if resume else None,
+        resume_from=saved,
         libraries=_library_versions(),
     )
 

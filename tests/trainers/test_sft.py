@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 
 from studio.errors import JobFailed
-from studio.protocol import DatasetRef, read_spec
+from studio.protocol import CheckpointRef, DatasetRef, read_spec
 from studio.workshop.reports import DIFFICULTY
 from tests.trainers.jobs import (
     SFT,
@@ -30,6 +30,7 @@ from tests.trainers.jobs import (
 from trainers import sft
 from trainers.attempt import Attempt
 from trainers.manifest import damaged_files, digest_of, whole_folder
+from trainers.resuming import check_same, newest_whole, same_run
 
 STEPS, SAVE_STEPS = 18, 6
 COMPARED = {"lora": "adapter_model.safetensors", "qlora": "adapter_model.safetensors", "full": "model.safetensors"}
@@ -42,13 +43,19 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> DatasetRef:
 
 
 def spec_of(job: Path, model: Path, rows: DatasetRef, *, attempt: int = 1, **changes: Any) -> Path:
-    fields = {name: changes.pop(name) for name in ("resume_from", "resume_digest") if name in changes}
+    fields = {"resume_from": changes.pop("resume_from", [])}
     values = SFT | {"max_steps": STEPS, "save_steps": SAVE_STEPS} | changes
     return write_spec(job, attempt=attempt, values=values, dataset=rows, model=model_ref(model), **fields)
 
 
 def checkpoint_steps(folder: Path) -> list[int]:
     return [event.data["step"] for event in events_of(folder, "checkpoint")]
+
+
+def checkpoints_of(folder: Path) -> list[CheckpointRef]:
+    """As the supervisor hands them on, but oldest first."""
+    told = [event.data for event in events_of(folder, "checkpoint")]
+    return [CheckpointRef(step=each["step"], path=each["path"], digest=each["digest"]) for each in told]
 
 
 @pytest.fixture(scope="module", params=["lora", "full", pytest.param("qlora", marks=pytest.mark.slow)])
@@ -62,7 +69,7 @@ def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert not (killed / "result.json").exists()
-    saved = events_of(killed, "checkpoint")[0].data
+    saved = checkpoints_of(killed)[0]
     resumed = spec_of(
         place / "2",
         tiny,
@@ -71,8 +78,7 @@ def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         tuning=tuning,
         validation_split=0.1,
         eval_steps=SAVE_STEPS,
-        resume_from=saved["path"],
-        resume_digest=saved["digest"],
+        resume_from=[saved],
     )
     run_here(sft.main, left_alone)
     run_here(sft.main, resumed)
@@ -255,20 +261,63 @@ def test_a_run_that_gets_no_better_ends_early_and_is_saved(tmp_path: Path, tiny:
     assert 0 < result.figures["train_seconds"] < result.figures["seconds"], "evaluating is not training"
 
 
-def test_a_changed_checkpoint_is_not_opened(tmp_path: Path, tiny: Path, rows: DatasetRef) -> None:
-    from trainers.saving import checked_resume
-
-    target = tmp_path / "step-1"
-    with whole_folder(target, step=1) as folder:
-        (folder / "optimizer.pt").write_bytes(b"as saved")
-    digest = digest_of(target)
-    spec = read_spec(spec_of(tmp_path / "job", tiny, rows, resume_from=str(target), resume_digest=digest))
-    assert checked_resume(spec) == str(target)
-    (target / "optimizer.pt").write_bytes(b"tampered")
-    with pytest.raises(JobFailed, match="optimizer.pt"):
-        checked_resume(spec)
-    with whole_folder(target, step=1) as folder:
+def test_a_damaged_checkpoint_is_set_aside_unopened_and_an_older_one_taken(
+    tmp_path: Path, tiny: Path, rows: DatasetRef
+) -> None:
+    saved = [a_checkpoint(tmp_path / "job", step) for step in (3, 2, 1)]
+    (Path(saved[0].path) / "optimizer.pt").write_bytes(b"tampered")
+    with whole_folder(Path(saved[1].path), step=2) as folder:
         (folder / "optimizer.pt").write_bytes(b"another whole one")
-    with pytest.raises(JobFailed) as caught:
-        checked_resume(spec)
-    assert caught.value.reason == "checkpoint_changed"
+    attempt = attempt_with(tmp_path / "job", tiny, rows, resume_from=saved)
+    assert newest_whole(attempt) == Path(saved[2].path)
+    told = {event.data["step"]: event.data for event in events_of(attempt.folder, "set_aside")}
+    assert {step: each["files"] for step, each in told.items()} == {3: ["optimizer.pt"], 2: ["manifest.json"]}
+    assert (Path(told[3]["path"]) / "optimizer.pt").read_bytes() == b"tampered", "nothing was deleted"
+    assert not Path(saved[0].path).exists()
+    assert [event.data["code"] for event in events_of(attempt.folder, "alert")] == ["checkpoint_set_aside"] * 2
+
+
+def a_checkpoint(job: Path, step: int) -> CheckpointRef:
+    target = job / "checkpoints" / f"step-{step}"
+    with whole_folder(target, step=step) as folder:
+        (folder / "optimizer.pt").write_bytes(b"as saved")
+    return CheckpointRef(step=step, path=str(target), digest=digest_of(target))
+
+
+def attempt_with(job: Path, model: Path, rows: DatasetRef, **changes: Any) -> Attempt:
+    folder = spec_of(job, model, rows, attempt=2, **changes)
+    return Attempt(folder, read_spec(folder))
+
+
+@pytest.mark.parametrize(
+    ("changed", "names"),
+    [
+        ({}, None),
+        ({"save_steps": 3, "goal": "politeness"}, None),
+        ({"seed": 7}, "seed"),
+        ({"per_device_train_batch_size": 4, "learning_rate": 1e-4}, "learning_rate, per_device_train_batch_size"),
+        ({"rows": "other"}, "dataset"),
+        ({"model": "other"}, "model"),
+    ],
+)
+def test_another_run_is_refused_by_name(
+    tmp_path: Path, tiny: Path, rows: DatasetRef, changed: dict[str, Any], names: str | None
+) -> None:
+    tokens, others = tmp_path / "train.arrow", tmp_path / "others.arrow"
+    tokens.write_bytes(b"tokens"), others.write_bytes(b"tokenz")
+    before = read_spec(spec_of(tmp_path / "1", tiny, rows))
+    with whole_folder(tmp_path / "step-2", step=2, same_run=same_run(before, [tokens])):
+        pass
+    other = shutil.copytree(tiny, tmp_path / "other")
+    weights = bytearray((other / "model.safetensors").read_bytes())
+    weights[-1] ^= 1
+    (other / "model.safetensors").write_bytes(weights)
+    model = other if changed.pop("model", None) else tiny
+    files = [others if changed.pop("rows", None) else tokens]
+    now = same_run(read_spec(spec_of(tmp_path / "2", model, rows, **changed)), files)
+    if names is None:
+        check_same(tmp_path / "step-2", now)
+        return
+    with pytest.raises(JobFailed) as refused:
+        check_same(tmp_path / "step-2", now)
+    assert refused.value.values == {"step": 2, "names": names}

@@ -80,9 +80,19 @@ def test_a_failure_keeps_its_reason_and_the_queue_goes_on(shop):
     shop.until_state(second, "succeeded")
 
 
-def test_killed_without_a_checkpoint_is_lost(shop):
+def test_killed_before_anything_was_saved_it_is_tried_once_more_then_lost(shop):
     job = shop.until_state(shop.queue(die_at=3), "lost")
-    assert job.reason_values["exit_code"] == -signal.SIGKILL
+    assert (job.attempt, job.reason_values["exit_code"]) == (2, -signal.SIGKILL)
+
+
+def test_a_damaged_checkpoint_is_set_aside_and_no_choice_any_more(shop):
+    job_id = shop.queue(steps=6, save_every=2, die_at=5, sets_aside=4)
+    assert shop.until_state(job_id, "succeeded").attempt == 2
+    with shop.writer.begin() as session:
+        told = [event.data["step"] for event in jobs.events(session, job_id, types=("set_aside",))]
+        left = [saved.step for saved in checkpoints.list_checkpoints(session, job_id)]
+    assert (told, left) == ([4], [2, 4, 6])
+    assert steps_of(shop, job_id) == [1, 2, 3, 4, 5, 3, 4, 5, 6], "it went on from the one before"
 
 
 def test_killed_after_a_checkpoint_it_starts_again_from_there(shop):
