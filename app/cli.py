@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from app import client, data_commands, show
-from app.commands import AsJson, Wait, followed, raise_if_failed, read_json, read_lines, read_yaml, registry
+from app.commands import AsJson, Wait, followed, raise_if_failed, read_lines, read_yaml, registry
 from studio.errors import RefusedInput, StudioError
 from studio.paths import Workspace, workspace
 
@@ -151,11 +151,37 @@ def train(spec: Path, wait: Wait = False, as_json: AsJson = False) -> None:
     _show_job(place, job_id, wait=wait, as_json=as_json)
 
 
+@app.command()
+def baseline(  # noqa: PLR0913 - each argument is one option of the command
+    dataset: Annotated[str, typer.Option(help="Data set, NAME or NAME@VERSION.")],
+    model: Annotated[str, typer.Option(help="The model to ask, untouched.")],
+    spec: Annotated[Path | None, typer.Option(help="A spec, as for train: the run that is planned.")] = None,
+    kinds: Annotated[str | None, typer.Option(help="Ways to ask: plain,system,examples,retrieved,context.")] = None,
+    system: Annotated[str, typer.Option(help="System prompt; without it one is made from the rows.")] = "",
+    context: Annotated[Path | None, typer.Option(help="Text file to answer from.")] = None,
+    rows: Annotated[int | None, typer.Option(help="At most so many rows are asked.")] = None,
+    seconds: Annotated[
+        float | None, typer.Option(help="Time for writing answers; 5 % of the forecast training time unless said.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Ask the untouched model the validation rows in several ways before a run: perhaps a prompt is enough."""
+    from app import baseline_command
+
+    planned = (read_yaml(spec) if spec else {}) | {"dataset": dataset, "model_name_or_path": model}
+    options = {"system": system, "context": baseline_command.text_of(context), "rows": rows, "seconds": seconds}
+    options["kinds"] = [kind.strip() for kind in kinds.split(",") if kind.strip()] if kinds else None
+    found = baseline_command.ask(workspace(), planned, options, as_json=as_json)
+    show.lines(found, baseline_command.lines(found), as_json=as_json)
+
+
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def memory(
     context: typer.Context,
     spec: Annotated[Path | None, typer.Argument(help="A spec, as for train.")] = None,
-    config: Annotated[Path | None, typer.Option(help="A model's config.json; settings follow as options.")] = None,
+    config: Annotated[
+        str | None, typer.Option(help="A config.json, a model's folder or its name here; settings follow as options.")
+    ] = None,
     gpu_memory: Annotated[str | None, typer.Option(help="With --config: on a GPU of this size, 24GiB.")] = None,
     fit: Annotated[bool, typer.Option("--fit", help="With --config: print the quickest settings that fit.")] = False,
     as_json: AsJson = False,
@@ -165,11 +191,11 @@ def memory(
 
     if config is not None:
         arguments = [*([str(spec)] if spec else []), *context.args]
-        found = memory_command.answer(read_json(config), arguments, gpu_memory=gpu_memory, is_fitted=fit)
+        found = memory_command.answer(config, arguments, workspace(), gpu_memory=gpu_memory, is_fitted=fit)
     elif fit or gpu_memory:
         raise RefusedInput("memory.fit_of_what")
     elif spec is not None:
-        found = client.call(workspace(), "predict", spec=read_yaml(spec))
+        found = memory_command.worded(client.call(workspace(), "predict", spec=read_yaml(spec)))
     else:
         raise RefusedInput("cli.memory_of_what")
     show.lines(found, memory_command.lines(found), as_json=as_json)

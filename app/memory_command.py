@@ -1,19 +1,25 @@
 """`luthier memory`: what a run would take, for a spec of this studio or for a bare config.json, and what would fit."""
 
 import re
-from collections.abc import Mapping
-from dataclasses import asdict
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any
 
-from studio.errors import Fault, RefusedInput, SpecRefused
+from app.commands import read_json, registry
+from app.memory_options import NAMED, Asked, asked
+from studio.errors import RefusedInput
 from studio.hardware import BF16_CAPABILITY, Gpu, Machine, read_machine
-from studio.memory.estimate import Shapes, as_document, estimate
-from studio.memory.inventory import from_config
+from studio.memory.activations import mode_of
+from studio.memory.estimate import Estimate, Shapes, as_document, estimate
+from studio.memory.inventory import Inventory
+from studio.memory.layers import Mode
+from studio.memory.survey import has_experts, survey
 from studio.messages import say
-from studio.params.table import check, effective_batch_size, parameters
+from studio.params.table import effective_batch_size
+from studio.paths import Workspace
 
-NAMED = {"model_name_or_path": "-", "dataset": "-"}
-"""A bare config has neither, and the table wants both."""
 SETTINGS = (
     "tuning",
     "dtype",
@@ -32,42 +38,73 @@ SETTINGS = (
 )
 """What decides how much memory a run takes, in the order in which `--fit` prints it."""
 _UNITS = {"": 2**30, "GIB": 2**30, "GB": 10**9, "MIB": 2**20, "MB": 10**6}
+MOST_SEARCHES = 3
 
 
 def answer(
-    config: Mapping[str, Any], arguments: list[str], *, gpu_memory: str | None = None, is_fitted: bool = False
+    name: str, words: list[str], place: Workspace, *, gpu_memory: str | None = None, is_fitted: bool = False
 ) -> dict[str, Any]:
     """What `luthier memory --config` prints.
 
+    Args:
+        name: a config.json, the folder of a model, or a model's name in the studio.
+
     Raises:
-        RefusedInput: no config of a known family, settings that cannot be, or no size of a GPU.
+        RefusedInput: no config of a model, settings that cannot be, or no size of a GPU.
     """
     machine = machine_with(gpu_memory) if gpu_memory else None
+    config, question = config_of(name), asked(words)
     if is_fitted:
-        return fit_config(config, arguments, machine or read_machine())
-    return predict_config(config, arguments, machine)
+        return fit_config(config, question, place, machine or read_machine())
+    return predict_config(config, question, place, machine)
 
 
-def predict_config(config: Mapping[str, Any], arguments: list[str], machine: Machine | None = None) -> dict[str, Any]:
+def config_of(name: str) -> dict[str, Any]:
+    """
+    Raises:
+        RefusedInput: nothing there, or no JSON object.
+    """
+    path = Path(name).expanduser()
+    if path.is_dir():
+        path = path / "config.json"
+    if path.is_file():
+        return read_json(path)
+    from studio.db import models
+
+    with registry() as session:
+        known = models.list_models(session)
+    found = next((each for each in known if name in (each.name, each.source, each.facts.get("hub_id"))), None)
+    if found is None:
+        names = ", ".join(each.name for each in known) or "–"
+        raise RefusedInput("memory.no_config", name=name, known=names)
+    return read_json(Path(found.path) / "config.json")
+
+
+def predict_config(
+    config: Mapping[str, Any], question: Asked, place: Workspace, machine: Machine | None = None
+) -> dict[str, Any]:
     """The prediction for a model that is nowhere but in its config, at the longest rows that `max_length` allows.
 
     Args:
-        config: what config.json holds.
-        arguments: what the command line did not know: `--tuning qlora --max-length 4096 --gradient-checkpointing`.
         machine: where it would run; without one there is no verdict.
 
     Raises:
-        RefusedInput: no config of a known family, or settings that cannot be.
+        RefusedInput: no config of a model, or layers that it does not have.
     """
-    values = check({**NAMED, **settings_of(arguments)})
-    return as_document(estimate(from_config(config), values, shapes=Shapes(values["max_length"]), machine=machine))
+    model, question = _seen(config, question, place)
+    found = estimate(
+        model,
+        question.values,
+        shapes=_shapes(question),
+        machine=machine,
+        stack=question.stack,
+        method=question.method,
+    )
+    return _document(found, config, question, model, place)
 
 
-def fit_config(config: Mapping[str, Any], arguments: list[str], machine: Machine) -> dict[str, Any]:
+def fit_config(config: Mapping[str, Any], question: Asked, place: Workspace, machine: Machine) -> dict[str, Any]:
     """The settings of largest throughput that fit, filled in as the form would be; what is given stays.
-
-    Args:
-        config, arguments: as for `predict_config`.
 
     Returns:
         `settings`, `fits`, `changed` (names that were not left as the form fills them in), `cuts_rows`,
@@ -76,30 +113,107 @@ def fit_config(config: Mapping[str, Any], arguments: list[str], machine: Machine
     Raises:
         RefusedInput: as `predict_config`.
     """
-    from studio.advisor.complete import complete
-    from studio.advisor.facts import Facts
-    from studio.memory.fit import fit
-
-    given, model = settings_of(arguments), from_config(config)
-    values, _ = complete({**NAMED, **given}, Facts(machine=machine, inventory=model))
-    found = fit(
-        model,
-        values,
-        shapes=Shapes(values["max_length"]),
-        machine=machine,
-        chosen=given.keys(),
-        wanted_batch=effective_batch_size(values),
-    )
-    settled = {**values, **found.values}
+    question = _filled_in(config, question, place, machine)
+    model = _survey(config, question, place)
+    for _ in range(MOST_SEARCHES):
+        found = _fit(model, question, machine)
+        settled = replace(question, values={**question.values, **found.values})
+        if machine.gpu is None:
+            break
+        # The search works with the traces that are there. One of what it found may be new: then it looks again.
+        known, (model, _) = model, _seen(config, settled, place)
+        if known.profiles == model.profiles:
+            break
     return {
-        "settings": {name: settled[name] for name in SETTINGS if name in settled},
+        "settings": {name: settled.values[name] for name in SETTINGS if name in settled.values},
         "fits": found.estimate.verdict == "fits",
         "changed": sorted(found.values),
         "cuts_rows": found.cuts_rows,
         "too_large_by_bytes": found.excess_bytes,
         "largest": [asdict(term) for term in found.largest],
-        **as_document(found.estimate),
+        **_document(found.estimate, config, settled, model, place),
     }
+
+
+def _filled_in(config: Mapping[str, Any], question: Asked, place: Workspace, machine: Machine) -> Asked:
+    """With everything that was not said as the form would have it."""
+    from studio.advisor.complete import complete
+    from studio.advisor.facts import Facts
+
+    model = _survey(config, question, place)
+    said = question.of_table(question.given)
+    values, _ = complete({**NAMED, **said}, Facts(machine=machine, inventory=model))
+    return replace(question, values={**question.values, **values})
+
+
+def _fit(model: Inventory, question: Asked, machine: Machine) -> Any:
+    from studio.memory.fit import fit
+
+    return fit(
+        model,
+        question.values,
+        shapes=_shapes(question),
+        machine=machine,
+        chosen=question.given.keys(),
+        stack=question.stack,
+        wanted_batch=effective_batch_size(question.values),
+    )
+
+
+def _shapes(question: Asked) -> Shapes:
+    """As long as the settings allow; of prompts, where the model writes the answers."""
+    return Shapes(question.values.get("max_prompt_length") or question.values["max_length"])
+
+
+def _seen(config: Mapping[str, Any], question: Asked, place: Workspace) -> tuple[Inventory, Asked]:
+    """The inventory with what these settings need of it, traces included.
+
+    Raises:
+        RefusedInput: memory.unknown_layers.
+    """
+    if question.targets == ["all-linear"] and has_experts(config) and question.stack.has_fused_experts:
+        # peft allows no dropout on experts that are one weight together.
+        question = replace(question, values={**question.values, "lora_dropout": 0.0})
+    mode = mode_of(question.values, stack=question.stack)
+    model = _survey(config, question, place, modes=[mode] if mode else [])
+    unknown = [name for name in question.targets if name not in model.layer_names | {"all-linear"}]
+    if unknown:
+        known = ", ".join(sorted(model.layer_names))
+        raise RefusedInput("memory.unknown_layers", names=", ".join(unknown), known=known)
+    return model, question
+
+
+def _survey(config: Mapping[str, Any], question: Asked, place: Workspace, modes: Sequence[Mode] = ()) -> Inventory:
+    targets = [tuple(question.targets)] if question.targets else []
+    found = survey(config, cache=place.cache / "surveys", targets=targets, modes=modes)
+    return found if question.stack.has_fused_experts else found.before_5()
+
+
+def _document(
+    found: Estimate, config: Mapping[str, Any], question: Asked, model: Inventory, place: Workspace
+) -> dict[str, Any]:
+    """As `as_document`, its notes in words, and with those that are about no figure."""
+    document = worded(as_document(found))
+    beside = []
+    if question.stack.uncovered:
+        beside.append(say("cli.memory.uncovered", versions=", ".join(question.stack.uncovered)))
+    if question.ignored:
+        beside.append(say("cli.memory.ignored", names=", ".join(question.ignored)))
+    if config.get("quantization_config"):
+        beside.append(say("cli.memory.quantised"))
+    size, free = 2 * model.parameters, shutil.disk_usage(_existing(place.root)).free
+    if size > free:
+        beside.append(say("cli.memory.disk", size=_gib(size), free=_gib(free)))
+    return document | {"notes": document["notes"] + beside}
+
+
+def worded(document: Mapping[str, Any]) -> dict[str, Any]:
+    """A prediction with sentences in place of the codes of its notes."""
+    return {**document, "notes": [say(f"memory.notes.{code}") for code in document.get("notes", ())]}
+
+
+def _existing(folder: Path) -> Path:
+    return next(each for each in (folder, *folder.parents) if each.exists())
 
 
 def machine_with(gpu_memory: str) -> Machine:
@@ -117,31 +231,8 @@ def machine_with(gpu_memory: str) -> Machine:
     return Machine(cpu_count=8, ram_bytes=4 * size, ram_free_bytes=4 * size, gpus=(gpu,))
 
 
-def settings_of(arguments: list[str]) -> dict[str, Any]:
-    """`["--lora-r", "16", "--packing"]` -> `{"lora_r": "16", "packing": True}`, by the names of the table.
-
-    Raises:
-        SpecRefused: a word that is no setting.
-    """
-    known = {parameter.name: parameter for parameter in parameters("sft")}
-    given: dict[str, Any] = {}
-    faults: list[Fault] = []
-    words = iter(arguments)
-    for word in words:
-        name = word.removeprefix("--").replace("-", "_")
-        if not word.startswith("--") or name not in known:
-            faults.append(Fault(word, "spec.unknown"))
-        elif known[name].type == "bool":
-            given[name] = True
-        else:
-            given[name] = next(words, "")
-    if faults:
-        raise SpecRefused(faults)
-    return given
-
-
 def lines(document: Mapping[str, Any]) -> list[str]:
-    """For people: the settings where they were asked for, the peak, and its parts from large to small."""
+    """For people: the settings where they were asked for, the peak, its parts from large to small, and the notes."""
     low, high = document["device_bytes"]
     parts = sorted(document["terms"].items(), key=lambda part: -part[1])
     knobs = {term["name"]: term["knob"] for term in document.get("largest", ())}
@@ -149,6 +240,7 @@ def lines(document: Mapping[str, Any]) -> list[str]:
         *_settings_lines(document),
         f"{document['peak_phase']}: {_gib(document['allocated_bytes'])} ({_gib(low)} – {_gib(high)})",
         *(f"  {name}: {_gib(size)}" + (f"  <- {knobs[name]}" if knobs.get(name) else "") for name, size in parts),
+        *document.get("notes", ()),
     ]
 
 

@@ -31,6 +31,9 @@ class Layers(Protocol):
     def kept(self, batch: int, row_tokens: int) -> float:
         """By one layer, until the backward pass has come to it."""
 
+    def forward(self, batch: int, row_tokens: int) -> float:
+        """The most while one layer is computed; what it keeps is part of it."""
+
     def backward(self, batch: int, row_tokens: int) -> float:
         """The most while one layer's gradients are computed; what the layer keeps is part of it."""
 
@@ -55,6 +58,9 @@ def layers_of(inventory: Inventory, values: Mapping[str, Any], *, stack: Stack, 
         gradient_checkpointing=values["gradient_checkpointing"],
     )
     if stack.has_traced_layers:
+        wanted = mode_of(values, stack=stack, device=device)
+        if same := next((pair for pair in inventory.profiles if pair[0] == wanted), None):
+            return Traced(inventory, values, same, same, share=1.0)
         if run.is_full and (whole := run.best(inventory, lambda mode: mode.is_full)):
             return Traced(inventory, values, whole, whole, share=1.0)
         plain = run.best(inventory, lambda mode: not mode.is_full and not mode.lora_target_modules)
@@ -62,6 +68,26 @@ def layers_of(inventory: Inventory, values: Mapping[str, Any], *, stack: Stack, 
         if not run.is_full and plain and adapted:
             return Traced(inventory, values, plain, adapted, share=_share_of_inputs(inventory, values))
     return Formula(inventory, values, stack)
+
+
+def mode_of(values: Mapping[str, Any], *, stack: Stack, device: str = "cuda") -> Mode | None:
+    """How a layer is trained with these settings; None where it takes more than one trace, or one that nobody makes."""
+    tuning, named = values["tuning"], ("dtype", "mixed_precision", "attn_implementation", "gradient_checkpointing")
+    usual = {name: values[name] for name in named} | {"is_on_gpu": device != "cpu"}
+    if not stack.has_traced_layers or values.get("use_dora"):
+        return None
+    if tuning == "full":
+        return Mode(is_full=True, **usual)
+    if tuning not in ("lora", "qlora"):
+        return None
+    return Mode(
+        is_full=False,
+        lora_target_modules=tuple(values["lora_target_modules"]),
+        lora_r=values["lora_r"],
+        has_dropout=values["lora_dropout"] > 0,
+        adapter_dtype=stack.adapter_dtype(tuning),
+        **usual,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,6 +137,9 @@ class Traced:
     def kept(self, batch: int, row_tokens: int) -> float:
         return self._between("kept", batch, row_tokens)
 
+    def forward(self, batch: int, row_tokens: int) -> float:
+        return self._between("forward", batch, row_tokens) + self._eager(batch, row_tokens)
+
     def backward(self, batch: int, row_tokens: int) -> float:
         return self._between("backward", batch, row_tokens) + self._eager(batch, row_tokens)
 
@@ -157,6 +186,9 @@ class Formula:
             extra = coefficients()["kbit_prep"]["residual_bytes"] if self.stack.kbit_prep else 0
             return self.inventory.hidden_size * (self._width + extra) * batch * row_tokens
         return self._saved(batch * row_tokens) + self._attention(batch, row_tokens)
+
+    def forward(self, batch: int, row_tokens: int) -> float:
+        return max(self.kept(batch, row_tokens), self.no_grad(batch, row_tokens))
 
     def backward(self, batch: int, row_tokens: int) -> float:
         """One layer recomputed and its MLP's gradients in flight."""

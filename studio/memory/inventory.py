@@ -144,6 +144,12 @@ class Inventory:
         return any(word in module.name for module in self.modules for word in ("vision", "audio", "visual"))
 
     @property
+    def layer_names(self) -> set[str]:
+        """What adapters may be put on by name, experts by the names that they had before transformers 5 too."""
+        names = {module.last_name for module in self.modules if module.is_weight}
+        return names.union(*(module.was for module in self.modules))
+
+    @property
     def is_llama_like(self) -> bool:
         """Whether its layers are what the formula knows: attention by q, k, v and o, and a gated MLP."""
         names = {module.last_name for module in self.modules}

@@ -35,8 +35,16 @@ class Stack:
 
     @property
     def has_traced_layers(self) -> bool:
-        """Whether a trace with the installed libraries tells what layers keep with these."""
-        return self.kernel != "liger" and find(coefficients()["layers"], self.versions)["traced"]
+        """Whether a trace with the installed libraries tells what layers keep with these.
+
+        None is made with norms in float32.
+        """
+        return self.kernel != "liger" and not self.kbit_prep and find(coefficients()["layers"], self.versions)["traced"]
+
+    @property
+    def has_fused_experts(self) -> bool:
+        """Whether all experts of a layer are one weight; before, each had linear layers of its own."""
+        return find(coefficients()["experts"], self.versions)["fused"]
 
     @property
     def uncovered(self) -> list[str]:

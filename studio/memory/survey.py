@@ -1,0 +1,241 @@
+"""The inventory of a model that is known by its config.json alone, layer traces included.
+
+    survey(config, cache=workspace.cache / "surveys", targets=("all-linear",), modes=[...])  ->  Inventory
+
+Three places are asked in turn: what ships with the studio (templates/memory), what earlier questions left in `cache`,
+and a short process that builds the model without weights (`trainers.survey`, seconds). Nothing here imports torch. What
+is kept belongs to the config's own dimensions and to the versions of the libraries.
+"""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from studio.errors import RefusedInput
+from studio.memory.inventory import Inventory, from_config, from_figures
+from studio.memory.layers import Mode
+from studio.memory.stack import installed_stack
+from studio.paths import PROJECT_ROOT, TEMPLATES
+
+SHIPPED = TEMPLATES / "memory"
+LIBRARIES = ("torch", "transformers", "peft")
+"""What an inventory and a trace come from."""
+PATIENCE_SECONDS = 180
+WITHOUT_WEIGHT = frozenset(
+    {
+        "_name_or_path",
+        "architectures",
+        "attn_implementation",
+        "auto_map",
+        "bos_token_id",
+        "dtype",
+        "eos_token_id",
+        "initializer_range",
+        "layer_norm_eps",
+        "layer_norm_epsilon",
+        "max_position_embeddings",
+        "output_router_logits",
+        "pad_token_id",
+        "pretraining_tp",
+        "quantization_config",
+        "rms_norm_eps",
+        "rope_local_base_freq",
+        "rope_parameters",
+        "rope_scaling",
+        "rope_theta",
+        "torch_dtype",
+        "transformers_version",
+        "use_cache",
+        "_attn_implementation",
+    }
+)
+"""Fields that change no size of a model with rotary positions."""
+LEARNS_POSITIONS = frozenset({"opt", "gpt_neo", "bloom", "xglm", "biogpt"})
+"""Families in which `max_position_embeddings` is the size of a weight."""
+_BOUNDS = {
+    "hidden_size": 1_000_000,
+    "n_embd": 1_000_000,
+    "intermediate_size": 4_000_000,
+    "moe_intermediate_size": 4_000_000,
+    "vocab_size": 10_000_000,
+    "num_hidden_layers": 1000,
+    "n_layer": 1000,
+    "num_attention_heads": 10_000,
+    "n_head": 10_000,
+    "num_key_value_heads": 10_000,
+    "head_dim": 100_000,
+    "num_local_experts": 10_000,
+    "num_experts": 10_000,
+    "n_routed_experts": 10_000,
+    "num_experts_per_tok": 10_000,
+}
+"""No model is larger; beyond, a typing error is likelier."""
+_MAY_BE_ZERO = frozenset({"num_local_experts", "num_experts", "n_routed_experts", "num_experts_per_tok"})
+
+
+def survey(
+    config: Mapping[str, Any],
+    *,
+    cache: Path,
+    targets: Iterable[tuple[str, ...]] = (),
+    modes: Iterable[Mode] = (),
+) -> Inventory:
+    """The inventory, with what peft adds to `targets` and with traces of `modes` where they can be made.
+
+    Raises:
+        RefusedInput: memory.no_family, memory.odd_dimension, memory.unknown_family, memory.unbuildable.
+    """
+    check_dimensions(config)
+    known = _known(config, cache)
+    wanted = _missing(known, targets, modes)
+    if wanted is not None:
+        found = _ask({"config": dict(config), **wanted})
+        if "error" in found:
+            return _without_code(config, found["error"])
+        known = _merged(known, found, wanted)
+        _keep(cache / f"{key_of(config)}.json", known)
+    return from_figures({**known["inventory"], "adapters": known["adapters"], "profiles": known["profiles"]})
+
+
+def check_dimensions(config: Mapping[str, Any]) -> None:
+    """
+    Raises:
+        RefusedInput: memory.no_family, or memory.odd_dimension: a number that no model has.
+    """
+    if not isinstance(config.get("model_type"), str) or not config["model_type"]:
+        raise RefusedInput("memory.no_family")
+    inner = [part for part in config.values() if isinstance(part, Mapping)]
+    for part in (config, *inner):
+        for name, limit in _BOUNDS.items():
+            value = part.get(name)
+            if value is not None and not _is_dimension(value, limit, least=0 if name in _MAY_BE_ZERO else 1):
+                raise RefusedInput("memory.odd_dimension", name=name, value=value)
+
+
+def _is_dimension(value: Any, limit: int, *, least: int) -> bool:
+    if isinstance(value, list):  # some families have a number for each layer
+        return bool(value) and all(_is_dimension(each, limit, least=least) for each in value)
+    return isinstance(value, int) and not isinstance(value, bool) and least <= value <= limit
+
+
+def has_experts(config: Mapping[str, Any]) -> bool:
+    """Whether its layers are a mixture of experts, as its own fields say."""
+    parts = (config, *(part for part in config.values() if isinstance(part, Mapping)))
+    return any(part.get(name) for part in parts for name in _MAY_BE_ZERO)
+
+
+def significant(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a config decides sizes."""
+    without = WITHOUT_WEIGHT
+    if config.get("model_type") in LEARNS_POSITIONS:
+        without = without - {"max_position_embeddings"}
+    return {
+        name: significant(value) if isinstance(value, Mapping) else value
+        for name, value in config.items()
+        if name not in without and value is not None
+    }
+
+
+def key_of(config: Mapping[str, Any]) -> str:
+    told = json.dumps([significant(config), versions()], sort_keys=True)
+    return hashlib.sha256(told.encode()).hexdigest()[:32]
+
+
+def versions() -> dict[str, str]:
+    installed = installed_stack().versions
+    return {name: installed[name] for name in LIBRARIES if name in installed}
+
+
+def shipped(config: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What ships for a model of these dimensions, if it was made with the installed libraries."""
+    path = SHIPPED / f"{config.get('model_type')}.json"
+    if not str(config.get("model_type")).isidentifier() or not path.exists():
+        return None
+    family = json.loads(path.read_text("utf-8"))
+    if family["versions"] != versions():
+        return None
+    asked = family["defaults"] | significant(config)
+    return next((model for model in family["models"] if family["defaults"] | model["config"] == asked), None)
+
+
+def _known(config: Mapping[str, Any], cache: Path) -> dict[str, Any] | None:
+    found = shipped(config)
+    path = cache / f"{key_of(config)}.json"
+    if path.exists():
+        kept = json.loads(path.read_text("utf-8"))
+        found = kept if found is None else _merged(found, kept, {})
+    return found
+
+
+def _missing(
+    known: Mapping[str, Any] | None, targets: Iterable[tuple[str, ...]], modes: Iterable[Mode]
+) -> dict[str, Any] | None:
+    """What the short process has to find out; None where everything is known."""
+    known = known or {"adapters": [], "profiles": [], "untraced": []}
+    counted = [each["targets"] for each in known["adapters"]]
+    traced = [each["mode"] for each in known["profiles"]] + known.get("untraced", [])
+    names = [list(each) for each in targets if list(each) not in counted]
+    ways = [mode.document() for mode in modes if mode.document() not in traced]
+    needs_inventory = "inventory" not in known
+    if not (needs_inventory or names or ways):
+        return None
+    return {"inventory": needs_inventory or bool(names), "targets": names, "modes": ways}
+
+
+def _merged(known: Mapping[str, Any] | None, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, Any]:
+    known = known or {}
+    traced = [each["mode"] for each in found["profiles"]]
+    return {
+        "inventory": found.get("inventory") or known["inventory"],
+        **{name: [*known.get(name, ()), *found.get(name, ())] for name in ("adapters", "profiles")},
+        "untraced": [
+            *known.get("untraced", ()),
+            *found.get("untraced", ()),
+            *(mode for mode in wanted.get("modes", ()) if mode not in traced),
+        ],
+    }
+
+
+def _ask(request: Mapping[str, Any]) -> dict[str, Any]:
+    """The short process's answer."""
+    environment = os.environ | {
+        "OMP_NUM_THREADS": "1",
+        "HF_HUB_OFFLINE": "1",
+        "TRANSFORMERS_OFFLINE": "1",
+        "PYTHONWARNINGS": "ignore",
+        "CUDA_VISIBLE_DEVICES": "",
+    }
+    with tempfile.TemporaryDirectory(prefix="luthier-") as folder:
+        asked, answered = Path(folder) / "request.json", Path(folder) / "answer.json"
+        asked.write_text(json.dumps(request), "utf-8")
+        command = [sys.executable, "-m", "trainers.survey", str(asked), str(answered)]
+        try:
+            ran = subprocess.run(
+                command, cwd=PROJECT_ROOT, env=environment, capture_output=True, text=True, timeout=PATIENCE_SECONDS
+            )
+        except subprocess.TimeoutExpired:
+            return {"error": f"no answer within {PATIENCE_SECONDS} s"}
+        if not answered.exists():
+            return {"error": (ran.stderr.strip().splitlines() or [f"exit code {ran.returncode}"])[-1][:300]}
+        return json.loads(answered.read_text("utf-8"))
+
+
+def _keep(path: Path, known: Mapping[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_suffix(f".{os.getpid()}")
+    unfinished.write_text(json.dumps(known), "utf-8")
+    unfinished.replace(path)
+
+
+def _without_code(config: Mapping[str, Any], error: str) -> Inventory:
+    """A family that transformers does not know, taken for a Llama-like one where it has those dimensions."""
+    try:
+        return from_config(config, any_family=True)
+    except RefusedInput:
+        raise RefusedInput("memory.unbuildable", family=config["model_type"], error=error) from None
