@@ -57,6 +57,8 @@ VERBS = frozenset(
         "fetch_model",
         "inspect",
         "train",
+        "baseline",
+        "carry_system_prompt",
         "stop",
         "save_now",
         "pause",

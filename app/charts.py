@@ -5,7 +5,7 @@ import gradio as gr
 from app.context import Context
 from app.theme import chart_head
 
-_METRICS = ("loss", "eval_loss", "learning_rate", "grad_norm")
+_METRICS = ("loss", "eval_loss", "eval_loss_prompted", "learning_rate", "grad_norm")
 _WORDS = ("smoothing", "log", "zoom_out", "zoom_hint", "table", "step", "sentence", "sentence_plain", "nothing")
 
 

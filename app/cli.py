@@ -175,6 +175,30 @@ def baseline(  # noqa: PLR0913 - each argument is one option of the command
     show.lines(found, baseline_command.lines(found), as_json=as_json)
 
 
+@app.command()
+def baseline(  # noqa: PLR0913 - each argument is one option of the command
+    dataset: Annotated[str, typer.Option(help="Data set, NAME or NAME@VERSION.")],
+    model: Annotated[str, typer.Option(help="The model to ask, untouched.")],
+    spec: Annotated[Path | None, typer.Option(help="A spec, as for train: the run that is planned.")] = None,
+    kinds: Annotated[str | None, typer.Option(help="Ways to ask: plain,system,examples,retrieved,context.")] = None,
+    system: Annotated[str, typer.Option(help="System prompt; without it one is made from the rows.")] = "",
+    context: Annotated[Path | None, typer.Option(help="Text file to answer from.")] = None,
+    rows: Annotated[int | None, typer.Option(help="At most so many rows are asked.")] = None,
+    seconds: Annotated[
+        float | None, typer.Option(help="Time for writing answers; 5 % of the forecast training time unless said.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Ask the untouched model the validation rows in several ways before a run: perhaps a prompt is enough."""
+    from app import baseline_command
+
+    planned = (read_yaml(spec) if spec else {}) | {"dataset": dataset, "model_name_or_path": model}
+    options = {"system": system, "context": baseline_command.text_of(context), "rows": rows, "seconds": seconds}
+    options["kinds"] = [kind.strip() for kind in kinds.split(",") if kind.strip()] if kinds else None
+    found = baseline_command.ask(workspace(), planned, options, as_json=as_json)
+    show.lines(found, baseline_command.lines(found), as_json=as_json)
+
+
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def memory(
     context: typer.Context,

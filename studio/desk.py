@@ -21,6 +21,7 @@ from studio.db.models import ModelSummary
 from studio.db.tables import Preference
 from studio.desk_adding import AddingDesk
 from studio.desk_asking import AskingDesk
+from studio.desk_baseline import BaselineDesk, begin_curve
 from studio.desk_data import check_name
 from studio.desk_scoring import ScoringDesk
 from studio.errors import Conflict, Failure, Fault, RefusedInput, SpecRefused, UnknownName
@@ -37,7 +38,7 @@ def is_hub_id(text: str) -> bool:
     return bool(_HUB_ID.fullmatch(text))
 
 
-class Desk(AddingDesk, ScoringDesk, AskingDesk):
+class Desk(AddingDesk, ScoringDesk, AskingDesk, BaselineDesk):
     """The studio's counter. One per server; its methods may be called from any thread."""
 
     def __init__(
@@ -155,6 +156,7 @@ class Desk(AddingDesk, ScoringDesk, AskingDesk):
             )
             if not jobs.events(session, job_id, types=("plan",)):  # the same request again is the same run
                 jobs.record_event(session, job_id, type="plan", data=kept_with_run(completed))
+                begin_curve(session, self.workspace, job_id, base, version, completed.values)
         self._wake()
         return job_id
 

@@ -205,18 +205,23 @@ def _generate(
 
 def _generation_config(base: _Base, sampling: Sampling, max_new_tokens: int) -> GenerationConfig:
     tokenizer = base.renderer.tokenizer
-    ends = base.model.generation_config.eos_token_id
-    ends = ends if isinstance(ends, list) else [ends]
     settings: dict[str, Any] = {"do_sample": False}
     if sampling.temperature > 0:
         # top_k 0: what was not asked for does not take part.
         settings = {"do_sample": True, "temperature": sampling.temperature, "top_p": sampling.top_p, "top_k": 0}
     return GenerationConfig(
         max_new_tokens=max_new_tokens,
-        eos_token_id=sorted({each for each in (*ends, tokenizer.eos_token_id) if each is not None}),
+        eos_token_id=end_tokens(base.model, tokenizer),
         pad_token_id=tokenizer.pad_token_id,
         **settings,
     )
+
+
+def end_tokens(model: Any, tokenizer: Any) -> list[int]:
+    """Tokens that end an answer: the model's own and the tokenizer's."""
+    ends = model.generation_config.eos_token_id
+    ends = ends if isinstance(ends, list) else [ends]
+    return sorted({each for each in (*ends, tokenizer.eos_token_id) if each is not None})
 
 
 def _text(tokenizer: Any, tokens: list[int]) -> str:

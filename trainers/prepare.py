@@ -2,8 +2,8 @@
 
 An operation leaves one of these, and the server moves it to its place (`studio.jobs.products`):
 
-    <output_path>/version    a new data set version     import, revise, clean, split, mix, balance, order, augment,
-                             accept, restore, marks, pull
+    <output_path>/version    a new data set version     import, revise, clean, split, mix, balance, order, system_prompt,
+                             augment, accept, restore, marks, pull
     <output_path>/report     what was found             look, check, teach, diff
     <output_path>/export     a file and what describes it                                                       export
 
@@ -95,6 +95,13 @@ def _order(attempt: Attempt, values: dict[str, Any], output: Path) -> Figures:
     attempt.phase("data.order")
     losses = {"losses": _losses(values)}
     return {"manifest": remedies.order(Path(values["parent"]), values["options"], output / "version", **losses)}
+
+
+def _system_prompt(attempt: Attempt, values: dict[str, Any], output: Path) -> Figures:
+    from studio.workshop.versions.system_prompt import add_system_prompt
+
+    attempt.phase("data.system_prompt")
+    return {"manifest": add_system_prompt(Path(values["parent"]), values["system"], output / "version")}
 
 
 def _marks(attempt: Attempt, values: dict[str, Any], output: Path) -> Figures:
@@ -231,6 +238,7 @@ OPERATIONS = {
     "mix": _mix,
     "balance": _balance,
     "order": _order,
+    "system_prompt": _system_prompt,
     "augment": _augment,
     "accept": _accept,
     "restore": _restore,

@@ -15,8 +15,9 @@ from typing import Any
 
 import gradio as gr
 
-from app import fitting, plan_view
+from app import baseline_view, fitting, plan_view
 from app.context import Context
+from app.data.panel import panel
 from app.forms import (
     BACK_SCRIPT,
     EVERY_FIELD,
@@ -64,6 +65,7 @@ def build(context: Context) -> None:
     with gr.Row(equal_height=False, elem_classes="lu-train"):
         with gr.Column(scale=3, min_width=320):
             _sections(context, parts, fields)
+            parts["baseline"] = panel("train-baseline-field")
             _settings(context, parts, fields)
         with gr.Column(scale=2, min_width=320, elem_classes="lu-plan", elem_id="train-plan-column"):
             parts["plan"] = gr.HTML(elem_id="train-plan", js_on_load=plan_view.PLAN_SCRIPT, padding=False)
@@ -157,7 +159,13 @@ def _wire(context: Context, parts: dict[str, Any], fields: list[Field]) -> None:
     parts["start"].click(bind(start, context), [parts["request"], *given], [parts["target"], *drawn], **quiet).success(
         None, [parts["target"]], js=_GO
     )
+    named = {"dataset": fields[_place("dataset")].component, "model": fields[_place("model_name_or_path")].component}
+    baseline_view.wire(context, parts["baseline"], **named, given=given, timer=parts["timer"])
     gr.context.Context.root_block.load(None, js=_FRESH)
+
+
+def _place(name: str) -> int:
+    return list(table()).index(name)
 
 
 # -- handlers --------------------------------------------------------------------------------------------------------

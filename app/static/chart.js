@@ -9,10 +9,13 @@
   const LIGHT = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#8A6D00", "#2F8FC4", "#000000"];
   const DARK = ["#56B4E9", "#F08A3C", "#2FBF96", "#E3A1C6", "#E0B93A", "#9AD1F2", "#ECEAE6"];
   const PANELS = [
-    { key: "loss", metrics: ["loss", "eval_loss"], canLog: true },
+    { key: "loss", metrics: ["loss", "eval_loss", "eval_loss_prompted"], canLog: true },
     { key: "learning_rate", metrics: ["learning_rate"], plain: true },
     { key: "grad_norm", metrics: ["grad_norm"], canLog: true },
   ];
+  // Drawn as they were measured, with x positions of their own; the prompted one is a line across the chart.
+  const PROMPTED = "eval_loss_prompted";
+  const isHeldOut = (metric) => metric === "eval_loss" || metric === PROMPTED;
   const POLL_MS = 2000, SMOOTHING = 0.6, TABLE_ROWS = 12;
 
   const dark = () => document.body.classList.contains("dark") || !!document.querySelector(".dark");
@@ -114,7 +117,7 @@
 
   async function ask(state, cursor) {
     const metrics = PANELS.flatMap((panel) => panel.metrics).join(",");
-    const wanted = { runs: state.runs.join(","), metric: metrics, plain: "learning_rate,eval_loss", cursor, smooth: state.smooth, points: Math.max(200, Math.min(1600, (state.width || 500) * 2)) };
+    const wanted = { runs: state.runs.join(","), metric: metrics, plain: "learning_rate,eval_loss,eval_loss_prompted", cursor, smooth: state.smooth, points: Math.max(200, Math.min(1600, (state.width || 500) * 2)) };
     if (state.zoom) Object.assign(wanted, { from: state.zoom[0], to: state.zoom[1] });
     const answer = await fetch("/api/series?" + new URLSearchParams(wanted), { credentials: "same-origin" });
     if (!answer.ok) throw new Error(String(answer.status));
@@ -203,9 +206,9 @@
         const place = state.runs.indexOf(String(line.run));
         const title = answer.runs[line.run].title;
         for (const kind of ["dropped", "raw", "smooth"]) {
-          if (!line[kind] || (kind === "smooth" && (spec.plain || metric === "eval_loss"))) continue;
+          if (!line[kind] || (kind === "smooth" && (spec.plain || isHeldOut(metric)))) continue;
           columns.push(line[kind].map((value) => (value === null ? undefined : value === false ? null : value)));
-          series.push({ run: line.run, place, title, metric, kind, summary: line.summary, alone: spec.plain || metric === "eval_loss" });
+          series.push({ run: line.run, place, title, metric, kind, summary: line.summary, alone: spec.plain || isHeldOut(metric) });
         }
       }
       tables.push(columns);
@@ -250,6 +253,7 @@
 
   function style(each, colour) {
     if (each.kind === "dropped") return { stroke: colour + "40", width: 1, dash: [2, 4], points: { show: false } };
+    if (each.metric === PROMPTED) return { stroke: colour, width: 1, dash: [2, 6], points: { show: false } };
     if (each.metric === "eval_loss") return { stroke: colour, width: 2, dash: [6, 4], points: { show: true, size: 5, fill: colour } };
     if (each.kind === "raw" && !each.alone) return { stroke: colour + "55", width: 1, points: { show: false } };
     return { stroke: colour, width: 2, points: { show: false } };
@@ -267,7 +271,7 @@
         const item = make("span");
         const mark = make("i");
         mark.style.background = palette[each.place % palette.length];
-        item.append(mark, `${each.title}${each.metric === "eval_loss" ? " · " + (words.metrics.eval_loss || "") : ""} ${number(value)}`);
+        item.append(mark, `${each.title}${isHeldOut(each.metric) ? " · " + (words.metrics[each.metric] || "") : ""} ${number(value)}`);
         return item;
       }),
       ...(step === null ? [] : [make("span", "", `· ${number(Math.round(step))}`)]),
@@ -278,7 +282,7 @@
     const said = new Set();
     const sentences = drawn.series.map((each) => {
       const key = each.run + each.metric;
-      if (!each.summary || said.has(key)) return "";
+      if (!each.summary || each.metric === PROMPTED || said.has(key)) return "";
       said.add(key);
       const values = Object.fromEntries(Object.entries(each.summary).map(([name, value]) => [name, number(value)]));
       return fill(spec.plain ? state.words.sentence_plain : state.words.sentence, { ...values, title: each.title, metric: state.words.metrics[each.metric] });

@@ -9,6 +9,7 @@ from studio.db.datasets import DatasetSummary
 from studio.db.measurements import experience
 from studio.db.models import ModelSummary
 from studio.db.speeds import list_speeds
+from studio.evaluation.baseline import SUFFICES, newest, rules
 from studio.paths import Workspace
 
 
@@ -19,4 +20,15 @@ def known_of(session: Session, workspace: Workspace, base: ModelSummary, version
         "speeds": list_speeds(session),
         "experience": experience(session, base.content_hash),
         "data": read_data_facts(workspace, version),
+        **_baseline(workspace, base, version),
     }
+
+
+def _baseline(workspace: Workspace, base: ModelSummary, version: DatasetSummary) -> dict[str, Any]:
+    """How good the untouched model is with its best prompt, where it was asked."""
+    kept = newest(workspace, base.content_hash, version.content_hash)
+    if kept is None:
+        return {}
+    best, least = kept.report.best_prompt, rules()["cannot"]["rows"]
+    share = best.share if best.answered >= least else None
+    return {"baseline_correct": share, "baseline_suffices": kept.report.verdict == SUFFICES}

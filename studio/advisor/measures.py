@@ -36,6 +36,7 @@ def measures(facts: Facts, values: Mapping[str, Any], plan: Forecast) -> dict[st
         "missing_difficulty": int(is_easy_to_hard(values) and not facts.has_difficulty),
         "is_full": int(values["tuning"] == "full"),
         "baseline_correct": facts.baseline_correct,
+        "baseline_suffices": int(facts.baseline_suffices),
         "baseline_percent": None if facts.baseline_correct is None else round(100 * facts.baseline_correct),
         **_goal_measures(values),
         **_data_measures(facts, values),

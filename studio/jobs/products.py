@@ -40,6 +40,11 @@ def _take_scores(session: Session, workspace: Workspace, job: Job) -> None:
     _take_report(workspace, job)
 
 
+def _take_asked(session: Session, workspace: Workspace, job: Job) -> None:
+    """What the untouched model was asked and said."""
+    _take_report(workspace, job)
+
+
 def _take_report(workspace: Workspace, job: Job, name: str = "report") -> None:
     """Keep what was found under the name of what it was found in."""
     made, place = workspace.job(job.id) / "output" / name, Path(job.values[name])
@@ -124,6 +129,7 @@ _TAKE = {
     "train": _take_speed,
     "prepare": _take_prepared,
     "write": _take_prepared,
+    "baseline": _take_asked,
     "score": _take_scores,
     "inspect": _take_inspection,
     "fetch": _take_model,

@@ -40,6 +40,7 @@ EXPERTS = replace(model("135M"), modules=(*model("135M").modules, Module("other"
 # Every rule: what it fires on, and the nearest case on which it stays silent; each (what is known, what was chosen).
 CASES = {
     "base_cannot": (({"baseline_correct": 0.19}, {}), ({"baseline_correct": 0.2}, {})),
+    "base_suffices": (({"baseline_correct": 1.0, "baseline_suffices": True}, {}), ({"baseline_correct": 1.0}, {})),
     "beyond_positions": (({"max_positions": 128}, {"max_length": 256}), ({"max_positions": 256}, {"max_length": 256})),
     "cannot_serve": (({"size": "7B", "gpu": 12}, {"tuning": "lora"}), ({"size": "7B", "gpu": 12}, {"tuning": "qlora"})),
     "device_busy": (({"size": "7B", "gpu": 24, "busy": 20}, {}), ({"size": "7B", "gpu": 24, "busy": 0}, {})),
