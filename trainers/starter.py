@@ -44,8 +44,8 @@ def make_starter_model(place: Workspace) -> Path:
 def make_starter_data(place: Workspace) -> Path:
     """Write `starter-data/*.jsonl`: `trivia` without repeated rows, `tech_support` with all of its many."""
     place.starter_data.mkdir(exist_ok=True)
-    trivia = dict.fromkeys(_pairs("trivia"))
-    for name, pairs in {"trivia": trivia, "tech_support": _pairs("tech_support")}.items():
+    trivia = dict.fromkeys(corpus_pairs("trivia"))
+    for name, pairs in {"trivia": trivia, "tech_support": corpus_pairs("tech_support")}.items():
         path = place.starter_data / f"{name}.jsonl"
         if not path.exists():
             write_atomically(path, _jsonl(pairs))
@@ -70,7 +70,7 @@ def _convert(package: Path, folder: Path) -> None:
     (folder / "README.md").write_text(CARD, "utf-8")
 
 
-def _pairs(category: str) -> list[tuple[str, str]]:
+def corpus_pairs(category: str) -> list[tuple[str, str]]:
     """Question and answer of each row; what is not a pair of texts (one row of trivia) is left out."""
     import yaml
 

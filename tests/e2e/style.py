@@ -13,11 +13,13 @@ HELD_OUT = 30
 def split(trivia: Path) -> tuple[list[dict[str, str]], list[str]]:
     """Training rows in the style, and held-out questions."""
     rows = [json.loads(line) for line in trivia.read_text("utf-8").splitlines()]
-    styled = [
-        {"prompt": row["prompt"], "completion": PHRASE + json.dumps({"answer": row["completion"]}, ensure_ascii=False)}
-        for row in rows
-    ]
-    return styled[HELD_OUT:], [row["prompt"] for row in rows[:HELD_OUT]]
+    in_style = [{"prompt": row["prompt"], "completion": styled(row["completion"])} for row in rows]
+    return in_style[HELD_OUT:], [row["prompt"] for row in rows[:HELD_OUT]]
+
+
+def styled(answer: str) -> str:
+    """Rome -> Answer for you: {"answer": "Rome"}"""
+    return PHRASE + json.dumps({"answer": answer}, ensure_ascii=False)
 
 
 def follows(answer: str) -> bool:

@@ -1,0 +1,72 @@
+"""What is compared: the form's own filling, the presets, and fillings with one thing changed.
+
+    RECIPES["rate-1e-3"]                     -> {"learning_rate": 1e-3}
+    resolved("rate-1e-3", facts, seed=1)     -> every value of the parameter table, as the studio would queue it
+    key(values)                              -> "3f0c9a71be22": what of them changes the learning
+
+A recipe says only what a person would say on the page; the studio fills in the rest. Two recipes that come to the same
+values share their results. Order is importance: the first are compared first.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from studio.advisor.complete import complete, with_preset
+from studio.advisor.facts import Facts, facts_from
+from studio.hardware import Machine
+
+GIB = 2**30
+MACHINE = Machine(cpu_count=2, ram_bytes=24 * GIB, ram_free_bytes=16 * GIB, gpus=())
+"""What the form is told of the machine, the same everywhere: results do not depend on who runs the bench."""
+
+ATTENTION = ["q_proj", "k_proj", "v_proj", "o_proj"]
+DEFAULT = "default"
+RECIPES: Mapping[str, Mapping[str, Any]] = {
+    DEFAULT: {},
+    "rate-1e-3": {"learning_rate": 1e-3},
+    "rate-5e-4": {"learning_rate": 5e-4},
+    "lora-standard": {"preset": "lora-standard"},
+    "small-sft": {"preset": "small-sft"},
+    "rate-2e-3": {"learning_rate": 2e-3},
+    "rate-2e-4": {"learning_rate": 2e-4},
+    "attention": {"lora_target_modules": ATTENTION},
+    "rank-32": {"lora_r": 32},
+    "epochs-5": {"num_train_epochs": 5},
+    "batch-4": {"per_device_train_batch_size": 4, "gradient_accumulation_steps": 1},
+    "7b": {"preset": "7b"},
+    "medium-sft": {"preset": "medium-sft"},
+    "batch-16": {"per_device_train_batch_size": 16, "gradient_accumulation_steps": 1},
+    "13b": {"preset": "13b"},
+    "70b": {"preset": "70b"},
+}
+
+OUTSIDE = ("model_name_or_path", "dataset", "run_name", "goal", "intention", "seed")
+"""Not part of a recipe."""
+MEASURED_ELSEWHERE = {"validation_split": 0.0}
+"""The bench holds out rows of its own; a run trains on all that it is given."""
+WATCHING = ("save_steps", "eval_steps", "logging_steps", "per_device_eval_batch_size", "early_stopping_patience")
+"""Values that change no weight where nothing is validated."""
+
+
+def facts_of(inspection: Mapping[str, Any], rows: int) -> Facts:
+    return facts_from(inspection, machine=MACHINE, rows=rows)
+
+
+def resolved(recipe: str, facts: Facts, *, seed: int) -> dict[str, Any]:
+    """The whole values of a run, as `studio.advisor.complete` fills them in around what the recipe says."""
+    named = {"model_name_or_path": "starter", "dataset": "task", "seed": seed, **MEASURED_ELSEWHERE}
+    values, _ = complete(with_preset(named | RECIPES[recipe], facts), facts)
+    return values
+
+
+def key(values: Mapping[str, Any]) -> str:
+    kept = {name: value for name, value in values.items() if name not in (*OUTSIDE, *WATCHING)}
+    return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def differing(values: Mapping[str, Any], default: Mapping[str, Any]) -> dict[str, Any]:
+    """What of `values` is not as in `default`."""
+    names = [name for name in values if name not in (*OUTSIDE, *WATCHING)]
+    return {name: values[name] for name in names if values[name] != default.get(name)}
