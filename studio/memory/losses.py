@@ -17,7 +17,10 @@ from studio.memory.stack import Stack
 
 
 class Head(Protocol):
-    """Bytes above the output of the model's last norm, for a number of scored tokens."""
+    """Bytes above what the model's last norm keeps, for a number of scored tokens."""
+
+    drops_hidden: bool
+    """The norm's own output is gone once the scores are there."""
 
     def kept(self, tokens: int) -> float:
         """By the forward pass, until the loss goes back."""
@@ -74,6 +77,7 @@ class Chunked:
 
     scored: Scored
     rules: Mapping[str, Any]
+    drops_hidden: bool = True
 
     def kept(self, tokens: int) -> float:
         """A copy of the hidden states, targets (8 bytes), and the sums that normalise each token."""
@@ -121,6 +125,8 @@ class FullLogits:
 
     scored: Scored
     rules: Mapping[str, Any]
+    drops_hidden: bool = False
+    """What was measured has it in it."""
 
     def kept(self, tokens: int) -> float:
         return self.backward(tokens)
@@ -144,6 +150,10 @@ class SelectedLogits:
     scored: Scored
     rules: Mapping[str, Any]
 
+    @property
+    def drops_hidden(self) -> bool:
+        return not self.scored.is_trained
+
     def kept(self, tokens: int) -> float:
         return self._logits(tokens) * self._counts["kept"]
 
@@ -151,11 +161,7 @@ class SelectedLogits:
         return self._logits(tokens) * self._counts["forward"]
 
     def backward(self, tokens: int) -> float:
-        return self._logits(tokens) * self._counts["backward"] + self._beside(tokens)
-
-    def _beside(self, tokens: int) -> float:
-        """The gradient of the hidden states comes up while that of the logits is there."""
-        return tokens * self.scored.hidden_size * self.scored.compute_bytes
+        return self._logits(tokens) * self._counts["backward"]
 
     @property
     def _counts(self) -> Mapping[str, float]:
@@ -171,6 +177,7 @@ class OneNumber:
     """A reward model's head: one number a token, and the gradient of the hidden states on the way back."""
 
     scored: Scored
+    drops_hidden: bool = False
 
     def kept(self, tokens: int) -> float:
         return 4.0 * tokens

@@ -36,6 +36,8 @@ class Method:
     """trl switches every dropout off by default."""
     prepares_kbit: bool = False
     """trl applies peft's prepare_model_for_kbit_training to a compressed model."""
+    batches_at_once: int = 1
+    """kto brings every prompt a second time with another one's answer."""
     always_packs: bool = False
     """Every row is as long as `max_length`."""
 
@@ -49,7 +51,7 @@ METHODS = {
         Method(name="dpo", rows_per_example=2, reference="training", disables_dropout=True),
         Method(name="cpo", rows_per_example=2, builds_logits=True, disables_dropout=True, prepares_kbit=True),
         Method(name="orpo", rows_per_example=2, builds_logits=True, disables_dropout=True, prepares_kbit=True),
-        Method(name="kto", reference="training", disables_dropout=True),
+        Method(name="kto", reference="training", disables_dropout=True, batches_at_once=2),
         Method(name="grpo", reference="scoring", default_beta=0.0, generates=True),
         Method(name="rloo", reference="scoring", default_beta=0.05, generates=True),
         Method(name="ppo", reference="scoring", default_beta=0.05, generates=True, has_critic=True),

@@ -21,7 +21,7 @@ from studio.memory.adapters import (
 )
 from studio.memory.generation import generation
 from studio.memory.inventory import Inventory
-from studio.memory.losses import Head, OneNumber, Scored, head_of
+from studio.memory.losses import Chunked, Head, OneNumber, Scored, head_of
 from studio.memory.methods import (
     Batch,
     Method,
@@ -41,13 +41,13 @@ def phases_of(run: "Run") -> dict[str, Parts]:
     resting, batch = run.static(), run.batch
     phases = {
         "load": run.load(),
-        "forward_and_loss": {**resting, **run.kept_gradients(), **run.kept(batch), **run.loss(batch)},
+        "forward_and_loss": {**resting, **run.kept_gradients(), **run.forward_and_loss(batch)},
         "layer_backward": _larger(
             {**resting, **run.head_gradients(), **run.last_layer(batch)},
             # At the first layer all kept activations are gone and all gradients there.
-            {**resting, **run.gradients(), **run.first_layer(batch)},
+            {**resting, **run.first_gradients(), **run.first_layer(batch)},
         ),
-        "optimizer_step": {**resting, **run.gradients(), **run.step_copies()},
+        "optimizer_step": {**resting, **run.gradients(), **run.inputs(batch), **run.step_copies()},
     }
     if run.scores_beforehand:
         phases["reference_pass"] = {**resting, **run.no_grad(batch)}
@@ -202,10 +202,26 @@ class Run:
         """Gradients that are there when the last layer's turn comes."""
         if self.kept_gradients() or not self.is_full:
             return self.kept_gradients()
-        layers = sum(module.parameters for module in self.inventory.modules if ".*." in module.name)
-        embedding = self.inventory.vocab_size * self.inventory.hidden_size
-        below = embedding if self.inventory.has_head or not self.method.has_head else 0
-        return {"gradients": max(0, self.trained.parameters - layers - below) * self.trained.bytes_each}
+        above = self.trained.parameters - self._layer_parameters - self._embedding_parameters
+        return {"gradients": max(0, above) * self.trained.bytes_each}
+
+    def first_gradients(self) -> Parts:
+        """Gradients that are there when the first layer's turn comes: its own are part of what was traced."""
+        if self.kept_gradients() or not self.layers.is_traced:
+            return self.gradients()
+        in_layers = self._layer_parameters if self.is_full else self.trained.parameters
+        later = in_layers / max(1, self._trained_layers) + (self._embedding_parameters if self.is_full else 0)
+        return {"gradients": (self.trained.parameters + self._critic_parameters - later) * self.trained.bytes_each}
+
+    @property
+    def _layer_parameters(self) -> int:
+        return sum(module.parameters for module in self.inventory.modules if ".*." in module.name)
+
+    @property
+    def _embedding_parameters(self) -> int:
+        """Of an embedding whose gradient comes last; one that is the head too has it first."""
+        comes_last = self.inventory.has_head or not self.method.has_head
+        return self.inventory.vocab_size * self.inventory.hidden_size if comes_last else 0
 
     # -- activations ------------------------------------------------------------------------------------------------
 
@@ -213,7 +229,7 @@ class Run:
         """What all layers keep until the loss is computed."""
         return {
             **self._activations(batch, self._trained_layers),
-            **self._inputs(batch),
+            **self.inputs(batch),
             **self._short_copies(),
         }
 
@@ -232,9 +248,11 @@ class Run:
     def _beside(self, batch: Batch) -> float:
         return batch.tokens * kept_beside(self.inventory, self.values, self.width)
 
-    def _inputs(self, batch: Batch) -> Parts:
-        """Token ids, labels and mask."""
-        return {"inputs": 3 * 8 * batch.tokens}
+    def inputs(self, batch: Batch) -> Parts:
+        """Token ids, labels and mask; on a CPU also those of the next batch, which the loader reads ahead."""
+        reads_ahead = self.device == "cpu" and not self.method.generates
+        batches = (2 if reads_ahead else 1) * self.method.batches_at_once
+        return {"inputs": 3 * 8 * batch.tokens * batches}
 
     def _short_copies(self) -> Parts:
         """Autocast keeps a short copy of every weight that it multiplied with until the forward pass ends."""
@@ -244,17 +262,26 @@ class Run:
         linear = sum(module.parameters for module in self.inventory.modules if module.kind == "Linear")
         return {"short_copies": linear * self.width}
 
+    def forward_and_loss(self, batch: Batch) -> Parts:
+        """The loss on top of all kept activations, or the last layer on top of the others'."""
+        forward = self.layers.forward(batch.rows, batch.row_tokens) + self._beside(batch)
+        below = self._activations(batch, max(0.0, self._trained_layers - 1))
+        return _larger(
+            {**self.kept(batch), **self.loss(batch)},
+            {**below, **self.inputs(batch), **self._short_copies(), "layer": forward},
+        )
+
     def last_layer(self, batch: Batch) -> Parts:
         """The last layer's gradients are computed while all others still keep their activations."""
         return {
             **self._activations(batch, max(0.0, self._trained_layers - 1)),
-            **self._inputs(batch),
+            **self.inputs(batch),
             **self._short_copies(),
             **self._layer(batch),
         }
 
     def first_layer(self, batch: Batch) -> Parts:
-        return {**self._activations(batch, 0), **self._inputs(batch), **self._layer(batch)}
+        return {**self._activations(batch, 0), **self.inputs(batch), **self._layer(batch)}
 
     def _layer(self, batch: Batch) -> Parts:
         size = self.layers.backward(batch.rows, batch.row_tokens) + self._beside(batch)
@@ -266,13 +293,20 @@ class Run:
     # -- loss, passes without gradients, step -----------------------------------------------------------------------
 
     def loss(self, batch: Batch) -> Parts:
-        return {"loss": self._above(batch) + self.head.backward(batch.scored) + self._values(batch)}
+        return {"loss": self._above(batch) + self.head.backward(self._scored(batch)) + self._values(batch)}
 
     def loss_kept(self, batch: Batch) -> float:
-        return self._above(batch) + self.head.kept(batch.scored)
+        return self._above(batch) + self.head.kept(self._scored(batch))
+
+    def _scored(self, batch: Batch) -> int:
+        """Tokens that the head works on: without Triton trl's chunked head takes every position but the last."""
+        if isinstance(self.head, Chunked) and self.device == "cpu":
+            return batch.rows * (batch.row_tokens - 1)
+        return batch.scored
 
     def _above(self, batch: Batch) -> float:
-        return self.layers.above(batch.rows, batch.row_tokens)
+        output = batch.tokens * self.inventory.hidden_size * self.width if self.head.drops_hidden else 0
+        return max(0.0, self.layers.above(batch.rows, batch.row_tokens) - output)
 
     def _values(self, batch: Batch) -> float:
         """What a critic's own head needs."""
@@ -283,7 +317,7 @@ class Run:
 
     def no_grad(self, batch: Batch) -> Parts:
         """A pass that keeps nothing: one layer at a time, then the loss."""
-        above = self.layers.above(batch.rows, batch.row_tokens) + self.head.forward(batch.scored)
+        above = self.layers.above(batch.rows, batch.row_tokens) + self.head.forward(self._scored(batch))
         layer = self.layers.no_grad(batch.rows, batch.row_tokens)
         return {"layer": layer} if layer > above else {"loss": above}
 

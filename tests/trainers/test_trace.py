@@ -115,7 +115,7 @@ def watched_steps(config: Any, starter: Path, folder: Path, *, tuning: str, chec
     return seen, trainer.model
 
 
-def profiles_of(config: Any, *, tuning: str, checkpointing: bool) -> list[dict[str, Any]]:
+def profiles_of(config: Any, *, tuning: str, checkpointing: bool, has_dropout: bool = True) -> list[dict[str, Any]]:
     """The traces that stand for a run: with all weights, or without and with adapters on every linear layer."""
     usual = {
         "dtype": "float32",
@@ -124,7 +124,7 @@ def profiles_of(config: Any, *, tuning: str, checkpointing: bool) -> list[dict[s
         "gradient_checkpointing": checkpointing,
         "is_on_gpu": False,
     }
-    adapted = {"lora_target_modules": ("all-linear",), "lora_r": 8, "has_dropout": True}
+    adapted = {"lora_target_modules": ("all-linear",), "lora_r": 8, "has_dropout": has_dropout}
     ways = [{"is_full": True}] if tuning == "full" else [{"is_full": False}, {"is_full": False} | adapted]
     modes = [Mode(**usual, **way) for way in ways]
     return [{"mode": mode.document(), "sizes": trace(config, mode).document()} for mode in modes]

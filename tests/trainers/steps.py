@@ -1,0 +1,210 @@
+"""Real training steps of trl's trainers on tiny random models, their bytes counted by phase.
+
+seen = watched("dpo", config, folder, tuning="lora")
+    -> Seen(row_tokens=192, loss=..., backward=..., step=..., before=...)
+"""
+
+import copy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, TrainerCallback
+
+from trainers.trace import Storages
+
+VOCABULARY = 2048
+PROMPT, ANSWER = 64, 96
+"""Tokens of a prompt and of an answer; every row is as long as every other but one."""
+PAIRS = ("dpo", "cpo", "orpo", "reward")
+WRITES = ("grpo", "rloo")
+
+
+@dataclass
+class Seen:
+    """The most bytes in each part of the last step, weights aside."""
+
+    row_tokens: int = 0
+    before: int = 0
+    """While the batch is made ready: answers are written and scored."""
+    loss: int = 0
+    """From the forward pass until the loss has come back to the last layer."""
+    backward: int = 0
+    step: int = 0
+
+
+class Watch(TrainerCallback):
+    """Sorts the moments of a step by what the trainer was doing."""
+
+    def __init__(self) -> None:
+        self.storages, self.seen = Storages(), Seen()
+
+    def cut(self, name: str) -> None:
+        """What happened since the last cut was of this kind."""
+        if self.storages.moments:
+            setattr(self.seen, name, max(getattr(self.seen, name), *self.storages.moments))
+        self.storages.moments = []
+
+    def on_step_begin(self, *_: Any, **__: Any) -> None:
+        self.seen = Seen()
+        self.storages.moments = []
+
+    def on_pre_optimizer_step(self, *_: Any, **__: Any) -> None:
+        self.cut("backward")
+
+    def on_optimizer_step(self, *_: Any, **__: Any) -> None:
+        self.cut("step")
+
+
+def watched(
+    method: str, config: Any, folder: Path, *, tuning: str, optim: str = "adamw_torch_fused", **settings: Any
+) -> Seen:
+    """Three steps; optimizer states stand when the last one is looked at."""
+    watch = Watch()
+    trainer_class, config_class = trainers_of(method)
+
+    class Watched(trainer_class):
+        def compute_loss(self, *given: Any, **named: Any) -> Any:
+            watch.cut("before")
+            return super().compute_loss(*given, **named)
+
+        def training_step(self, *given: Any, **named: Any) -> Any:
+            loss = super().training_step(*given, **named)
+            watch.cut("backward")
+            return loss
+
+    torch.manual_seed(0)
+    model = _model(method, config)
+    more: dict[str, Any] = {"reward_funcs": _reward} if method in WRITES else {}
+    if tuning == "full" and method in ("dpo", "kto"):
+        more["ref_model"] = copy.deepcopy(model)
+    trainer = Watched(
+        model=model,
+        args=config_class(**_arguments(method, folder, optim) | settings),
+        train_dataset=_rows(method),
+        processing_class=word_tokenizer(),
+        peft_config=_adapter(method, tuning),
+        callbacks=[watch],
+        **more,
+    )
+    layers = _layers(trainer.model, config.num_hidden_layers)
+    layers[-1].register_forward_hook(_at_last_layer(watch))
+    trainer.model.get_input_embeddings().register_forward_hook(_note_length(watch))
+    kept = [trainer.model, getattr(trainer, "ref_model", None)]
+    watch.storages.ignore(
+        [each for model in kept if model is not None for each in (*model.parameters(), *model.buffers())]
+    )
+    with watch.storages:
+        trainer.train()
+    return watch.seen
+
+
+def trainers_of(method: str) -> tuple[Any, Any]:
+    import importlib
+
+    name = {"grpo": "GRPO", "rloo": "RLOO", "reward": "Reward"}.get(method, method.upper())
+    place = f"trl.experimental.{method}" if method in ("cpo", "orpo") else "trl"
+    module = importlib.import_module(place)
+    return getattr(module, f"{name}Trainer"), getattr(module, f"{name}Config")
+
+
+def word_tokenizer() -> Any:
+    """One token a word: `w5 w6` -> [5, 6]."""
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    words = {f"w{number}": number for number in range(VOCABULARY)}
+    tokenizer = Tokenizer(models.WordLevel(words, unk_token="w3"))
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="w0", bos_token="w1", eos_token="w2")
+
+
+def _model(method: str, config: Any) -> Any:
+    if method == "reward":
+        config.num_labels = 1
+        return AutoModelForSequenceClassification.from_config(config, dtype=torch.float32, attn_implementation="sdpa")
+    return AutoModelForCausalLM.from_config(config, dtype=torch.float32, attn_implementation="sdpa")
+
+
+def _adapter(method: str, tuning: str) -> Any:
+    from peft import LoraConfig
+
+    if tuning == "full":
+        return None
+    kind = "SEQ_CLS" if method == "reward" else "CAUSAL_LM"
+    return LoraConfig(r=8, lora_dropout=0.0, target_modules="all-linear", task_type=kind)
+
+
+def batch_size(method: str) -> int:
+    """Two prompts of unlike length and two answers to each, or two rows or pairs: something is padded."""
+    return 4 if method in WRITES else 2
+
+
+def _arguments(method: str, folder: Path, optim: str) -> dict[str, Any]:
+    usual = {
+        "output_dir": str(folder),
+        "max_steps": 3,
+        "use_cpu": True,
+        "bf16": False,
+        "report_to": "none",
+        "save_strategy": "no",
+        "logging_strategy": "no",
+        "disable_tqdm": True,
+        "optim": optim,
+        "gradient_checkpointing": True,
+        "gradient_checkpointing_kwargs": {"use_reentrant": False},
+        "per_device_train_batch_size": batch_size(method),
+        "max_length": 512,
+        "remove_unused_columns": method in ("sft",),
+    }
+    if method not in WRITES:
+        return usual
+    del usual["max_length"]
+    written = {"min_new_tokens": ANSWER}
+    return usual | {"num_generations": 2, "max_completion_length": ANSWER, "generation_kwargs": written}
+
+
+def _rows(method: str) -> Any:
+    from datasets import Dataset
+
+    prompt = " ".join(["w5"] * PROMPT)
+    answer, other = " ".join(["", *["w7"] * ANSWER]), " ".join(["", *["w9"] * (ANSWER - 20)])
+    row = {
+        "sft": {"prompt": prompt, "completion": answer},
+        "kto": {"prompt": prompt, "completion": answer},
+        "reward": {"chosen": prompt + answer, "rejected": prompt + other},
+    }.get(method, {"prompt": prompt, "chosen": answer, "rejected": other})
+    if method in WRITES:
+        return Dataset.from_list([{"prompt": prompt}, {"prompt": " ".join(["w5"] * (PROMPT - 20))}] * 4)
+    rows = [dict(row) for _ in range(8)]
+    if method in ("sft", "kto"):  # two lengths, so that rows are padded and masked, as mostly
+        rows = [each | ({"completion": other} if number % 2 else {}) for number, each in enumerate(rows)]
+    if method == "kto":
+        rows = [each | {"label": number % 2 == 0} for number, each in enumerate(rows)]
+    return Dataset.from_list(rows)
+
+
+def _reward(completions: list[Any], **_: Any) -> list[float]:
+    return [float(number % 2) for number in range(len(completions))]
+
+
+def _layers(model: Any, count: int) -> Any:
+    lists = [each for each in model.modules() if isinstance(each, torch.nn.ModuleList)]
+    return next(each for each in lists if len(each) == count)
+
+
+def _at_last_layer(watch: Watch) -> Any:
+    def note(module: Any, given: Any, output: Any) -> None:
+        hidden = output[0] if isinstance(output, tuple) else output
+        if hidden.requires_grad and torch._C._current_graph_task_id() == -1:
+            hidden.register_hook(lambda grad: watch.cut("loss"))
+
+    return note
+
+
+def _note_length(watch: Watch) -> Any:
+    def note(module: Any, given: Any, output: Any) -> None:
+        watch.seen.row_tokens = max(watch.seen.row_tokens, output.shape[1])
+
+    return note
