@@ -71,6 +71,7 @@ VERBS = frozenset(
         "keep_preference",
         "stay",
         "predict",
+        "probe_memory",
         "teach_quality",
         "labelling.open_round",
         "labelling.edit_guide",

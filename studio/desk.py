@@ -23,6 +23,7 @@ from studio.desk_adding import AddingDesk
 from studio.desk_asking import AskingDesk
 from studio.desk_baseline import BaselineDesk, begin_curve
 from studio.desk_data import check_name
+from studio.desk_memory import MemoryDesk
 from studio.desk_scoring import ScoringDesk
 from studio.errors import Conflict, Failure, Fault, RefusedInput, SpecRefused, UnknownName
 from studio.jobs import supervisor
@@ -38,7 +39,7 @@ def is_hub_id(text: str) -> bool:
     return bool(_HUB_ID.fullmatch(text))
 
 
-class Desk(AddingDesk, ScoringDesk, AskingDesk, BaselineDesk):
+class Desk(AddingDesk, ScoringDesk, AskingDesk, BaselineDesk, MemoryDesk):
     """The studio's counter. One per server; its methods may be called from any thread."""
 
     def __init__(
@@ -159,18 +160,6 @@ class Desk(AddingDesk, ScoringDesk, AskingDesk, BaselineDesk):
                 begin_curve(session, self.workspace, job_id, base, version, completed.values)
         self._wake()
         return job_id
-
-    def predict(self, spec: dict[str, Any]) -> dict[str, Any]:
-        """The memory that a run of this spec would take, on this machine."""
-        from studio.advisor.complete import complete
-        from studio.advisor.facts import facts_about
-        from studio.memory.estimate import as_document, estimate
-
-        base, version = self._named(spec)
-        machine = self._read_machine()
-        facts = facts_about(version, self._inspection(base, version), machine=machine)
-        values, _ = complete(spec, facts)
-        return as_document(estimate(facts.inventory, values, shapes=facts.shapes, machine=machine))
 
     def _register_named_folder(self, model: object) -> None:
         """A spec may name a model's folder that was never added; adding it is what the person meant."""

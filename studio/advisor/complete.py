@@ -13,6 +13,7 @@ from studio.advisor.presets import presets_for
 from studio.db.datasets import DatasetSummary
 from studio.errors import Fault, SpecRefused
 from studio.hardware import Machine
+from studio.memory.measured import document
 from studio.params.table import check
 
 NAMED = ("model_name_or_path", "dataset", "run_name", "goal", "method", "intention")
@@ -31,6 +32,8 @@ class Completed:
     """What the checkpoints will take, about."""
     overridden: list[str] = field(default_factory=list)
     """Codes of the warnings that the run is started in spite of."""
+    memory: dict[str, Any] = field(default_factory=dict)
+    """What it is predicted to take, as `studio.memory.measured.document` has it."""
 
 
 def complete(spec: Mapping[str, Any], facts: Facts) -> tuple[dict[str, Any], dict[str, Filled]]:
@@ -76,13 +79,14 @@ def complete_spec(
         reasons,
         plan.disk_bytes or 0,
         [finding.code for finding in findings if finding.severity == "warning"],
+        document(plan.memory) if plan.memory else {},
     )
 
 
 def kept_with_run(completed: Completed) -> dict[str, Any]:
     """What the run's page will tell of its plan: the event `plan` of the job."""
     reasons = {name: asdict(filled) for name, filled in completed.reasons.items()}
-    return {"reasons": reasons, "overridden": completed.overridden}
+    return {"reasons": reasons, "overridden": completed.overridden, "memory": completed.memory}
 
 
 def with_preset(spec: Mapping[str, Any], facts: Facts) -> dict[str, Any]:
