@@ -46,8 +46,8 @@ def proposed_system(task: Task, answers: Sequence[str], *, goal: str = "", langu
         told.append(say["labels"].format(labels=", ".join(task.schema.labels[:MOST_LABELS])))
     elif task.kind == JSON:
         told.append(say["json"].format(keys=", ".join(task.schema.keys)))
-    elif task.schema.kind in ("sql", "pattern"):
-        told.append(say[task.schema.kind])
+    elif task.schema.kind == "sql":
+        told.append(say["sql"])
     elif task.is_decidable:
         told.append(say["short"])
     else:
@@ -55,7 +55,7 @@ def proposed_system(task: Task, answers: Sequence[str], *, goal: str = "", langu
         told.append(say["free"].format(words=_round(lengths[len(lengths) // 2])))
     if task.opening:
         told.append(say["opening"].format(opening=task.opening))
-    return " ".join(told)
+    return ("" if language == "zh" else " ").join(told)
 
 
 def _round(count: int) -> int:

@@ -24,7 +24,7 @@ from studio.workshop.clean import task_schema
 LABELS, JSON, SHORT, FREE = "labels", "json", "short", "free"
 SHORT_WORDS, SHORT_SHARE = 6, 0.9
 """Answers of which so many have at most so many words can be told right by rule."""
-OPENING_WORDS, OPENING_SHARE = 2, 0.6
+OPENING_WORDS, OPENING_HAN, OPENING_SHARE = 2, 4, 0.6
 LENGTH_SLACK = 2.0
 """An answer may be this many times as long as all but the longest 5 % of the wanted ones, or as short."""
 _FENCED = re.compile(r"\s*```[A-Za-z0-9]*[ \t]*\n(.*?)\n?```\s*\Z", re.DOTALL)
@@ -67,9 +67,10 @@ def task_of(answers: Sequence[str], schema: task_schema.Options | None = None) -
         schema: what a person said that answers must look like; None: what most of them have in common.
     """
     schema = schema or _derived(answers)
+    kind = _kind(answers, schema)
     lengths = sorted(map(len, answers)) or [0]
     low, high = lengths[int(0.05 * (len(lengths) - 1))], lengths[int(0.95 * (len(lengths) - 1))]
-    return Task(_kind(answers, schema), schema, int(low / LENGTH_SLACK), int(high * LENGTH_SLACK), _opening(answers))
+    return Task(kind, schema, int(low / LENGTH_SLACK), int(high * LENGTH_SLACK), _opening(answers))
 
 
 def scores(task: Task, said: Sequence[str], wanted: Sequence[str]) -> list[Score]:
@@ -83,6 +84,8 @@ def scores(task: Task, said: Sequence[str], wanted: Sequence[str]) -> list[Score
 
 def _derived(answers: Sequence[str]) -> task_schema.Options:
     schema = task_schema.derive(_as_rows(answers))
+    if schema.kind == "pattern" and not _are_short(answers):
+        return task_schema.Options()  # sentences that are built alike are no codes
     if schema.kind not in ("json", "sql"):
         return schema
     is_fenced = sum(bool(_FENCED.match(text)) for text in answers) > len(answers) / 2
@@ -92,16 +95,26 @@ def _derived(answers: Sequence[str]) -> task_schema.Options:
 def _kind(answers: Sequence[str], schema: task_schema.Options) -> str:
     if schema.kind in (LABELS, JSON):
         return schema.kind
+    return SHORT if _are_short(answers) else FREE
+
+
+def _are_short(answers: Sequence[str]) -> bool:
     short = sum(0 < len(words(text)) <= SHORT_WORDS for text in answers)
-    return SHORT if answers and short >= SHORT_SHARE * len(answers) else FREE
+    return bool(answers) and short >= SHORT_SHARE * len(answers)
 
 
 def _opening(answers: Sequence[str]) -> str:
-    openings = Counter(" ".join(words(text)[:OPENING_WORDS]) for text in answers if len(words(text)) > SHORT_WORDS)
+    openings = Counter(_first_words(text) for text in answers if len(words(text)) > SHORT_WORDS)
     if not openings:
         return ""
     opening, count = openings.most_common(1)[0]
     return opening if count >= OPENING_SHARE * len(answers) else ""
+
+
+def _first_words(text: str) -> str:
+    found = words(text)
+    is_han = found and found[0] >= "\u3040"
+    return "".join(found[:OPENING_HAN]) if is_han else " ".join(found[:OPENING_WORDS])
 
 
 def _is_right(task: Task, said: str, wanted: str) -> bool | None:
@@ -137,7 +150,7 @@ def _marking(schema: task_schema.Options) -> dict[str, Any]:
 
 
 def _has_form(task: Task, text: str) -> bool:
-    opens = not task.opening or " ".join(words(text)[:OPENING_WORDS]) == task.opening
+    opens = not task.opening or _first_words(text) == task.opening
     return opens and bool(text.strip()) and task.shortest <= len(text.strip()) <= task.longest
 
 
