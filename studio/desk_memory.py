@@ -83,7 +83,7 @@ def _values(spec: dict[str, Any], facts: "Facts") -> dict[str, Any]:
     return complete(spec, facts)[0]
 
 
-def _memory(facts: Facts, values: dict[str, Any]) -> Any:
+def _memory(facts: "Facts", values: dict[str, Any]) -> Any:
     from studio.advisor.forecast import memory_of
 
     return memory_of(facts, values)
