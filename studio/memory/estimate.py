@@ -153,7 +153,7 @@ def estimate(
             name: {part: int(size) for part, size in parts.items() if size >= 1}
             for name, parts in phases_of(run).items()
         },
-        resting_bytes=int(sum(run.static().values())),
+        resting_bytes=int(sum(run.static.values())),
         available_bytes=_available(machine),
         # Memory that a running job of the studio's holds now is free again when a waiting one starts.
         limit_bytes=int(machine.ram_bytes * RAM_SHARE) if device == "cpu" else None,

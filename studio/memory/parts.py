@@ -38,7 +38,7 @@ Parts = dict[str, float]
 
 def phases_of(run: "Run") -> dict[str, Parts]:
     """Phase -> part -> bytes."""
-    resting, batch = run.static(), run.batch
+    resting, batch = run.static, run.batch
     phases = {
         "load": run.load(),
         "forward_and_loss": {**resting, **run.kept_gradients(), **run.forward_and_loss(batch)},
@@ -146,7 +146,9 @@ class Run:
 
     # -- what stands ------------------------------------------------------------------------------------------------
 
+    @cached_property
     def static(self) -> Parts:
+        """What stays between two steps."""
         own, count = self.trained, self.trained.parameters + self._critic_parameters
         rules = coefficients()["optimizers"][self.values["optim"]]
         state = rules.get("state_bytes", rules.get("state_copies", 0) * own.bytes_each)
@@ -332,5 +334,6 @@ class Run:
         copies = rules["step_copies"] * count * self.trained.bytes_each
         if "largest_copies" in rules:
             largest = max((m.parameters / m.count for m in self.inventory.modules), default=0)
-            copies += rules["largest_copies"] * min(largest, count) * 4
+            each = rules["largest_copies"]["float32" if self.trained.bytes_each == 4 else "short"]
+            copies += each * min(largest, count) * 4
         return {"step": copies}

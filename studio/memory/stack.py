@@ -49,13 +49,11 @@ class Stack:
     @property
     def uncovered(self) -> list[str]:
         """Libraries whose version is newer or older than what the coefficients have evidence for: `["trl 2.0"]`."""
-        from packaging.specifiers import SpecifierSet
-
         ranges = coefficients()["covered"]
         return [
             f"{name} {version}"
             for name, version in self.versions.items()
-            if name in ranges and not SpecifierSet(ranges[name]).contains(version, prereleases=True)
+            if name in ranges and not _covers(ranges[name], version)
         ]
 
     def adapter_dtype(self, tuning: str) -> str:
@@ -82,10 +80,16 @@ def coefficients() -> Mapping[str, Any]:
 
 def find(entries: list[dict[str, Any]], versions: Mapping[str, str]) -> dict[str, Any]:
     """The first entry whose version ranges cover these versions; the last one where none does."""
-    from packaging.specifiers import SpecifierSet
-
     for entry in entries:
         known = {name: wanted for name, wanted in entry["when"].items() if name in versions}
-        if all(SpecifierSet(wanted).contains(versions[name], prereleases=True) for name, wanted in known.items()):
+        if all(_covers(wanted, versions[name]) for name, wanted in known.items()):
             return entry
     return entries[-1]
+
+
+@cache
+def _covers(wanted: str, version: str) -> bool:
+    """">=1.16", "1.16.0" -> True. A search for settings asks the same a thousand times."""
+    from packaging.specifiers import SpecifierSet
+
+    return SpecifierSet(wanted).contains(version, prereleases=True)
