@@ -79,6 +79,14 @@ def test_what_does_not_change_the_learning_does_not_make_another_recipe(small):
     assert settings.key(values) != settings.key(values | {"lora_r": 9})
 
 
+def test_a_parameter_that_the_studio_gets_later_leaves_results_valid_until_it_is_used(small, monkeypatch):
+    values = small.values("style", settings.DEFAULT)
+    later = {name: value for name, value in values.items() if name != "packing"}
+    monkeypatch.setattr(settings, "KEYED", settings.KEYED - {"packing"})
+    assert settings.key(values) == settings.key(later)
+    assert settings.key(values | {"packing": True}) != settings.key(later)
+
+
 def test_no_rows_are_held_out_twice(small):
     assert all(small.values("style", recipe)["validation_split"] == 0 for recipe in settings.RECIPES)
 

@@ -16,6 +16,7 @@ from typing import Any
 from studio.advisor.complete import complete, with_preset
 from studio.advisor.facts import Facts, facts_from
 from studio.hardware import Machine
+from studio.params.table import parameters
 
 GIB = 2**30
 MACHINE = Machine(cpu_count=2, ram_bytes=24 * GIB, ram_free_bytes=16 * GIB, gpus=())
@@ -48,6 +49,36 @@ MEASURED_ELSEWHERE = {"validation_split": 0.0}
 """The bench holds out rows of its own; a run trains on all that it is given."""
 WATCHING = ("save_steps", "eval_steps", "logging_steps", "per_device_eval_batch_size", "early_stopping_patience")
 """Values that change no weight where nothing is validated."""
+KEYED = frozenset(
+    [
+        "method",
+        "tuning",
+        "num_train_epochs",
+        "max_steps",
+        "learning_rate",
+        "lr_scheduler_type",
+        "warmup_ratio",
+        "per_device_train_batch_size",
+        "gradient_accumulation_steps",
+        "curriculum",
+        "class_weights",
+        "max_length",
+        "packing",
+        "lora_r",
+        "lora_alpha",
+        "lora_dropout",
+        "lora_target_modules",
+        "weight_decay",
+        "max_grad_norm",
+        "optim",
+        "gradient_checkpointing",
+        "dtype",
+        "mixed_precision",
+        "attn_implementation",
+        "validation_split",
+    ]
+)
+"""Parameters of the first results: a result is known by their values."""
 
 
 def facts_of(inspection: Mapping[str, Any], rows: int) -> Facts:
@@ -62,7 +93,13 @@ def resolved(recipe: str, facts: Facts, *, seed: int) -> dict[str, Any]:
 
 
 def key(values: Mapping[str, Any]) -> str:
-    kept = {name: value for name, value in values.items() if name not in (*OUTSIDE, *WATCHING)}
+    """Names what of the values changes the learning; a parameter that the studio gets later counts once it is used."""
+    table = {parameter.name: parameter for parameter in parameters(values["method"])}
+    kept = {
+        name: value
+        for name, value in values.items()
+        if name in KEYED or (name not in (*OUTSIDE, *WATCHING) and value != table[name].default)
+    }
     return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:12]
 
 
