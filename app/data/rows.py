@@ -16,18 +16,24 @@ from studio.workshop.versions.layout import SPLITS
 from studio.workshop.versions.reader import Row, read_manifest
 
 PAGE_ROWS = 10
+SEARCH_SECONDS = 0.4
+"""So long one answer looks for rows; the page asks again until the search is through, or stopped."""
 FILTERS = ("search", "split", "category", "rating", "tag")
 
 
 def draw(context: Context, chosen: DatasetSummary, state: State) -> str:
-    """State: start, search, split, category, rating, tag, numbers (only these rows), row (go there), edit, faults."""
+    """State: start, search, split, category, rating, tag, numbers (only these rows), row (go there), edit, faults,
+    stopped (the search goes on no further)."""
     folder = Path(chosen.path)
     start = state.get("start", 0)
     if "row" in state:
         start = place_of(folder, state["row"])
-    found = find_rows(folder, _wanted(context, chosen, state), start=start, count=PAGE_ROWS)
+    wanted = _wanted(context, chosen, state)
+    found = find_rows(folder, wanted, start=start, count=PAGE_ROWS, seconds=SEARCH_SECONDS)
     listed = "".join(_row_html(context, chosen, each, state) for each in found.rows)
-    if not found.rows:
+    if found.is_unfinished:
+        listed += _searching(context, found, is_stopped=bool(state.get("stopped")))
+    elif not found.rows:
         listed = notice(context.say("data.rows.nothing"))
     return _bar(context, chosen, state) + listed + _pager(context, found)
 
@@ -66,6 +72,8 @@ def _moved(chosen: DatasetSummary, state: State, told: Told) -> State:
         case "go":
             number = told.text("go")
             return {"row": int(number)} if number.isascii() and number.isdecimal() and len(number) < 18 else here
+        case "stop":
+            return here | {"stopped": True}
         case "edit":
             return state | {"edit": told.number("row"), "faults": []}
         case "all":
@@ -74,7 +82,7 @@ def _moved(chosen: DatasetSummary, state: State, told: Told) -> State:
 
 
 def _browsing(state: State) -> State:
-    return {name: value for name, value in state.items() if name not in ("edit", "faults")}
+    return {name: value for name, value in state.items() if name not in ("edit", "faults", "stopped")}
 
 
 def _wanted(context: Context, chosen: DatasetSummary, state: State) -> Wanted:
@@ -197,6 +205,22 @@ def _speaker(context: Context, role: str, column: str) -> str:
 
 def _lines(text: str) -> int:
     return min(14, max(2, text.count("\n") + len(text) // 90 + 1))
+
+
+def _searching(context: Context, found: Found, *, is_stopped: bool) -> str:
+    """How far a long search is; while it is not stopped, its button presses itself."""
+    say, share = context.say, f"{100 * found.share:.0f}"
+    if is_stopped:
+        words, act = say("data.searching.stopped", share=share), controls.button("again", say("data.searching.go_on"))
+    else:
+        again = controls.button("again", say("data.searching.go_on"), again=150)
+        words, act = (
+            say("data.searching.share", share=share),
+            controls.button("stop", say("data.searching.stop")),
+        )
+        act += f"<span hidden>{again}</span>"
+    bar = f'<div class="lu-progress"><div style="width:{share}%"></div></div>'
+    return f'<div class="lu-searching" role="status"><p>{escape(words)}</p>{bar}{controls.buttons(act)}</div>'
 
 
 def _pager(context: Context, found: Found) -> str:

@@ -8,6 +8,7 @@
    focus, what was unfolded and what is typed under [data-draft] survives a redraw, until its field is gone or a button
    with data-settles was pressed.
    <input type="file" name="marks" data-file="import">   a chosen file sends {do: "import", fields: {marks: {name, text}}}
+   <button data-again="150">                      presses itself so many milliseconds after it was drawn, unless it is gone by then
    <button data-shortcut="s">                     the key clicks it while it is to be seen and no text is being typed
    <input data-remember="annotator">              an empty one is filled with what was last typed there in this browser
    <div data-form data-fresh="17">                Gradio keeps the fields of a redrawn panel with what is typed in them; when this
@@ -77,7 +78,7 @@
   function luthierPanel(element, trigger, watch) {
     const unfolded = new Set();
     const drafts = new Map();
-    let focused = null, typing = null, quiet = 0;
+    let focused = null, typing = null, quiet = 0, pressing = 0;
 
     const answered = () => {
       toasts.disconnect();
@@ -88,9 +89,12 @@
     });
 
     const send = (source, action, more = {}) => {
-      focused = source.dataset.key || null;
+      clearTimeout(pressing);
+      if (!source.dataset.again) {
+        focused = source.dataset.key || null;
+        element.classList.add("lu-busy");
+      }
       if (source.dataset.settles) drafts.clear();
-      element.classList.add("lu-busy");
       toasts.observe(document.body, { childList: true, characterData: true, subtree: true });
       clearTimeout(quiet);
       quiet = setTimeout(answered, PATIENCE_MS);
@@ -143,8 +147,16 @@
       if (!isHere && !field.closest("[data-fresh]")) asServed(field);
     };
 
+    const pressAgain = () => {
+      const button = element.querySelector("button[data-again]");
+      if (button && element.getClientRects().length) send(button, button.dataset.do);
+    };
+
     const drawn = () => {
       answered();
+      clearTimeout(pressing);
+      const again = element.querySelector("button[data-again]");
+      if (again) pressing = setTimeout(pressAgain, Number(again.dataset.again));
       element.querySelectorAll("input, textarea, select").forEach(asServedUnlessTyping);
       const isAnew = [...element.querySelectorAll("[data-fresh]")].map(refresh).includes(true);
       for (const fold of element.querySelectorAll("details[data-key]")) if (unfolded.has(fold.dataset.key)) fold.open = true;

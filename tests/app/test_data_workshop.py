@@ -2,12 +2,15 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from app.context import Context
 from app.data import options
+from app.data import rows as rows_tab
+from app.data.panel import Told
 from studio.db import datasets
 from studio.db.datasets import DatasetSummary
 from studio.errors import RefusedInput
@@ -18,6 +21,7 @@ from studio.workshop import recipe as recipes
 from studio.workshop import reports
 from studio.workshop.recipe import CHECKS, STEPS
 from studio.workshop.versions import finding
+from studio.workshop.versions.build import import_file
 from studio.workshop.versions.finding import Wanted
 from tests.app.data_page import Page, imported
 from tests.unit.workshop.real_rows import corpus
@@ -209,6 +213,29 @@ def test_reading_finds_rows_by_every_filter(context: Context, support: Page):
     searched = finding.find_rows(folder, Wanted(search=word.upper(), category="tech_support"), start=0, count=5)
     assert len(searched.rows) == 5 and searched.has_more and all(word in row.raw for row in searched.rows)
     assert finding.place_of(folder, 17) == 16 and finding.place_of(folder, 9999) == 1050
+
+
+def test_a_long_search_tells_how_far_it_is_goes_on_by_itself_and_can_be_stopped(
+    context: Context, support: Page, monkeypatch: pytest.MonkeyPatch
+):
+    """Each row group is as much as one answer looks at here."""
+    folder = Path(dataset(context, "support").path)
+    rows = [json.dumps({"prompt": f"q {number}", "completion": "word " * 500}) for number in range(6000)]
+    (folder.parent / "long.jsonl").write_text("\n".join(rows), "utf-8")
+    import_file(folder.parent / "long.jsonl", folder.parent / "long")
+    long = replace(dataset(context, "support"), path=str(folder.parent / "long"))
+    monkeypatch.setattr(rows_tab, "SEARCH_SECONDS", 0)
+    shown = [rows_tab.draw(context, long, {"search": "q 5999"}) for _ in range(20)]
+    searching = [each for each in shown if "data-again" in each]
+    assert len(searching) > 1 and shown[: len(searching)] == searching and len(set(searching)) == len(searching)
+    assert all("Searched so far: " in each and "No row is like that" not in each for each in searching)
+    assert "q 5999" in shown[-1] and "Searched" not in shown[-1] and 'data-row="6000"' in shown[-1]
+
+    state = rows_tab.press(context, long, {"search": "Q 5998"}, Told("stop")).state
+    stopped = rows_tab.draw(context, long, state)
+    assert "Stopped." in stopped and "data-again" not in stopped and 'data-do="again"' in stopped
+    state = rows_tab.press(context, long, state, Told("again")).state
+    assert state == {"search": "Q 5998"} and "data-again" in rows_tab.draw(context, long, state)
 
 
 # -- words ---------------------------------------------------------------------------------------------------------

@@ -3,38 +3,39 @@
     find_rows(folder, Wanted(split="test"), start=20, count=10)  ->  Found(rows=[...], start=20, total=105)
     place_of(folder, 1204)                                       ->  1187   where that row stands
 
-Problems are found in `problem_groups.py`. pyarrow is imported where it is used: the server starts without it.
+Where they stand is found by `scanning.py`, as far as is asked; problems are found in `problem_groups.py`. pyarrow is
+imported where it is used: the server starts without it.
 """
 
 import functools
+from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
-from typing import Any
 
 from studio.workshop.versions.layout import Row, spoken
 from studio.workshop.versions.manifest import ROWS, read_manifest
-from studio.workshop.versions.reader import open_table, read_rows, row_from, rows_at, whole_columns
+from studio.workshop.versions.reader import open_table, read_rows, row_from, row_spans, rows_at, whole_columns
+from studio.workshop.versions.scanning import NONE, Wanted, scan_of
+
+__all__ = [
+    "NONE",
+    "Found",
+    "Wanted",
+    "added",
+    "categories",
+    "excerpts",
+    "find_rows",
+    "place_of",
+    "split_counts",
+]
 
 MOST_CATEGORIES = 200
 MOST_EXCERPTS, EXCERPT_CHARACTERS = 100, 160
 MADE_FROM_ROWS = "augment:"
 """How the `origin` of such a row begins."""
-NONE = "-"
-"""Asks for rows that have no value."""
-_UNSAID = ("split", "origin")
-"""Columns that a search leaves alone: neither the source nor training has them."""
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """Which rows a person asked for; empty: all."""
-
-    search: str = ""
-    split: str = ""
-    category: str = ""
-    numbers: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -44,23 +45,35 @@ class Found:
     rows: list[Row]
     start: int
     total: int | None
-    """None: only a search through everything would tell."""
+    """None while nobody has looked that far."""
     has_more: bool
+    share: float = 1.0
+    """How much of the version was looked through for them."""
+
+    @property
+    def is_unfinished(self) -> bool:
+        """Whether the search was stopped before the page was full: asked again, it goes on from there."""
+        return self.share < 1 and not self.has_more
 
 
-def find_rows(folder: Path, wanted: Wanted, *, start: int, count: int) -> Found:
-    """`count` of the wanted rows from the `start`-th on."""
+def find_rows(folder: Path, wanted: Wanted, *, start: int, count: int, seconds: float | None = None) -> Found:
+    """`count` of the wanted rows from the `start`-th on.
+
+    Args:
+        seconds: look no longer than this and give what was found. None: until the page is full; all that a filter finds
+            are counted then, which a search leaves.
+    """
     start = max(0, start)
-    if wanted.search:
-        rows = _searched(folder, wanted, start, count + 1)
-        return Found(rows[:count], start, None, len(rows) > count)
     if wanted == Wanted():
         total = read_manifest(folder).rows
         start = min(start, max(0, total - 1))
         return Found(read_rows(folder, start=start, count=count), start, total, start + count < total)
-    places = _places(folder, wanted)
-    rows = list(_rows_of(folder, places.slice(start, count).to_pylist()))
-    return Found(rows, start, len(places), start + count < len(places))
+    scan = scan_of(folder, wanted)
+    enough = start + count + 1 if wanted.search or seconds is not None else inf
+    scan.go_on(enough=enough, seconds=inf if seconds is None else seconds)
+    rows = list(_rows_of(folder, scan.places[start : start + count]))
+    known = len(scan.places)
+    return Found(rows, start, known if scan.is_done else None, start + count < known, scan.share)
 
 
 def excerpts(folder: Path, numbers: Iterable[int], format: str) -> dict[int, str]:
@@ -76,11 +89,17 @@ def _excerpt(row: Row, format: str) -> str:
 
 def place_of(folder: Path, number: int) -> int:
     """Where the row of this number stands, or the next higher one."""
-    import numpy
-
+    first = 0
     with open_table(folder, ROWS) as file:
-        numbers = file.read(columns=["row"])["row"].to_numpy()
-    return int(numpy.searchsorted(numbers, number))
+        for index, span in enumerate(row_spans(file)):
+            size = file.metadata.row_group(index).num_rows
+            if span is None or number <= span[1]:
+                numbers = file.read_row_group(index, columns=["row"], use_threads=False)["row"].to_numpy()
+                place = int(numbers.searchsorted(number))
+                if place < size:
+                    return first + place
+            first += size
+    return first
 
 
 # -- what there is to choose from ------------------------------------------------------------------------------------
@@ -123,105 +142,21 @@ def split_counts(folder: Path) -> dict[str, Counter]:
     return sides
 
 
-# -- filters ---------------------------------------------------------------------------------------------------------
+# -- rows at places ---------------------------------------------------------------------------------------------------
 
 
-@functools.lru_cache(maxsize=4)
-def _places(folder: Path, wanted: Wanted) -> Any:
-    """Positions of all wanted rows, the text aside, as an Arrow array; reads the small columns only."""
-    import numpy
-    import pyarrow
-    import pyarrow.compute as compute
-
-    with open_table(folder, ROWS) as file:
-        known = file.schema_arrow.names
-        needed = [name for name in ("split", "category") if getattr(wanted, name) and name in known]
-        table = file.read(columns=needed if needed and not wanted.numbers else ["row", *needed])
-    mask = _mask(table, wanted)
-    return pyarrow.array(numpy.arange(len(table))) if mask is None else compute.indices_nonzero(mask)
-
-
-def _mask(table: Any, wanted: Wanted) -> Any | None:
-    """Which lines are wanted, the text aside; None: all of them."""
-    import pyarrow
-    import pyarrow.compute as compute
-
-    hits = []
-    if wanted.numbers:
-        hits.append(compute.is_in(table["row"], value_set=pyarrow.array(wanted.numbers, pyarrow.int64())))
-    for name in ("split", "category"):
-        value = getattr(wanted, name)
-        if value and name in table.column_names:
-            column = table[name]
-            hits.append(
-                compute.is_null(column) if value == NONE else compute.is_in(column, value_set=pyarrow.array([value]))
-            )
-    return functools.reduce(compute.and_, hits) if hits else None
-
-
-def _rows_of(folder: Path, places: list[int]) -> Iterator[Row]:
-    """The rows at these positions, group by group."""
+def _rows_of(folder: Path, places: Sequence[int]) -> Iterator[Row]:
+    """The rows at these positions, which rise; only their row groups are read."""
+    if not places:
+        return
     manifest = read_manifest(folder)
     with open_table(folder, ROWS) as file:
         first = 0
         for index in range(file.num_row_groups):
-            size = file.metadata.row_group(index).num_rows
-            inside = [place - first for place in places if first <= place < first + size]
-            first += size
+            after = first + file.metadata.row_group(index).num_rows
+            inside = places[bisect_left(places, first) : bisect_left(places, after)]
             if inside:
-                lines = file.read_row_group(index, use_threads=False).take(inside).to_pylist()
+                table = file.read_row_group(index, use_threads=False)
+                lines = table.take([place - first for place in inside]).to_pylist()
                 yield from (row_from(line, manifest) for line in lines)
-
-
-# -- search ----------------------------------------------------------------------------------------------------------
-
-
-def _searched(folder: Path, wanted: Wanted, start: int, count: int) -> list[Row]:
-    """As `find_rows`, of those that hold the text, in any case; groups are read until there are enough."""
-    manifest = read_manifest(folder)
-    lines: list[dict[str, Any]] = []
-    with open_table(folder, ROWS) as file:
-        for index in range(file.num_row_groups):
-            table = file.read_row_group(index, use_threads=False)
-            found = table.filter(_holding(table, wanted.search))
-            mask = _mask(found, wanted)
-            found = found if mask is None else found.filter(mask)
-            lines += found.slice(start, count - len(lines)).to_pylist()
-            start = max(0, start - len(found))
-            if len(lines) >= count:
-                break
-    return [row_from(line, manifest) for line in lines]
-
-
-def _holding(table: Any, search: str) -> Any:
-    """Which rows hold the text, in the source (as it is written there) or in what training gets."""
-    import pyarrow
-
-    mask = pyarrow.array([False] * len(table))
-    for name in table.column_names:
-        if name not in _UNSAID and (hits := _hits(table[name].combine_chunks(), search)):
-            mask = pyarrow.compute.or_(mask, hits)
-    return mask
-
-
-def _hits(column: Any, search: str) -> Any | None:
-    """Which rows of a column hold the text; None for one that holds no texts."""
-    import pyarrow
-    import pyarrow.compute as compute
-
-    if pyarrow.types.is_dictionary(column.type):
-        column = column.dictionary_decode()
-    kind = column.type
-    if pyarrow.types.is_string(kind):
-        return compute.match_substring(column, search, ignore_case=True).fill_null(False)
-    if not pyarrow.types.is_list(kind):
-        return None
-    items = column.flatten()
-    if pyarrow.types.is_struct(kind.value_type):
-        items = compute.struct_field(items, "content")
-    if not pyarrow.types.is_string(items.type):
-        return None
-    found = compute.match_substring(items, search, ignore_case=True).fill_null(False)
-    parents = compute.filter(compute.list_parent_indices(column), found)
-    places = pyarrow.array(range(len(column)), pyarrow.int64())
-    return compute.is_in(places, value_set=parents.cast(pyarrow.int64()))
+            first = after

@@ -7,6 +7,7 @@ Filters and search are in `finding.py`. The names that write versions are here t
 `VersionWriter`, `write_version`. pyarrow is imported where it is used: the server starts without it.
 """
 
+import functools
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -40,6 +41,7 @@ __all__ = [
     "read_problems",
     "read_rows",
     "row_from",
+    "row_spans",
     "rows_at",
     "whole_columns",
     "write_version",
@@ -116,11 +118,28 @@ def open_table(folder: Path, name: str) -> Any:
 
     path = Path(folder) / name
     try:
-        with pyarrow.parquet.ParquetFile(path) as file:
-            metadata, few = file.metadata, [column for column in _FEW_VALUES if column in file.schema_arrow.names]
+        seen = path.stat()
+        metadata, few = _known_of(path, seen.st_mtime_ns, seen.st_size)
         return pyarrow.parquet.ParquetFile(path, metadata=metadata, read_dictionary=few)
     except (OSError, ArrowException) as error:
         raise RefusedInput("data.version_damaged", folder=str(folder)) from error
+
+
+@functools.lru_cache(maxsize=16)
+def _known_of(path: Path, modified_ns: int, size: int) -> tuple[Any, list[str]]:
+    """A table's metadata, which of many row groups takes long to read, and its columns whose values repeat."""
+    import pyarrow.parquet
+
+    with pyarrow.parquet.ParquetFile(path) as file:
+        return file.metadata, [column for column in _FEW_VALUES if column in file.schema_arrow.names]
+
+
+def row_spans(file: Any, groups: Iterable[int] | None = None) -> list[tuple[int, int] | None]:
+    """The lowest and the highest row number of row groups of rows.parquet, all or these; None where it is not told."""
+    at = file.schema_arrow.names.index("row")
+    chosen = range(file.num_row_groups) if groups is None else groups
+    told = (file.metadata.row_group(index).column(at).statistics for index in chosen)
+    return [(each.min, each.max) if each is not None and each.has_min_max else None for each in told]
 
 
 def whole_columns(file: Any, names: list[str]) -> Any:
@@ -166,10 +185,8 @@ def _groups_with(folder: Path, wanted: list[int]) -> Iterator[Any]:
     """Row groups that may hold one of the numbers, without the source text."""
     with open_table(folder, ROWS) as file:
         columns = [name for name in file.schema_arrow.names if name != "raw"]
-        at = file.schema_arrow.names.index("row")
-        for index in range(file.num_row_groups):
-            span = file.metadata.row_group(index).column(at).statistics
-            if span is None or _has_between(wanted, span.min, span.max):
+        for index, span in enumerate(row_spans(file)):
+            if span is None or _has_between(wanted, *span):
                 yield file.read_row_group(index, columns=columns, use_threads=False)
 
 
