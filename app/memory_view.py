@@ -11,6 +11,8 @@ from app.context import Context
 from app.forms import short_label, value_text
 from app.i18n import bytes_text
 from app.markup import chip
+from app.probe_view import learned_html, probe_html
+from studio.db.jobs import JobView
 from studio.hardware import Machine
 from studio.params.table import Parameter
 
@@ -32,6 +34,7 @@ def memory_html(
     plan: "Plan",
     *,
     remedy: "Remedy | None" = None,
+    probe: JobView | None = None,
     given_back: Mapping[str, Any],
     table: Mapping[str, Parameter],
 ) -> str:
@@ -39,6 +42,7 @@ def memory_html(
 
     Args:
         remedy: what could be done where it does not fit or is tight.
+        probe: the newest measurement of this model with this data.
         given_back: what a person had set before it was made to fit.
     """
     found = plan.forecast.memory
@@ -48,6 +52,8 @@ def memory_html(
         + _given_back(context, plan, given_back, table)
         + _remedy(context, remedy, table)
         + bar_html(context, found, plan.facts.machine)
+        + learned_html(context, found)
+        + probe_html(context, plan, probe)
         + _parts(context, plan, table)
         + "".join(
             f'<p class="lu-note">{escape(text)}</p>' for text in machine_notes(context, found, plan.facts.machine)
@@ -64,7 +70,7 @@ def needed_text(context: Context, found: "Estimate") -> str:
     """`About 2.1 GiB of the 11.4 GiB that are free`."""
     if found.available_bytes < found.allocated_bytes <= (found.limit_bytes or 0):
         return context.say(
-            "train.memory.more_than_free",
+            f"train.memory.more_than_free_{found.device}",
             needed=bytes_text(found.allocated_bytes),
             free=bytes_text(found.available_bytes),
             limit=bytes_text(found.limit_bytes),
@@ -149,7 +155,14 @@ def _largest(plan: "Plan") -> tuple["Term", ...]:
     from studio.memory.knobs import largest_terms
 
     facts = plan.facts
-    return largest_terms(facts.inventory, plan.values, plan.forecast.memory, shapes=facts.shapes, machine=facts.machine)
+    return largest_terms(
+        facts.inventory,
+        plan.values,
+        plan.forecast.memory,
+        shapes=facts.shapes,
+        machine=facts.machine,
+        experience=facts.experience,
+    )
 
 
 def _knob(context: Context, term: "Term | None", table: Mapping[str, Parameter]) -> str:

@@ -26,6 +26,12 @@ class Gpu:
     free_bytes: int
     capability: tuple[int, int] | None
     """CUDA compute capability, (8, 9) for example; None where the driver does not tell."""
+    lent_bytes: int = 0
+    """What the studio's own jobs hold: free again when one that waits starts. Other programs may hold more."""
+
+    @property
+    def obtainable_bytes(self) -> int:
+        return min(self.total_bytes, self.free_bytes + self.lent_bytes)
 
     @property
     def has_bf16(self) -> bool:
@@ -164,7 +170,23 @@ def _read_gpu(nvml, index: int) -> Gpu:
     except nvml.NVMLError:
         capability = None
     plain = (name.decode() if isinstance(name, bytes) else name).removeprefix("NVIDIA ").removeprefix("GeForce ")
-    return Gpu(index, plain, memory.total, memory.free, capability)
+    return Gpu(index, plain, memory.total, memory.free, capability, _lent_bytes(nvml, handle))
+
+
+def _lent_bytes(nvml, handle) -> int:
+    """What processes of the studio's jobs hold; 0 where the driver does not tell (in most containers)."""
+    try:
+        holders = nvml.nvmlDeviceGetComputeRunningProcesses(handle)
+    except nvml.NVMLError:
+        return 0
+    return sum(each.usedGpuMemory or 0 for each in holders if _is_job(each.pid))
+
+
+def _is_job(pid: int) -> bool:
+    try:
+        return any(word.startswith("trainers.") for word in psutil.Process(pid).cmdline())
+    except psutil.Error:
+        return False
 
 
 def _gib(size: int) -> str:

@@ -32,7 +32,7 @@ def main(request_path: Path, answer_path: Path) -> None:
 def survey(request: dict[str, Any]) -> dict[str, Any]:
     try:
         config = config_of(request["config"])
-        answer = _inventory(config, request["targets"]) if request["inventory"] else {}
+        answer = inventory(config, request["targets"]) if request["inventory"] else {}
     except Exception as error:
         # Any family's own code runs here, on any config that a person may have.
         _log.warning("no inventory", exc_info=True)
@@ -53,7 +53,7 @@ def config_of(document: dict[str, Any]) -> Any:
     return AutoConfig.for_model(family, **fields)
 
 
-def _inventory(config: Any, targets: list[list[str]]) -> dict[str, Any]:
+def inventory(config: Any, targets: list[list[str]]) -> dict[str, Any]:
     from trainers.inspect import adapters_of, build, figures_of_model
 
     model = build(config)

@@ -41,7 +41,7 @@ def usual_profiles(config: Any) -> list[dict[str, Any]]:
     A model that cannot be traced has none; the calculator then falls back on its formula.
     """
     profiles = []
-    for mode in _usual_modes(config):
+    for mode in usual_modes(config):
         try:
             profiles.append({"mode": mode.document(), "sizes": _kept_trace(config, mode).document()})
         except Exception:
@@ -50,7 +50,7 @@ def usual_profiles(config: Any) -> list[dict[str, Any]]:
     return profiles
 
 
-def _usual_modes(config: Any) -> list[Mode]:
+def usual_modes(config: Any) -> list[Mode]:
     # peft has no dropout on experts that are one weight together.
     has_experts = bool(getattr(config.get_text_config(), "num_experts_per_tok", None))
     adapted = {"lora_target_modules": ("all-linear",), "lora_r": 8, "has_dropout": not has_experts}

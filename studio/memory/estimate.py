@@ -155,8 +155,7 @@ def estimate(
         },
         resting_bytes=int(sum(run.static.values())),
         available_bytes=_available(machine),
-        # Memory that a running job of the studio's holds now is free again when a waiting one starts.
-        limit_bytes=int(machine.ram_bytes * RAM_SHARE) if device == "cpu" else None,
+        limit_bytes=_limit(machine),
         notes=notes_of(run),
     )
 
@@ -181,4 +180,11 @@ def _available(machine: Machine | None) -> int | None:
         return None
     if machine.gpu is None:
         return machine.ram_free_bytes
-    return int(machine.gpu.total_bytes * GPU_SHARE)
+    return min(int(machine.gpu.total_bytes * GPU_SHARE), machine.gpu.obtainable_bytes)
+
+
+def _limit(machine: Machine | None) -> int | None:
+    """What there is once other programs have ended."""
+    if machine is None:
+        return None
+    return int(machine.gpu.total_bytes * GPU_SHARE if machine.gpu else machine.ram_bytes * RAM_SHARE)

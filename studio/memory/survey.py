@@ -56,6 +56,43 @@ WITHOUT_WEIGHT = frozenset(
     }
 )
 """Fields that change no size of a model with rotary positions."""
+DERIVED = frozenset(
+    {
+        "_sliding_window_pattern",
+        "attention_multiplier",
+        "cache_implementation",
+        "chunk_size_feed_forward",
+        "classifier_dropout",
+        "embedding_multiplier",
+        "id2label",
+        "is_decoder",
+        "is_encoder_decoder",
+        "label2id",
+        "layer_types",
+        "logits_scaling",
+        "max_window_layers",
+        "n_ctx",
+        "no_rope_layer_interval",
+        "no_rope_layers",
+        "norm_topk_prob",
+        "original_max_position_embeddings",
+        "output_attentions",
+        "output_hidden_states",
+        "partial_rotary_factor",
+        "problem_type",
+        "query_pre_attn_scalar",
+        "residual_multiplier",
+        "return_dict",
+        "rotary_emb_base",
+        "rotary_pct",
+        "router_aux_loss_coef",
+        "router_jitter_noise",
+        "sliding_window_pattern",
+        "task_specific_params",
+        "use_mrope",
+    }
+)
+"""Fields that the shipped families take from others, or that change no size of theirs."""
 LEARNS_POSITIONS = frozenset({"opt", "gpt_neo", "bloom", "xglm", "biogpt"})
 """Families in which `max_position_embeddings` is the size of a weight."""
 _BOUNDS = {
@@ -160,8 +197,29 @@ def shipped(config: Mapping[str, Any]) -> dict[str, Any] | None:
     family = json.loads(path.read_text("utf-8"))
     if family["versions"] != versions():
         return None
-    asked = family["defaults"] | significant(config)
-    return next((model for model in family["models"] if family["defaults"] | model["config"] == asked), None)
+    asked = sizes(config, family["defaults"])
+    found = next((each for each in family["models"] if sizes(each["config"], family["defaults"]) == asked), None)
+    return found and {**found, "profiles": [_unpacked(each, family["modes"]) for each in found["profiles"]]}
+
+
+def sizes(config: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """All fields that decide sizes, with the family's defaults: equal for configs of one and the same shape."""
+    told = {name: value for name, value in significant({**defaults, **config}).items() if name not in DERIVED}
+    told = {name: value for name, value in told.items() if not name.startswith("summary_")}
+    if "num_experts" in told:
+        told["num_local_experts"] = told.pop("num_experts")
+    heads = told.get("num_attention_heads")
+    if heads:
+        told.setdefault("num_key_value_heads", heads)
+        told.setdefault("head_dim", told.get("hidden_size", 0) // heads)
+    if not told.get("use_sliding_window", True):
+        told.pop("sliding_window", None)
+    return told
+
+
+def _unpacked(packed: list[Any], modes: list[dict[str, Any]]) -> dict[str, Any]:
+    """`[3, sizes]` -> the fourth of the family's modes, and the sizes."""
+    return {"mode": modes[packed[0]], "sizes": packed[1]}
 
 
 def _known(config: Mapping[str, Any], cache: Path) -> dict[str, Any] | None:

@@ -175,7 +175,7 @@ def test_no_gpu_two_gpus_and_a_busy_one_are_told_plainly(on: Any, language: str)
 def test_main_memory_that_others_hold_is_told_as_such(on: Any, language: str) -> None:
     page = on(language=language, ram_free_bytes=GIB)
     assert verdict(page) == "tight"
-    told = re.escape(page.context.say("train.memory.more_than_free", needed="@", free="1.0 GiB", limit="54.4 GiB"))
+    told = re.escape(page.context.say("train.memory.more_than_free_cpu", needed="@", free="1.0 GiB", limit="54.4 GiB"))
     assert re.search(told.replace("@", r"[\d.]+ GiB"), page.plan)
 
 

@@ -1,5 +1,8 @@
 """The machine is read with and without NVIDIA's library; the doctor has words for all that it finds."""
 
+import os
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import pytest
@@ -30,6 +33,11 @@ class Nvml:
 
     def nvmlDeviceGetMemoryInfo(self, card):
         return SimpleNamespace(total=card["total"], free=card["free"])
+
+    def nvmlDeviceGetComputeRunningProcesses(self, card):
+        if "holders" not in card:
+            raise self.NVMLError
+        return [SimpleNamespace(pid=pid, usedGpuMemory=held) for pid, held in card["holders"]]
 
     def nvmlDeviceGetName(self, card):
         return card["name"]
@@ -95,3 +103,15 @@ def test_a_library_that_is_missing_is_told():
 
 def test_a_machine_compares_by_value():
     assert Machine(2, 4, 3) == Machine(cpu_count=2, ram_bytes=4, ram_free_bytes=3, gpus=())
+
+
+def test_memory_of_the_studios_own_jobs_comes_back(with_cards):
+    words = [sys.executable, "-c", "import time; time.sleep(60)", "trainers.sft"]
+    with subprocess.Popen(words) as job:
+        try:
+            mine, other, gone = (job.pid, 6 * GIB), (os.getpid(), 9 * GIB), (2**22 + 1, GIB)
+            with_cards({**card(free=5), "holders": [mine, other, gone, (job.pid, None)]})
+            gpu = read_machine().gpu
+        finally:
+            job.kill()
+    assert gpu.lent_bytes == 6 * GIB and gpu.obtainable_bytes == 11 * GIB

@@ -111,6 +111,23 @@ def test_memory_that_another_run_holds_now_makes_a_run_tight_and_not_impossible(
     assert predict(SMOL, machine=small, dtype="float32", mixed_precision="no").verdict == "too_large"
 
 
+def test_on_a_busy_gpu_what_is_free_counts_and_what_could_be():
+    def found(free, lent=0):
+        gpu = Gpu(0, "card", 24 * GIB, free * GIB, (8, 9), lent_bytes=lent * GIB)
+        return predict(machine=Machine(cpu_count=8, ram_bytes=64 * GIB, ram_free_bytes=60 * GIB, gpus=(gpu,)))
+
+    assert found(free=24).verdict == "fits"
+    assert found(free=4).verdict == "tight"  # another program holds the rest
+    assert found(free=4, lent=20).verdict == "fits"  # a job of the studio's does
+    assert found(free=4).available_bytes == 4 * GIB < found(free=4).limit_bytes
+
+
+def test_of_two_gpus_the_one_with_more_room_counts():
+    gpus = tuple(Gpu(i, f"card {i}", 24 * GIB, free * GIB, (8, 9)) for i, free in enumerate((3, 22)))
+    machine = Machine(cpu_count=8, ram_bytes=64 * GIB, ram_free_bytes=60 * GIB, gpus=gpus)
+    assert predict(machine=machine).available_bytes == 22 * GIB
+
+
 def test_phases_are_named_and_the_peak_is_their_maximum():
     found = predict()
     assert set(found.phases) == {"load", "forward_and_loss", "layer_backward", "optimizer_step", "evaluation"}
