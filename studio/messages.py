@@ -27,6 +27,7 @@ def catalogue(language: str) -> dict[str, str]:
 def say(key: str, language: str = "en", /, **values: object) -> str:
     """The sentence behind `key` with `values` filled in; behind `<key>_one` where there is one and `count` is 1.
 
+    A number chooses between words too: `{rows} {rows:row is|rows are} left` -> `1 row is left`, `2 rows are left`.
     A missing key yields the key itself: a page with one odd word beats no page (a test finds missing keys).
     """
     known = catalogue(language)
@@ -34,7 +35,19 @@ def say(key: str, language: str = "en", /, **values: object) -> str:
     words = words or known.get(key)
     if words is None:
         return key
-    return words.format(**values) if values else words
+    if not values:
+        return words
+    return words.format(**{name: _Number(value) if type(value) is int else value for name, value in values.items()})
+
+
+class _Number(int):
+    """A number that also formats as one of two words: `1` as `row|rows` -> `row`."""
+
+    def __format__(self, spec: str) -> str:
+        one, between, many = spec.partition("|")
+        if between:
+            return one if self == 1 else many
+        return super().__format__(spec)
 
 
 def has(key: str) -> bool:

@@ -50,9 +50,9 @@ class Draft:
         return self.table[name].applies_to(self.values)
 
     @property
-    def rows(self) -> str:
-        """The number of rows, as sentences show it."""
-        return f"{self.facts.rows or 0:,}"
+    def rows(self) -> int:
+        """The number of rows, for sentences."""
+        return self.facts.rows or 0
 
     @property
     def size(self) -> str:

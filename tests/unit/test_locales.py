@@ -159,3 +159,41 @@ Fault("field", "too.big"); Fault(field="f", code="too.small"); say(key)
     assert [key for _, key in keys_in(ast.parse(source))] == [
         "a.b", "c.d", "e.f", "errors.no.such", "errors.job.oom", "errors.too.big", "errors.too.small",
     ]  # fmt: skip
+
+
+NEVER_ONE = {
+    "advice.few_rows",  # from 10 on
+    "common.chart.sentence",  # a sentence of its own for a curve of one step
+    "data.mix.result",  # a whole and its parts
+    "data.marks.taught",  # some are needed of each side
+    "errors.data.augment.too_many",  # a limit
+    "errors.labels.count",  # one can be
+    "problems.checks.amount.domains",  # from 10 on, as those below
+    "problems.checks.amount.domains_one",
+    "problems.checks.amount.enough",
+    "problems.checks.amount.growing",
+    "problems.checks.amount.least",
+    "problems.checks.amount.start",
+    "problems.clean.duplicates.exact",  # a cluster has two
+    "problems.clean.duplicates.near",
+    "problems.clean.duplicates.same_prompt",
+    "reasons.rate_band_lora_uniform",  # one row is not like others
+    "reasons.rate_band_lora_varied",
+}
+COUNTED = re.compile(r"\{(\w+)(?::[^}|]*)?\} (?:[a-z]+ )?(rows|steps)\b")
+
+
+@pytest.mark.parametrize("key", sorted(key for key, text in catalogue("en").items() if COUNTED.search(text)))
+def test_one_row_and_one_step_are_no_plural(key: str):
+    words = catalogue("en")[key]
+    named = {name for name, _ in COUNTED.findall(words)} - {"name"}
+    singular = catalogue("en").get(f"{key}_one", words) if named == {"count"} else words
+    named = {name for name, _ in COUNTED.findall(singular)} - {"name"}
+    assert not named or key in NEVER_ONE, f"{named} may be 1; write {{rows}} {{rows:row|rows}}"
+
+
+def test_a_number_chooses_its_words():
+    assert say("errors.job.rows_lost", expected=1, found=0).startswith("trl was given 1 row and trains on 0.")
+    assert say("errors.job.rows_lost", expected=2, found=1).startswith("trl was given 2 rows and trains on 1.")
+    assert say("advice.open_problems", open_problems=1).startswith("1 row of the data set cannot be used and is left")
+    assert say("reasons.epochs", low=2.0, high=3.0, rows=1) == "2 to 3 suit 1 row"
