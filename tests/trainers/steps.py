@@ -84,10 +84,12 @@ def watched(
         args=config_class(**_arguments(method, folder, optim) | settings),
         train_dataset=_rows(method),
         processing_class=word_tokenizer(),
-        peft_config=_adapter(method, tuning),
+        peft_config=adapter_of(tuning, "SEQ_CLS" if method == "reward" else "CAUSAL_LM"),
         callbacks=[watch],
         **more,
     )
+    if tuning == "freeze":
+        _freeze(trainer.model, config.num_hidden_layers)
     layers = _layers(trainer.model, config.num_hidden_layers)
     layers[-1].register_forward_hook(_at_last_layer(watch))
     trainer.model.get_input_embeddings().register_forward_hook(_note_length(watch))
@@ -127,13 +129,23 @@ def _model(method: str, config: Any) -> Any:
     return AutoModelForCausalLM.from_config(config, dtype=torch.float32, attn_implementation="sdpa")
 
 
-def _adapter(method: str, tuning: str) -> Any:
-    from peft import LoraConfig
+def adapter_of(tuning: str, kind: str = "CAUSAL_LM") -> Any:
+    """peft's config of a way of tuning, with sizes that the tests know."""
+    import peft
 
-    if tuning == "full":
+    if tuning in ("full", "freeze"):
         return None
-    kind = "SEQ_CLS" if method == "reward" else "CAUSAL_LM"
-    return LoraConfig(r=8, lora_dropout=0.0, target_modules="all-linear", task_type=kind)
+    virtual = {"num_virtual_tokens": 12, "task_type": kind}
+    on_layers = {"r": 8, "lora_dropout": 0.0, "target_modules": "all-linear", "task_type": kind}
+    return {
+        "lora": lambda: peft.LoraConfig(**on_layers),
+        "dora": lambda: peft.LoraConfig(**on_layers, use_dora=True),
+        "prefix_tuning": lambda: peft.PrefixTuningConfig(**virtual),
+        "prompt_tuning": lambda: peft.PromptTuningConfig(**virtual),
+        "p_tuning": lambda: peft.PromptEncoderConfig(**virtual, encoder_hidden_size=40),
+        "ia3": lambda: peft.IA3Config(task_type=kind),
+        "ln_tuning": lambda: peft.LNTuningConfig(task_type=kind),
+    }[tuning]()
 
 
 def batch_size(method: str) -> int:
@@ -187,6 +199,16 @@ def _rows(method: str) -> Any:
 
 def _reward(completions: list[Any], **_: Any) -> list[float]:
     return [float(number % 2) for number in range(len(completions))]
+
+
+TRAINED_LAYERS = 2
+
+
+def _freeze(model: Any, count: int) -> None:
+    """All but the last layers."""
+    model.requires_grad_(False)
+    for layer in _layers(model, count)[-TRAINED_LAYERS:]:
+        layer.requires_grad_(True)
 
 
 def _layers(model: Any, count: int) -> Any:
