@@ -129,7 +129,7 @@ class DataDesk:
         if not rows and not code:
             raise RefusedInput("data.restore.nothing")
         with self._writer.begin() as session:
-            ancestors = _ancestors(session, datasets.dataset(session, name))
+            ancestors = [each.path for each in datasets.ancestors(session, datasets.dataset(session, name))]
         values = {"rows": [int(row) for row in rows or []], "code": code, "ancestors": ancestors}
         return self._change("restore", name, values)
 
@@ -319,16 +319,6 @@ def check_name(name: str) -> None:
     """
     if not _NAME.fullmatch(name or ""):
         raise RefusedInput("name.unusable", name=name)
-
-
-def _ancestors(session: Any, version: DatasetSummary) -> list[str]:
-    """Folders of the versions that this one was made from, newest first."""
-    by_number = {each.version: each for each in datasets.versions(session, version.name)}
-    found, number = [], version.parent
-    while number in by_number:
-        found.append(by_number[number].path)
-        number = by_number[number].parent
-    return found
 
 
 def _size_bytes(version: DatasetSummary) -> int:

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from studio.db import checkpoints, jobs, models
+from studio.db import checkpoints, datasets, jobs, models
 from studio.db.datasets import DatasetSummary
 from studio.db.jobs import NewJob
 from studio.desk_data import DataDesk
@@ -21,6 +21,7 @@ from studio.workshop import recipe as recipes
 from studio.workshop import reports, row_losses
 from studio.workshop.recipe import CHECKS
 from studio.workshop.row_losses import FORMATS, MAX_LENGTH, Scorer
+from studio.workshop.versions.manifest import MANIFEST
 
 CHECK = "difficulty"
 
@@ -59,7 +60,8 @@ class ScoringDesk(DataDesk):
         if reports.whole(losses):
             values = {"version": version.path, "checks": {CHECK: options or {}}, "losses": str(losses)}
             return self._report("check", version, values, report)
-        return self._measure(version, scorer, {"losses": str(losses), "report": str(report), "options": options or {}})
+        values = {"losses": str(losses), "report": str(report), "options": options or {}}
+        return self._measure(version, scorer, values | self._measured_before(version, scorer))
 
     def order_dataset(
         self,
@@ -88,6 +90,16 @@ class ScoringDesk(DataDesk):
                 raise RefusedInput("data.check.not_asked", name=name, model=scorer.title)
             values["losses"] = str(losses)
         return self._change("order", name, values)
+
+    def _measured_before(self, version: DatasetSummary, scorer: Scorer) -> dict[str, Any]:
+        """The newest version on the way to this one on which the same losses are known, as a value of the job."""
+        with self._writer.begin() as session:
+            earlier = datasets.ancestors(session, version)
+        for each in earlier:
+            losses = row_losses.place(self.workspace, each.content_hash, scorer)
+            if reports.whole(losses) and (Path(each.path) / MANIFEST).is_file():
+                return {"before": {"losses": str(losses), "version": each.path}}
+        return {}
 
     def _measure(self, version: DatasetSummary, scorer: Scorer, values: dict[str, Any]) -> int:
         """Queue the measuring of a model's losses, unless it is under way."""

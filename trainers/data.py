@@ -35,6 +35,8 @@ ROWS = "rows.parquet"
 NAMED_ROWS = 20
 """So many row numbers are spelled out in an alert; the rest is counted."""
 _BATCH = 1000
+MIDDLE = 0.5
+"""How hard a row counts that was changed or added since the others were scored."""
 
 Messages = list[dict[str, Any]]
 
@@ -262,7 +264,7 @@ def render_rows(
 
 
 def difficulties(dataset: DatasetRef) -> dict[int, float]:
-    """Row number -> how hard the row is, from 0 to 1, as the version keeps it.
+    """Row number -> how hard the row is, from 0 to 1, as the version keeps it; not of rows changed since.
 
     Raises:
         JobFailed: no_difficulty: nobody had the rows of this version scored.

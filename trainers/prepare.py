@@ -34,7 +34,12 @@ def main(attempt: Attempt) -> Figures:
     operation = OPERATIONS.get(values.get("operation"))
     if operation is None:
         raise JobFailed("bad_spec", error=f"operation={values.get('operation')!r}")
-    return msgspec.to_builtins(operation(attempt, values, output))
+    figures = msgspec.to_builtins(operation(attempt, values, output))
+    if values.get("parent"):
+        from studio.workshop.versions.carried import carry_difficulty
+
+        carry_difficulty(Path(values["parent"]), output / "version")
+    return figures
 
 
 # -- new versions ----------------------------------------------------------------------------------------------------

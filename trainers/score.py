@@ -10,6 +10,7 @@ A stop ends it at once, and nothing is kept.
 
 import shutil
 import time
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +36,33 @@ def main(attempt: Attempt) -> dict[str, Any]:
     output = Path(attempt.spec.output_path)
     shutil.rmtree(output, ignore_errors=True)  # what an attempt that was killed left behind
 
+    numbers = [row for row, _ in conversations(dataset, split=None)]
+    lines, noted = known_before(values, Path(dataset.path))
+    known = lines.keys() | noted.keys()
+    if len(known) < len(numbers):
+        found, findings = ask(attempt, scorer, known)
+        lines |= {each.row: (each.tokens, each.loss) for each in found}
+        noted |= {row: code for code, rows in findings.rows.items() if code not in NOTED for row in rows}
+        noted |= dict.fromkeys(findings.rows.get(SHORTENED, ()), SHORTENED)
+    report = report_of(scorer, numbers, lines, noted, carried=len(known))
+    row_losses.keep(output / "losses", report, lines, numbers, noted)
+    losses = row_losses.read(output / "losses")
+    options = {"difficulty": values["options"]}
+    checking.check(Path(dataset.path), options, output / "report", extras={"losses": losses}, phase=attempt.phase)
+    return {"losses": values["losses"], "report": values["report"], **msgspec.to_builtins(report)}
+
+
+def known_before(values: dict[str, Any], version: Path) -> tuple[dict[int, tuple[int, float]], dict[int, str]]:
+    """Tokens and loss, and notes, of the rows that are as they were in an earlier version where they were measured."""
+    if not values.get("before"):
+        return {}, {}
+    table = row_losses.carried(Path(values["before"]["losses"]), Path(values["before"]["version"]), version)
+    lines = {row: (tokens, loss) for row, tokens, loss, _ in table.iter_rows() if loss is not None}
+    return lines, {row: code for row, _, _, code in table.iter_rows() if code is not None}
+
+
+def ask(attempt: Attempt, scorer: Scorer, known: set[int]) -> tuple[list["RowLoss"], Findings]:
+    """What the model says of all rows but the known ones."""
     attempt.phase("loading_libraries")
     models = load_libraries(attempt)
     from trainers.generation import Place
@@ -42,17 +70,8 @@ def main(attempt: Attempt) -> dict[str, Any]:
     attempt.phase("loading_model")
     with models.ready(Place(**scorer.place)) as (model, renderer):
         attempt.phase("data.losses")
-        numbers = [row for row, _ in conversations(dataset, split=None)]
         findings = Findings()
-        found = measure(attempt, model, renderer, scorer.max_length, findings)
-
-    report = report_of(scorer, len(numbers), found, findings)
-    lines = {each.row: (each.tokens, each.loss) for each in found}
-    row_losses.keep(output / "losses", report, lines, numbers)
-    losses = row_losses.read(output / "losses")
-    options = {"difficulty": values["options"]}
-    checking.check(Path(dataset.path), options, output / "report", extras={"losses": losses}, phase=attempt.phase)
-    return {"losses": values["losses"], "report": values["report"], **msgspec.to_builtins(report)}
+        return measure(attempt, model, renderer, scorer.max_length, findings, known), findings
 
 
 def load_libraries(attempt: Attempt) -> Any:
@@ -68,12 +87,14 @@ def load_libraries(attempt: Attempt) -> Any:
     return Models(own_device(attempt.spec.device))
 
 
-def measure(attempt: Attempt, model: Any, renderer: Renderer, max_length: int, findings: Findings) -> list["RowLoss"]:
-    """The losses of all rows that have one, whichever side of the split they are on."""
+def measure(
+    attempt: Attempt, model: Any, renderer: Renderer, max_length: int, findings: Findings, known: set[int]
+) -> list["RowLoss"]:
+    """The losses of all rows that have one but for the known ones, whichever side of the split they are on."""
     from trainers.scoring import answer_losses
 
     longest = getattr(model.config.get_text_config(), "max_position_embeddings", None) or max_length
-    rows = conversations(attempt.spec.dataset, split=None)
+    rows = (each for each in conversations(attempt.spec.dataset, split=None) if each[0] not in known)
     made = answer_losses(model, renderer, rows, max_length=min(max_length, longest), findings=findings)
     found, told, started = [], 0.0, time.monotonic()
     for each in made:
@@ -81,29 +102,32 @@ def measure(attempt: Attempt, model: Any, renderer: Renderer, max_length: int, f
         now = time.monotonic()
         if now - told >= PROGRESS_SECONDS:
             told = now
-            report_progress(attempt, len(found), now - started)
+            report_progress(attempt, len(found), attempt.spec.dataset.rows - len(known), now - started)
     return found
 
 
-def report_progress(attempt: Attempt, done: int, seconds: float) -> None:
-    total = attempt.spec.dataset.rows
+def report_progress(attempt: Attempt, done: int, total: int, seconds: float) -> None:
     left = round(seconds / done * max(0, total - done), 1)
     attempt.events.write("progress", done=done, total=total, unit="rows", seconds_left=left)
 
 
-def report_of(scorer: Scorer, rows: int, found: list["RowLoss"], findings: Findings) -> LossReport:
+def report_of(
+    scorer: Scorer, rows: list[int], lines: dict[int, tuple[int, float]], noted: dict[int, str], *, carried: int
+) -> LossReport:
     """Counts and the mean over all answer tokens."""
-    tokens = sum(each.tokens for each in found)
+    tokens = sum(count for count, _ in lines.values())
+    notes = Counter(noted.values())
     return LossReport(
         model=scorer.title,
         load_in_4bit=bool(scorer.place.get("load_in_4bit")),
         max_length=scorer.max_length,
-        rows=rows,
-        scored=len(found),
+        rows=len(rows),
+        scored=len(lines),
         tokens=tokens,
-        loss=sum(each.loss * each.tokens for each in found) / tokens if tokens else None,
-        cut=len(findings.rows.get(SHORTENED, [])),
-        left_out={code: len(numbers) for code, numbers in findings.rows.items() if code not in NOTED},
+        loss=sum(count * loss for count, loss in lines.values()) / tokens if tokens else None,
+        cut=notes.pop(SHORTENED, 0),
+        left_out=dict(notes),
+        carried=carried,
     )
 
 

@@ -131,12 +131,15 @@ def weighed(attempt: Attempt, rows: Any) -> Any:
 def in_order(attempt: Attempt, rows: Any) -> Any:
     """The rows as they are, or the easy ones first; the sampler then keeps that order in every epoch."""
     from studio.params.trl_names import is_easy_to_hard
-    from trainers.data import difficulties
+    from trainers.data import MIDDLE, Findings, difficulties
 
     if not is_easy_to_hard(attempt.spec.values):
         return rows
     hardness, numbers = difficulties(attempt.spec.dataset), list(rows["row"])
-    return rows.select(sorted(range(len(numbers)), key=lambda place: hardness[numbers[place]]))
+    unknown = Findings({"data.no_score": [number for number in numbers if number not in hardness]})
+    if unknown.rows["data.no_score"]:
+        attempt.alert("data.no_score", **unknown.named("data.no_score"))
+    return rows.select(sorted(range(len(numbers)), key=lambda place: hardness.get(numbers[place], MIDDLE)))
 
 
 def _tokens(attempt: Attempt, tokenizer: Any, split: str, findings: "Findings") -> Any | None:

@@ -94,6 +94,8 @@ def told_html(context: Context, losses: dict[str, Any] | None) -> str:
     lines = [
         say("data.difficulty.asked", model=losses["model"], count=losses["scored"], loss=number_text(losses["loss"]))
     ]
+    if losses.get("carried"):
+        lines.append(say("data.difficulty.carried", count=losses["carried"]))
     if losses["cut"]:
         lines.append(say("data.difficulty.cut", count=losses["cut"], max_length=losses["max_length"]))
     if left_out:

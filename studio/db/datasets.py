@@ -94,6 +94,16 @@ def versions(session: Session, name: str) -> list[DatasetSummary]:
     return [_summary(row) for row in session.execute(query)]
 
 
+def ancestors(session: Session, version: DatasetSummary) -> list[DatasetSummary]:
+    """The versions that this one was made from, newest first."""
+    by_number = {each.version: each for each in versions(session, version.name)}
+    found, number = [], version.parent
+    while number in by_number:
+        found.append(by_number[number])
+        number = by_number[number].parent
+    return found
+
+
 def reserve(session: Session, name: str) -> int:
     """The id of the data set of this name, made if new; it is listed once it has a version."""
     known = session.scalar(select(Dataset.id).where(Dataset.name == name))

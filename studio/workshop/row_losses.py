@@ -1,6 +1,6 @@
 """How surprised a model was by each row of a version: measured once by a job, kept, and read by whoever needs it.
 
-    <workspace>/cache/reports/losses-<rows>-<model>/losses.parquet    row, tokens, loss: a line a row, in their order
+    <workspace>/cache/reports/losses-<rows>-<model>/losses.parquet    row, tokens, loss, noted: a line a row, in order
                                                     report.json       counts and means; written last
 
 The folder is named by the hash over what training gets of the version and by what is known of the model, so versions
@@ -13,6 +13,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
@@ -68,6 +69,8 @@ class LossReport(msgspec.Struct, frozen=True, kw_only=True):
     """Rows of which only the part within max_length counts."""
     left_out: dict[str, int] = {}
     """Alert code -> rows without a loss."""
+    carried: int = 0
+    """Rows that were measured in an earlier version and have not changed since."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +79,7 @@ class RowLosses:
 
     report: LossReport
     table: "pl.DataFrame"
-    """row, tokens, loss: a line a row of the version, in its order."""
+    """row, tokens, loss, noted: a line a row of the version, in its order."""
 
 
 def place(workspace: Workspace, content_hash: str, scorer: Scorer) -> Path:
@@ -84,12 +87,19 @@ def place(workspace: Workspace, content_hash: str, scorer: Scorer) -> Path:
     return workspace.reports / f"losses-{content_hash[:16]}-{scorer.key}"
 
 
-def keep(folder: Path, report: LossReport, lines: Mapping[int, tuple[int, float]], rows: list[int]) -> None:
+def keep(
+    folder: Path,
+    report: LossReport,
+    lines: Mapping[int, tuple[int, float]],
+    rows: list[int],
+    noted: Mapping[int, str] = MappingProxyType({}),
+) -> None:
     """Write what was measured.
 
     Args:
         lines: row -> tokens and loss.
         rows: numbers of all rows, in the version's order.
+        noted: row -> code of why it was cut, or has no loss.
     """
     import polars as pl
 
@@ -100,8 +110,9 @@ def keep(folder: Path, report: LossReport, lines: Mapping[int, tuple[int, float]
             "row": rows,
             "tokens": [lines.get(row, nothing)[0] for row in rows],
             "loss": [lines.get(row, nothing)[1] for row in rows],
+            "noted": [noted.get(row) for row in rows],
         },
-        schema={"row": pl.Int64, "tokens": pl.Int64, "loss": pl.Float64},
+        schema={"row": pl.Int64, "tokens": pl.Int64, "loss": pl.Float64, "noted": pl.String},
     )
     table.write_parquet(folder / LOSSES)
     write_struct(folder / REPORT, report)
@@ -119,3 +130,21 @@ def read(folder: Path) -> RowLosses:
         return RowLosses(report, pl.read_parquet(folder / LOSSES))
     except (OSError, msgspec.DecodeError, pl.exceptions.PolarsError) as error:
         raise RefusedInput("data.check.no_losses") from error
+
+
+def carried(folder: Path, before: Path, after: Path) -> "pl.DataFrame":
+    """The losses in `folder`, measured on the version `before`, of the rows of `after` that are as they were.
+
+    Columns row, tokens, loss, noted, with the rows' numbers. Nothing for losses kept before `noted` was: what they lack
+    is why a row has none.
+    """
+    import polars as pl
+
+    from studio.workshop.versions.carried import unchanged
+
+    known = read(folder).table
+    if "noted" not in known.columns:
+        return known.clear().with_columns(noted=pl.lit(None, pl.String))
+    rows = unchanged(before, after)
+    lines = known.drop("row").with_row_index("place")
+    return rows.join(lines, on="place", how="inner", maintain_order="left").drop("place")

@@ -14,6 +14,7 @@ from studio.workshop import reports, row_losses
 from studio.workshop.checks import difficulty
 from studio.workshop.table import load
 from studio.workshop.versions import remedies
+from studio.workshop.versions.build import revise
 from studio.workshop.versions.reader import read_manifest
 from tests.trainers.jobs import ask, events_of, result_of, run, start, wait_until, write_spec
 from tests.unit.workshop.making import chat, pair, version
@@ -163,10 +164,11 @@ def test_rows_are_cut_as_in_training_and_those_without_an_answer_are_named(tiny:
 # -- the job ---------------------------------------------------------------------------------------------------------
 
 
-def score_spec(job: Path, folder: Path, model: Path, **changes: Any) -> Path:
+def score_spec(job: Path, folder: Path, model: Path, **beside: Any) -> Path:
     place = {"model_path": str(model), "adapter_path": None, "load_in_4bit": False}
-    scorer = {"title": "tiny", "place": place, "content": "x", "max_length": 200} | changes
+    scorer = {"title": "tiny", "place": place, "content": "x", "max_length": 200}
     values = {"operation": "score", "name": "data", "scorer": scorer, "options": {}, "losses": "a", "report": "b"}
+    values |= beside
     return write_spec(job, kind="score", values=values, dataset=ref(folder))
 
 
@@ -195,6 +197,39 @@ def test_the_job_leaves_a_loss_for_every_row_and_the_difficulty(tmp_path: Path, 
     phases = [event.data["name"] for event in events_of(attempt, "phase")]
     assert phases[-3:] == ["loading_model", "data.losses", "data.checks.difficulty"]
     assert events_of(attempt, "progress")[0].data["total"] == 4
+
+
+def test_a_row_that_has_not_changed_since_is_not_asked_about_again(tmp_path: Path, tiny: Path) -> None:
+    rows = [pair("Hi", "Ho"), pair("Long", "la " * 400), pair("x " * 400, "never read"), pair("One", "two three")]
+    first = version(tmp_path / "v1", rows)
+    run("trainers.score", score_spec(tmp_path / "job", first, tiny))
+    kept = tmp_path / "job" / "output" / "losses"
+
+    mended = '{"prompt": "One", "completion": "two three four"}'
+    revise(first, tmp_path / "v2", edits={4: mended}, exclude=[1])
+    before = {"losses": str(kept), "version": str(first)}
+    attempt = score_spec(tmp_path / "again", tmp_path / "v2", tiny, before=before)
+    assert run("trainers.score", attempt).outcome == "succeeded"
+    whole = score_spec(tmp_path / "whole", tmp_path / "v2", tiny)
+    assert run("trainers.score", whole).outcome == "succeeded"
+    again, expected = (row_losses.read(tmp_path / name / "output" / "losses") for name in ("again", "whole"))
+    assert again.table.drop("loss").equals(expected.table.drop("loss"))
+    assert again.table["loss"].to_list() == pytest.approx(expected.table["loss"].to_list(), abs=1e-4)
+    assert again.table["loss"][0] == row_losses.read(kept).table["loss"][1]
+    assert (again.report.carried, expected.report.carried) == (2, 0)
+    same = {name: getattr(expected.report, name) for name in ("rows", "scored", "tokens", "cut", "left_out")}
+    assert {name: getattr(again.report, name) for name in same} == same
+    assert {event.data["total"] for event in events_of(attempt, "progress")} <= {1}
+
+
+def test_no_model_is_loaded_where_every_row_is_known(tmp_path: Path, tiny: Path) -> None:
+    first = version(tmp_path / "v1", [pair("Hi", "Ho"), pair("A", "B")])
+    run("trainers.score", score_spec(tmp_path / "job", first, tiny))
+    revise(first, tmp_path / "v2", edits={}, exclude=[1])
+    before = {"losses": str(tmp_path / "job" / "output" / "losses"), "version": str(first)}
+    attempt = score_spec(tmp_path / "again", tmp_path / "v2", tmp_path / "nowhere", before=before)
+    assert run("trainers.score", attempt).figures["carried"] == 1
+    assert "loading_model" not in [event.data["name"] for event in events_of(attempt, "phase")]
 
 
 def test_a_stop_ends_the_job_at_once_and_leaves_nothing(tmp_path: Path, tiny: Path) -> None:

@@ -173,7 +173,7 @@ def test_a_curriculum_brings_the_easy_rows_first_in_every_epoch(
     hard = [17 * row % 41 for row in range(1, rows.rows + 1)]  # each from 1 to 40 once
     scored = shutil.copytree(rows.path, tmp_path / "v2")
     scores = pl.DataFrame({"row": range(1, rows.rows + 1), "difficulty": [each / 40 for each in hard]})
-    scores.write_parquet(scored / DIFFICULTY)
+    scores.filter(pl.col("difficulty") != 0.5).write_parquet(scored / DIFFICULTY)  # that row was changed since
     seen, load_libraries = [], sft.load_libraries
 
     def recording(attempt: Attempt) -> tuple[type, str]:
@@ -189,12 +189,16 @@ def test_a_curriculum_brings_the_easy_rows_first_in_every_epoch(
     monkeypatch.setattr(sft, "load_libraries", recording)
     settings = {"curriculum": "easy_to_hard", "validation_split": 0.1, "max_steps": -1, "num_train_epochs": 2.0}
     version = msgspec.structs.replace(rows, path=str(scored))
-    result = run_here(sft.main, spec_of(tmp_path / "job", tiny, version, save_steps=100, **settings))
+    folder = spec_of(tmp_path / "job", tiny, version, save_steps=100, **settings)
+    result = run_here(sft.main, folder)
     assert result.outcome == "succeeded", result
     trained = [int(re.search(r"What is (\d+) plus", text)[1]) for text in seen]
     first, second = trained[:36], trained[36:]
     assert first == second == sorted(first, key=lambda place: hard[place])
     assert len(set(first)) == 36 and first != sorted(first)
+    unscored = hard.index(20) + 1
+    told = [event.data["values"]["rows"] for event in events_of(folder, "alert")]
+    assert (str(unscored) in told) == (unscored - 1 in first)
 
 
 def test_a_curriculum_needs_rows_with_a_score(tmp_path: Path, tiny: Path, rows: DatasetRef, tokenizer: Any) -> None:

@@ -77,6 +77,19 @@ def test_versions_that_train_alike_share_the_losses_whatever_their_rows_are_numb
     assert (found[CHECK]["easiest"], found[CHECK]["hardest"]) == ([2, 3], [3, 2])
 
 
+def test_what_was_measured_on_an_earlier_version_is_handed_to_the_job(shop):
+    first = shop.desk.check_difficulty("support", "small")
+    assert "before" not in shop.job(first).values
+    measured(shop, first)
+    parent = shop.summary("support").path
+    for number in (2, 3):
+        path = shop.workspace.datasets / "support" / f"v{number}"
+        shop.enter("support", number, version(path, [pair("Hi", "Hello"), pair("A", f"C{number}")]))
+    before = shop.job(shop.desk.check_difficulty("support", "small")).values["before"]
+    assert before == {"losses": shop.job(first).values["losses"], "version": parent}
+    assert "before" not in shop.job(shop.desk.check_difficulty("support", "large")).values
+
+
 def test_a_version_is_ordered_by_losses_where_a_model_is_named(shop):
     measured(shop, shop.desk.check_difficulty("support", "small"))
     values = shop.job(shop.desk.order_dataset("support", {"turns": 0}, model="small")).values
