@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -33,6 +34,7 @@ from studio.protocol import (
 from studio.protocol import write_struct as write
 from trainers.attempt import Attempt
 
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
 SFT = {
     "method": "sft",
     "tuning": "lora",
@@ -63,6 +65,33 @@ SFT = {
     "lora_dropout": 0.05,
     "lora_target_modules": ["all-linear"],
 }
+
+
+def write_tiny_model(folder: Path, starter: Path) -> Path:
+    """A random Llama of two layers with the tokenizer of the starter model; returns its folder."""
+    import torch
+    from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
+
+    folder.mkdir()
+    for name in TOKENIZER_FILES:
+        shutil.copyfile(starter / name, folder / name)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=64,
+        intermediate_size=128,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        max_position_embeddings=256,
+        bos_token_id=1,
+        eos_token_id=2,
+        pad_token_id=2,
+        tie_word_embeddings=True,
+    )
+    torch.manual_seed(0)
+    LlamaForCausalLM(config).save_pretrained(folder)
+    return folder
 
 
 def write_dataset(folder: Path, rows: list[dict[str, Any]]) -> DatasetRef:

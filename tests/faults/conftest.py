@@ -1,0 +1,1 @@
+from tests.trainers.conftest import tiny  # noqa: F401

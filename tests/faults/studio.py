@@ -1,0 +1,89 @@
+"""A studio in a folder, its real supervisor driven round by round, with a tiny model and rows to train on."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from studio.db import checkpoints, datasets, jobs, models
+from studio.db.engine import Writer
+from studio.db.jobs import JobView, NewJob, newest_attempt
+from studio.jobs.lifecycle import ENDED
+from studio.jobs.supervisor import Supervisor
+from studio.paths import Workspace
+from tests.trainers.jobs import SFT, write_dataset
+
+STEPS, SAVE_STEPS = 30, 6
+WEIGHTS = {"lora": "adapter_model.safetensors", "qlora": "adapter_model.safetensors", "full": "model.safetensors"}
+
+
+class FaultStudio:
+    """Registry, supervisor and job folders as a server has them, without its thread."""
+
+    def __init__(self, folder: Path, model: Path) -> None:
+        self.workspace = Workspace(folder).make()
+        self.writer = Writer(self.workspace.registry)
+        self.supervisor = Supervisor(self.workspace, self.writer)
+        pairs = [{"prompt": f"What is {i} plus {i}?", "completion": f"It is {2 * i}."} for i in range(40)]
+        rows = write_dataset(folder / "rows", pairs)
+        same = {"format": rows.format, "shape": "prompt_completion", "rows": rows.rows, "problems": 0, "excluded": 0}
+        with self.writer.begin() as session:
+            facts = {"architecture": "LlamaForCausalLM", "size_bytes": 1, "content_hash": "0" * 64, "license": None}
+            self._model = models.add_model(session, name="tiny", source="local", path=str(model), facts=facts)
+            number = datasets.reserve(session, "sums")
+            made_by = jobs.add_job(session, NewJob(kind="prepare", title="sums", values={}, needs_device=False))
+            jobs.move(session, made_by, "cancelled")
+            manifest = same | {"content_hash": "1" * 32, "splits": {}}
+            datasets.add_version(session, number, number=1, path=rows.path, job_id=made_by, manifest=manifest)
+            self._rows = datasets.dataset(session, "sums").version_id
+
+    def train(self, tuning: str, **values: Any) -> int:
+        """Queue a run; returns the job."""
+        chosen = SFT | {"tuning": tuning, "max_steps": STEPS, "save_steps": SAVE_STEPS} | values
+        new = NewJob(
+            kind="train",
+            method="sft",
+            tuning=tuning,
+            title=tuning,
+            values=chosen,
+            needs_device=True,
+            dataset_version_id=self._rows,
+            model_id=self._model,
+        )
+        with self.writer.begin() as session:
+            return jobs.add_job(session, new)
+
+    def job(self, job_id: int) -> JobView:
+        with self.writer.begin() as session:
+            return jobs.job(session, job_id)
+
+    def pid(self, job_id: int) -> int | None:
+        with self.writer.begin() as session:
+            attempt = newest_attempt(session, job_id)
+            return attempt.pid if attempt else None
+
+    def until(self, reached: Callable[[], object], *, seconds: float = 120.0) -> None:
+        """Run rounds until `reached()` is true."""
+        deadline = time.monotonic() + seconds
+        while not reached():
+            assert time.monotonic() < deadline, "waited in vain"
+            self.supervisor.tick()
+            time.sleep(0.01)
+
+    def until_ended(self, job_id: int) -> JobView:
+        self.until(lambda: self.job(job_id).state in {*ENDED, "paused"})
+        return self.job(job_id)
+
+    def saved(self, job_id: int) -> dict[int, Path]:
+        """Step -> folder of every checkpoint that the registry knows."""
+        with self.writer.begin() as session:
+            return {each.step: Path(each.path) for each in checkpoints.list_checkpoints(session, job_id)}
+
+    def final_weights(self, job_id: int) -> bytes:
+        job = self.job(job_id)
+        return (self.saved(job_id)[STEPS] / WEIGHTS[job.tuning]).read_bytes()
+
+    def set_aside(self, job_id: int) -> list[int]:
+        """Steps of checkpoints that proved damaged."""
+        with self.writer.begin() as session:
+            return [event.data["step"] for event in jobs.events(session, job_id, types=("set_aside",))]

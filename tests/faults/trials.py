@@ -1,0 +1,218 @@
+"""One trial of each kind: a run is hurt at a random moment, the studio is left alone, and the end is compared.
+
+    kill_trial(studio, "lora", reference, random.Random(7))  ->  Trial(kind="kill", detail="1.31 s", is_survived=True)
+
+Survived means: the run ended as succeeded without a person, and its last weights are those of the run that nobody
+disturbed, bit for bit.
+"""
+
+import os
+import random
+import shutil
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from studio.protocol import read_events
+from tests.faults.studio import SAVE_STEPS, STEPS, FaultStudio
+from trainers.manifest import MANIFEST, TEMPORARY_PREFIX
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    kind: str
+    tuning: str
+    detail: str
+    is_survived: bool
+    problem: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reference:
+    """The run that nobody disturbed."""
+
+    seconds: float
+    weights: bytes
+
+
+def undisturbed(studio: FaultStudio, tuning: str) -> Reference:
+    began = time.monotonic()
+    job_id = studio.train(tuning)
+    job = studio.until_ended(job_id)
+    assert job.state == "succeeded", job
+    return Reference(seconds=time.monotonic() - began, weights=studio.final_weights(job_id))
+
+
+# -- kills -----------------------------------------------------------------------------------------------------------
+
+
+def kill_trial(studio: FaultStudio, tuning: str, reference: Reference, chance: random.Random) -> Trial:
+    """SIGKILL at any moment from the first on."""
+    wait = chance.uniform(0, reference.seconds)
+    job_id = studio.train(tuning)
+    began = time.monotonic()
+    studio.until(lambda: studio.pid(job_id) and time.monotonic() - began > wait)
+    _kill(studio.pid(job_id))
+    return _outcome("kill", studio, job_id, reference, f"after {wait:.2f} s")
+
+
+def kill_in_save_trial(studio: FaultStudio, tuning: str, reference: Reference, chance: random.Random) -> Trial:
+    """SIGKILL while a checkpoint is written: a random one, at a random number of its files."""
+    step = chance.choice(range(SAVE_STEPS, STEPS + 1, SAVE_STEPS))
+    num_files = chance.randrange(9)
+    job_id = studio.train(tuning)
+    studio.until(lambda: studio.pid(job_id))
+    pid, folder = studio.pid(job_id), studio.workspace.checkpoints(job_id)
+    written = _wait_for_save(folder / f"{TEMPORARY_PREFIX}step-{step}-{pid}", num_files, pid)
+    _kill(pid)
+    return _outcome("kill in a save", studio, job_id, reference, f"step {step}, {written} files written")
+
+
+def _wait_for_save(folder: Path, num_files: int, pid: int) -> int:
+    """Wait until so many files of a save stand there, or the save is over; gives how many there were."""
+    deadline, seen = time.monotonic() + 120, 0
+    while time.monotonic() < deadline and Path(f"/proc/{pid}").exists():
+        try:
+            seen = sum(len(names) for _, _, names in os.walk(folder))
+        except OSError:
+            continue
+        if seen and seen >= num_files:
+            return seen
+        if seen and not folder.exists():
+            return seen
+    return seen
+
+
+# -- damage ----------------------------------------------------------------------------------------------------------
+
+
+def damage_trial(studio: FaultStudio, tuning: str, reference: Reference, chance: random.Random) -> Trial:
+    """SIGKILL after some checkpoints, and the newest one is damaged before the studio looks at it."""
+    name, damage = chance.choice(list(DAMAGES.items()))
+    job_id = studio.train(tuning)
+    wanted = chance.randrange(2, STEPS // SAVE_STEPS)
+    studio.until(lambda: len(studio.saved(job_id)) >= wanted)
+    _kill(studio.pid(job_id))
+    attempt = studio.workspace.attempt(job_id, 1)
+    told = [event.data for event in read_events(attempt, 0).events if event.type == "checkpoint"]
+    newest = Path(told[-1]["path"])
+    detail = damage(newest, Path(told[0]["path"]), chance)
+    trial = _outcome("damage", studio, job_id, reference, f"{name}: {detail}")
+    aside = studio.set_aside(job_id)
+    expected = [] if name in HARMLESS else [told[-1]["step"]]
+    if trial.is_survived and aside != expected and studio.job(job_id).attempt > 1:
+        return Trial(
+            kind=trial.kind, tuning=tuning, detail=trial.detail, is_survived=False, problem=f"set aside {aside}"
+        )
+    return trial
+
+
+def _flip(folder: Path, older: Path, chance: random.Random) -> str:
+    path = _any_file(folder, chance)
+    content = bytearray(path.read_bytes())
+    place = chance.randrange(len(content))
+    content[place] ^= 1 << chance.randrange(8)
+    path.write_bytes(content)
+    return f"{path.name} at byte {place}"
+
+
+def _cut(folder: Path, older: Path, chance: random.Random) -> str:
+    path = _any_file(folder, chance)
+    size = chance.randrange(path.stat().st_size)
+    os.truncate(path, size)
+    return f"{path.name} to {size} bytes"
+
+
+def _zero(folder: Path, older: Path, chance: random.Random) -> str:
+    path = _any_file(folder, chance)
+    path.write_bytes(bytes(path.stat().st_size))
+    return path.name
+
+
+def _remove(folder: Path, older: Path, chance: random.Random) -> str:
+    path = _any_file(folder, chance)
+    path.unlink()
+    return path.name
+
+
+def _swap(folder: Path, older: Path, chance: random.Random) -> str:
+    """A file of an older checkpoint of the same run, whole in itself and of the right size."""
+    files = [each for each in _files(folder) if (older / each.name).read_bytes() != each.read_bytes()]
+    path = chance.choice(files)
+    shutil.copyfile(older / path.name, path)
+    return path.name
+
+
+def _swap_all(folder: Path, older: Path, chance: random.Random) -> str:
+    """The whole older checkpoint, manifest and all, under the newer one's name."""
+    shutil.rmtree(folder)
+    shutil.copytree(older, folder)
+    return older.name
+
+
+def _remove_all(folder: Path, older: Path, chance: random.Random) -> str:
+    shutil.rmtree(folder)
+    return folder.name
+
+
+def _leave_a_torso(folder: Path, older: Path, chance: random.Random) -> str:
+    """What a save cut short leaves: some files under the temporary name, the last one cut."""
+    torso = folder.with_name(f"{TEMPORARY_PREFIX}step-{STEPS}-1")
+    torso.mkdir()
+    files = _files(folder)
+    for path in files[: chance.randrange(1, len(files))]:
+        shutil.copyfile(path, torso / path.name)
+    last = sorted(torso.iterdir())[-1]
+    os.truncate(last, chance.randrange(last.stat().st_size))
+    return f"{len(list(torso.iterdir()))} files"
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(each for each in folder.iterdir() if each.name != MANIFEST)
+
+
+def _any_file(folder: Path, chance: random.Random) -> Path:
+    return chance.choice([*_files(folder), folder / MANIFEST])
+
+
+Damage = Callable[[Path, Path, random.Random], str]
+DAMAGES: dict[str, Damage] = {
+    "a flipped bit": _flip,
+    "a file cut short": _cut,
+    "a file of zeros": _zero,
+    "a missing file": _remove,
+    "a file of an older checkpoint": _swap,
+    "an older checkpoint under its name": _swap_all,
+    "a missing checkpoint": _remove_all,
+    "a save cut short": _leave_a_torso,
+}
+HARMLESS = {"a save cut short"}
+"""The newest whole checkpoint stays the newest whole one."""
+
+
+# -- both ------------------------------------------------------------------------------------------------------------
+
+
+def _kill(pid: int) -> None:
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return
+    while Path(f"/proc/{pid}").exists():
+        time.sleep(0.005)
+
+
+def _outcome(kind: str, studio: FaultStudio, job_id: int, reference: Reference, detail: str) -> Trial:
+    job = studio.until_ended(job_id)
+    problem = ""
+    if job.state != "succeeded":
+        problem = f"{job.state}: {job.reason}"
+    elif studio.final_weights(job_id) != reference.weights:
+        problem = "other weights"
+    shutil.rmtree(studio.workspace.job(job_id))
+    return Trial(kind=kind, tuning=job.tuning, detail=detail, is_survived=not problem, problem=problem)
+
+
+TRIALS = {"kill": kill_trial, "kill in a save": kill_in_save_trial, "damage": damage_trial}
