@@ -12,7 +12,6 @@ from tests.faults.nursery import Nursery
 from tests.faults.studio import FaultStudio
 from tests.faults.trials import TRIALS, Reference, undisturbed
 
-
 pytestmark = pytest.mark.slow
 
 
