@@ -200,7 +200,7 @@ def baseline(  # noqa: PLR0913 - each argument is one option of the command
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
-def memory(
+def memory(  # noqa: PLR0913 - each argument is one option of the command
     context: typer.Context,
     spec: Annotated[Path | None, typer.Argument(help="A spec, as for train.")] = None,
     config: Annotated[
@@ -208,16 +208,19 @@ def memory(
     ] = None,
     gpu_memory: Annotated[str | None, typer.Option(help="With --config: on a GPU of this size, 24GiB.")] = None,
     fit: Annotated[bool, typer.Option("--fit", help="With --config: print the quickest settings that fit.")] = False,
+    probe: Annotated[bool, typer.Option("--probe", help="With SPEC: measure it with two steps.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Predict a run's memory: `memory SPEC.yaml`, or `memory --config config.json --tuning qlora --max-length 2048`."""
-    from app import memory_command
+    from app import memory_command, probe_command
 
     if config is not None:
         arguments = [*([str(spec)] if spec else []), *context.args]
         found = memory_command.answer(config, arguments, workspace(), gpu_memory=gpu_memory, is_fitted=fit)
     elif fit or gpu_memory:
         raise RefusedInput("memory.fit_of_what")
+    elif spec is not None and probe:
+        found = memory_command.worded(probe_command.measure(workspace(), read_yaml(spec)))
     elif spec is not None:
         found = memory_command.worded(client.call(workspace(), "predict", spec=read_yaml(spec)))
     else:

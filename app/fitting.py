@@ -111,4 +111,5 @@ def _smallest(plan: Plan) -> "Fit":
         machine=plan.facts.machine,
         chosen=(),
         wanted_batch=effective_batch_size(plan.values),
+        experience=plan.facts.experience,
     )

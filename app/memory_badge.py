@@ -13,6 +13,7 @@ from app.context import Context
 from app.i18n import bytes_text
 from app.markup import chip
 from app.memory_view import needed_text
+from app.probe_view import learned
 from studio.db.jobs import JobView
 from studio.hardware import Machine
 from studio.jobs.lifecycle import LIVE
@@ -20,6 +21,7 @@ from studio.params.table import parameters
 
 if TYPE_CHECKING:
     from studio.memory.estimate import Estimate
+    from studio.memory.measured import Experience
 
 _TONES = {"fits": "good", "tight": "warn", "too_large": "bad"}
 UNSUCCESSFUL = frozenset({"failed", "lost", "stopped", "cancelled"})
@@ -43,16 +45,17 @@ class Badge:
     """With the model compressed; where LoRA does not fit and this does."""
 
 
-def badge_of(inspected: Mapping[str, Any], machine: Machine) -> Badge:
+def badge_of(inspected: Mapping[str, Any], machine: Machine, experience: "Experience | None" = None) -> Badge:
     """
     Args:
         inspected: figures of an inspect job (`{"inventory": {...}}`).
+        experience: what runs of this model took.
     """
-    lora, values = _filled_in(inspected, machine, "lora")
+    lora, values = _filled_in(inspected, machine, "lora", experience)
     length, batch = values["max_length"], values["per_device_train_batch_size"]
     if lora.verdict == "fits":
         return Badge(lora, batch, length)
-    qlora, _ = _filled_in(inspected, machine, "qlora")
+    qlora, _ = _filled_in(inspected, machine, "qlora", experience)
     return Badge(lora, batch, length, qlora if qlora.verdict == "fits" else None)
 
 
@@ -60,7 +63,7 @@ def badge_html(context: Context, badge: Badge) -> str:
     say, found = context.say, badge.estimate
     number = _number(context, found)
     setting = say("models.fit.setting", length=f"{badge.length:,}", batch=badge.batch)
-    notes = [setting]
+    notes = [setting, *learned(context, found)]
     if badge.qlora is not None:
         notes.append(say("models.fit.qlora", needed=bytes_text(badge.qlora.allocated_bytes)))
     told = "".join(f'<small class="lu-memory-knob">{escape(each)}</small>' for each in notes)
@@ -88,7 +91,9 @@ def unseen_html(context: Context, model: str, job: JobView | None) -> str:
     return f"{told} {button.format(escape(model), escape(context.say('models.fit.look')))}"
 
 
-def _filled_in(inspected: Mapping[str, Any], machine: Machine, tuning: str) -> tuple["Estimate", dict[str, Any]]:
+def _filled_in(
+    inspected: Mapping[str, Any], machine: Machine, tuning: str, experience: "Experience | None"
+) -> tuple["Estimate", dict[str, Any]]:
     """The default form's estimate, and its values."""
     from studio.advisor.complete import complete
     from studio.advisor.facts import Facts
@@ -108,5 +113,6 @@ def _filled_in(inspected: Mapping[str, Any], machine: Machine, tuning: str) -> t
         machine=machine,
         chosen=("tuning", "max_length"),
         wanted_batch=effective_batch_size(values),
+        experience=experience,
     )
     return found.estimate, {**values, **found.values}

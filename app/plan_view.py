@@ -20,7 +20,7 @@ element.addEventListener('click', (event) => {
   if (button) trigger('select', { do: button.dataset.do, code: button.dataset.code || '' });
 });
 """
-"""The plan's buttons: `do` is mend (with a finding's `code`), look, fit or unfit."""
+"""The plan's buttons: `do` is mend (with a finding's `code`), look, fit, unfit, measure or unmeasure."""
 
 
 def plan_html(

@@ -219,4 +219,6 @@ def _memory(context: Context, form: Form, seen: Seen) -> str:
     if seen.completed.forecast.memory is None:
         return ""
     found = fitting.remedy(form, seen)
-    return memory_view.memory_html(context, seen.completed, remedy=found, given_back=form.given_back, table=table())
+    return memory_view.memory_html(
+        context, seen.completed, remedy=found, probe=seen.probe, given_back=form.given_back, table=table()
+    )

@@ -18,6 +18,7 @@ from studio.db import datasets, jobs, models
 from studio.db.datasets import DatasetSummary
 from studio.db.jobs import JobView
 from studio.db.models import ModelSummary
+from studio.desk_memory import probes
 from studio.errors import Fault, SpecRefused, UnknownName
 from studio.jobs.lifecycle import LIVE
 from studio.params.table import METHODS, Parameter, parameters
@@ -85,6 +86,8 @@ class Seen:
     inspection: dict[str, Any] | None = None
     job: JobView | None = None
     """The job that looks at both, while there is no inspection."""
+    probe: JobView | None = None
+    """The newest job that measured how much memory a run of both takes."""
     unknown: tuple[UnknownName, ...] = ()
     disk_free_bytes: int | None = None
     """Where runs lie."""
@@ -213,6 +216,7 @@ def _find(context: Context, form: Form) -> Seen:
             disk_free_bytes=shutil.disk_usage(context.desk.workspace.root).free,
             is_looking=bool(both) and _is_looked_at(session, found["version"]),
             known=known_of(session, context.desk.workspace, **found) if both else {},
+            probe=next(iter(probes(session, **found)), None) if both else None,
             **found,
         )
 
@@ -228,6 +232,18 @@ def find_out(context: Context, form: Form, what: str) -> None:
         context.desk.look_dataset(form.named["dataset"])
     elif what == "checks":
         context.desk.check_dataset(form.named["dataset"])
+
+
+def measure(context: Context, form: Form, seen: Seen, *, is_wanted: bool) -> None:
+    """Start measuring what the form would take, or end the measurement that waits or runs.
+
+    Raises:
+        SpecRefused: the form has faults.
+    """
+    if is_wanted:
+        context.desk.probe_memory(form.spec())
+    elif seen.probe is not None and seen.probe.state in LIVE | {"queued"}:
+        context.desk.stop(seen.probe.id)
 
 
 def _inspection(session: Any, base: ModelSummary, version: DatasetSummary) -> dict[str, Any] | None:

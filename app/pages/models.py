@@ -13,9 +13,11 @@ from app.memory_badge import LOOK_SCRIPT, badge_html, badge_of, unseen_html
 from app.pages.shell import bind, redraw_on_change
 from studio.db import jobs, models
 from studio.db.jobs import JobView
+from studio.db.measurements import experience
 from studio.db.models import ModelSummary
 from studio.desk import is_hub_id
 from studio.jobs.lifecycle import LIVE
+from studio.memory.measured import Experience
 
 
 def build(context: Context) -> None:
@@ -37,12 +39,15 @@ def draw(context: Context, query: dict[str, str]) -> str:
     with context.registry.session() as session:
         known = models.list_models(session)
         inspected = {model.id: models.any_inspection(session, model.content_hash) for model in known}
+        learned = {model.id: experience(session, model.content_hash) for model in known}
         looks = jobs.list_jobs(session, kinds=("inspect",))
         fetching = [job for job in jobs.list_jobs(session, kinds=("fetch",), limit=20) if job.state != "succeeded"]
     told = "".join(_fetch_notice(context, job) for job in fetching[:3])
     if not known:
         return told + empty_page(context.say("models.empty"), "")
-    cards = "".join(_card(context, model, _fit(context, model, inspected[model.id], looks)) for model in known)
+    cards = "".join(
+        _card(context, model, _fit(context, model, inspected[model.id], learned[model.id], looks)) for model in known
+    )
     return f'{told}<div class="lu-cards">{cards}</div>'
 
 
@@ -72,11 +77,17 @@ def _fetch_notice(context: Context, job: JobView) -> str:
     return notice(f"{context.say('models.not_fetched', model=job.title)} {reason}".strip(), "bad")
 
 
-def _fit(context: Context, model: ModelSummary, inspected: dict[str, Any] | None, looks: list[JobView]) -> str:
+def _fit(
+    context: Context,
+    model: ModelSummary,
+    inspected: dict[str, Any] | None,
+    learned: Experience,
+    looks: list[JobView],
+) -> str:
     from studio.hardware import read_machine
 
     if inspected is not None:
-        return badge_html(context, badge_of(inspected, read_machine()))
+        return badge_html(context, badge_of(inspected, read_machine(), learned))
     latest = next((job for job in looks if job.model == model.name), None)
     return unseen_html(context, model.name, latest)
 

@@ -35,6 +35,7 @@ from app.training_form import (
     find_out,
     first_form,
     look,
+    measure,
     preset_values,
     read_form,
     table,
@@ -230,6 +231,9 @@ def press(
     _, seen = look(context, form)
     if do in ("fit", "unfit"):
         form = fitting.take_back(form) if do == "unfit" else fitting.apply(form, fitting.remedy(form, seen))
+        return draw(context, *look(context, form), Before(shown, entered, is_edit=True, refills=True))
+    if do in ("measure", "unmeasure"):
+        measure(context, form, seen, is_wanted=do == "measure")
         return draw(context, *look(context, form), Before(shown, entered, is_edit=True, refills=True))
     findings = seen.completed.findings if seen.completed else ()
     asked = [each for each in findings if each.code == event._data["code"]]
