@@ -72,7 +72,7 @@ def read_machine() -> Machine:
     limit, used = _container_memory()
     total = min(memory.total, limit or memory.total)
     free = min(memory.available, total - used) if limit else memory.available
-    return Machine(cpu_count=_cpu_count(), ram_bytes=total, ram_free_bytes=max(0, free), gpus=_read_gpus())
+    return Machine(cpu_count=cpu_count(), ram_bytes=total, ram_free_bytes=max(0, free), gpus=_read_gpus())
 
 
 def device_name(device: str, machine: Machine | None = None) -> str:
@@ -118,7 +118,7 @@ def _library(name: str) -> Fact:
         return Fact("library_missing", False, {"name": name})
 
 
-def _cpu_count() -> int:
+def cpu_count() -> int:
     with contextlib.suppress(AttributeError):  # not on macOS and Windows
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

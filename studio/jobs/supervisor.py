@@ -20,6 +20,7 @@ from studio.db.engine import Writer, next_change
 from studio.db.jobs import lease_holders, live, move, newest_attempt, queue, record_event, wish
 from studio.db.tables import Attempt, Checkpoint, Job, Lease
 from studio.errors import StudioError
+from studio.hardware import cpu_count
 from studio.jobs import processes
 from studio.jobs.ingest import ingest
 from studio.jobs.lifecycle import LIVE
@@ -327,7 +328,7 @@ def _spec(session: Session, job: Job, workspace: Workspace, device: str, saved: 
         checkpoints_path=str(workspace.checkpoints(job.id)),
         output_path=str(workspace.job(job.id) / "output"),
         device=device,
-        threads=os.cpu_count() if job.needs_device else 1,
+        threads=cpu_count() if job.needs_device else 1,
         seed=job.values.get("seed", 42),
         dataset=datasets.by_version_id(session, job.dataset_version_id).ref() if job.dataset_version_id else None,
         model=models.by_id(session, job.model_id).ref() if job.model_id else None,
