@@ -106,7 +106,7 @@ def _asked(said: Told) -> dict[str, Any]:
     kinds = [kind for kind in CHOSEN_KINDS if said.fields.get(kind)]
     minutes = said.text("time")
     seconds = {"seconds": 60 * int(minutes)} if minutes in map(str, MINUTES) else {}
-    return {"kinds": kinds, "system": said.text("system"), "context": said.text("context"), **seconds}
+    return {"kinds": kinds, "system": said.text("system_text"), "context": said.text("context_text"), **seconds}
 
 
 def find(context: Context, dataset: Any, model: Any) -> Known | None:
@@ -198,9 +198,11 @@ def _form(context: Context, known: Known) -> str:
     times += [(say("baseline.time_minutes", minutes=minutes), str(minutes)) for minutes in MINUTES]
     fields = (
         controls.labelled_group(say("baseline.kinds"), boxes),
-        controls.area("system", say("baseline.system"), "", note=say("baseline.system_note"), rows=2, draft="system"),
         controls.area(
-            "context", say("baseline.context"), "", note=say("baseline.context_note"), rows=3, draft="context"
+            "system_text", say("baseline.system"), "", note=say("baseline.system_note"), rows=2, draft="system"
+        ),
+        controls.area(
+            "context_text", say("baseline.context"), "", note=say("baseline.context_note"), rows=3, draft="context"
         ),
         controls.select("time", say("baseline.time"), times),
     )
