@@ -99,6 +99,8 @@ def values_in_words(code: str, values: dict[str, Any], language: str) -> dict[st
 
     {"wanted": "number|nothing"} -> {"wanted": "a number / nothing (null)"}
     """
+    if code == "reading.member_not_read":
+        return values | {"why": say(f"errors.{values['why']}", language, **values)}
     return {name: _in_words(code, name, value, language) for name, value in values.items()}
 
 

@@ -57,14 +57,18 @@ def _step_over(file, position: int) -> int:
 
 def _lines_of_parts(source: Source) -> Iterator[tuple[int, int, bytes]]:
     for part, shift in source.in_turn():
-        for row, offset, line in iterate_lines(part):
+        for row, offset, line in source.readable(part, iterate_lines(part) if part.kind else iter(())):
             part.last_row = row
             source.long_lines.update({shift + row: size for row, size in part.long_lines.items()})
             yield shift + row, offset, line
+        if unread := source.end_part(part, shift):
+            yield unread.row, 0, b""
 
 
 def line_row(source: Source, row: int, offset: int, line: bytes) -> RawRow:
     """One line with all checks."""
+    if row in source.unread:
+        return source.unread[row]
     if len(line) > limits.MAX_ROW_BYTES and row in source.long_lines:
         values = {"size": source.long_lines[row] >> 20, "limit": limits.MAX_ROW_BYTES >> 20}
         return fault_row(row, line, RowFault("too_long", "", values), offset)._replace(within=source.within(row))

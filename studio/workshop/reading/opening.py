@@ -18,7 +18,7 @@ from studio.workshop.reading.layout import JSON_SUFFIXES, json_layout
 from studio.workshop.reading.lines import read_lines
 from studio.workshop.reading.parquet import parquet_source
 from studio.workshop.reading.prose import read_prose
-from studio.workshop.reading.source import RawRow, Source
+from studio.workshop.reading.source import DANGEROUS, RawRow, Source
 from studio.workshop.reading.spreadsheet import spreadsheet_source
 from studio.workshop.reading.streams import Content
 from studio.workshop.reading.tables import find_delimiter, read_table
@@ -87,14 +87,26 @@ def _from_zip(contents: list[Content], skipped: list[str], known: Encoding | Non
     if len(contents) == 1:
         source = _member(contents[0], known)
     else:
-        parts = [_member(content, known) for content in contents]
-        first = parts[0]
+        parts = [_part(content, known) for content in contents]
+        first = next((part for part in parts if part.refusal is None), None)
+        if first is None:
+            raise parts[0].refusal
         content = replace(first.content, name=first.content.path.name)
         source = Source(content, first.kind, sum(part.total for part in parts), _read_parts, unit=first.unit)
         source.parts, source.encoding, source.confidence = parts, first.encoding, first.confidence
     source.members = [content.member for content in contents]
     source.skipped = skipped
     return source
+
+
+def _part(content: Content, known: Encoding | None) -> Source:
+    """One of several files; the others are read even if this one cannot be."""
+    try:
+        return _member(content, known)
+    except RefusedInput as error:
+        if error.code in DANGEROUS:
+            raise
+        return Source(content, "", 0, lambda source: iter(()), refusal=error)
 
 
 def _member(content: Content, known: Encoding | None) -> Source:
@@ -107,9 +119,11 @@ def _member(content: Content, known: Encoding | None) -> Source:
 
 def _read_parts(source: Source) -> Iterator[RawRow]:
     for part, shift in source.in_turn():
-        for row in part.rows():
+        for row in source.readable(part, part.rows()):
             part.last_row = row.row
             yield row._replace(row=shift + row.row, within=source.within(shift + row.row))
+        if unread := source.end_part(part, shift):
+            yield unread
 
 
 # -- one file ------------------------------------------------------------------------------------------------------

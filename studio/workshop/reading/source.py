@@ -11,9 +11,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from studio.errors import RefusedInput
 from studio.workshop.problems import SHORT_CHARACTERS, Problem, RowFault, shorten
 from studio.workshop.reading import limits
 from studio.workshop.reading.streams import Content
+
+DANGEROUS = ("data.reading.archive_bomb", "data.reading.archive_nested")
+"""One such file keeps its whole archive from being read."""
 
 
 class Place(NamedTuple):
@@ -83,6 +87,10 @@ class Source:
     """After `lines`: the fault of the row where the archive breaks off."""
     long_lines: dict[int, int] = field(default_factory=dict)
     """Row -> bytes of the lines that are too long to be read."""
+    refusal: RefusedInput | None = None
+    """Why this file of an archive is not read, or not to its end."""
+    unread: dict[int, RawRow] = field(default_factory=dict)
+    """Of an archive: the rows that stand for such files."""
 
     @property
     def name(self) -> str:
@@ -136,6 +144,29 @@ class Source:
             shift += part.last_row
             self.done = done = done + part.total
             self.blank_lines = blank = blank + part.blank_lines
+
+    def readable(self, part: "Source", items: Iterator[Any]) -> Iterator[Any]:
+        """What can be read of a part; why no more can be is kept as its `refusal`.
+
+        Raises:
+            RefusedInput: it may do harm.
+        """
+        try:
+            yield from items
+        except RefusedInput as error:
+            if error.code in DANGEROUS:
+                raise
+            part.refusal = error
+
+    def end_part(self, part: "Source", shift: int) -> RawRow | None:
+        """The row that stands for a part which is not read, or not to its end, with the reason."""
+        if part.refusal is None:
+            return None
+        part.last_row += 1
+        why = part.refusal.code.replace("archive_damaged", "member_damaged")
+        fault = RowFault("reading.member_not_read", "", {"why": why, **part.refusal.values})
+        row = self.unread[shift + part.last_row] = RawRow(shift + part.last_row, "", None, fault)
+        return row
 
     def within(self, row: int) -> Place | None:
         """Where a row that was read stands in an archive of several files."""

@@ -65,11 +65,41 @@ def test_a_refusal_names_them_too(tmp_path: Path, members: dict[str, str], place
     assert place in refused.value.message("en")
 
 
-def test_a_file_that_cannot_be_read_is_named(tmp_path: Path):
-    path = packed(tmp_path / "a.zip", {"a.csv": "prompt,completion\nHi,Hello\n", "b.csv": "prompt,prompt\nHi,Hello\n"})
+def test_a_file_that_cannot_be_read_is_named_and_the_others_are_read(tmp_path: Path):
+    table = "prompt,completion\nHi,Hello\n"
+    path = packed(tmp_path / "a.zip", {"a.csv": table, "b.csv": "prompt,prompt\nHi,Hello\n", "c.csv": table})
+    (fault,) = preview(path).faults
+    assert fault.row == 2 and "a.zip/b.csv" in fault.message("en") and "a.zip/b.csv" in fault.message("zh")
+    made = import_file(path, tmp_path / "v")
+    assert [row.row for row in iterate_rows(tmp_path / "v")] == [1, 3] and made.problems == 1
+
+
+@pytest.mark.parametrize("odd", ["", " \n\t\n", "\x00\x01\x02\x03\x80", "no JSON at all"])
+@pytest.mark.parametrize("place", ["a", "b", "z"])
+def test_a_blank_or_foreign_file_keeps_no_other_out(tmp_path: Path, odd: str, place: str):
+    path = packed(tmp_path / "a.zip", {f"{place}.jsonl": odd, "m.jsonl": GOOD * 2, "n.jsonl": NUMBER + GOOD})
+    made = import_file(path, tmp_path / "v")
+    assert (made.rows, made.problems) == (3, 2) and made.source["kind"] == "jsonl"
+    told = [each.message("en") for each in read_problems(tmp_path / "v", start=0, count=9)]
+    assert sum(f"a.zip/{place}.jsonl" in each for each in told) == 1
+    assert sum(each.startswith("n.jsonl, line 1: ") for each in told) == 1
+    assert [row.row for row in open_source(path).rows()] == list(range(1, 6))
+
+
+def test_a_damaged_file_is_read_as_far_as_it_goes(tmp_path: Path):
+    path = packed(tmp_path / "a.zip", {"a.jsonl": GOOD * 3, "b.jsonl": GOOD})
+    data = bytearray(path.read_bytes())
+    data[data.index(GOOD.encode()) + 3] ^= 0xFF  # stored as it is: its checksum no longer holds
+    path.write_bytes(data)
+    made = import_file(path, tmp_path / "v")
+    (unread,) = [each for each in read_problems(tmp_path / "v", start=0, count=9) if "why" in each.values]
+    assert "a.zip/a.jsonl is damaged" in unread.message("en") and made.rows >= 1
+
+
+def test_where_no_file_can_be_read_the_archive_is_refused(tmp_path: Path):
     with pytest.raises(RefusedInput) as refused:
-        list(open_source(path).rows())
-    assert "b.csv" in refused.value.message("en")
+        import_file(packed(tmp_path / "a.zip", {"a.jsonl": "", "b.jsonl": " "}), tmp_path / "v")
+    assert refused.value.code == "data.empty_file"
 
 
 def test_one_file_alone_needs_no_name(tmp_path: Path):
