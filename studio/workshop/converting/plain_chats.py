@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 import msgspec
 
 from studio.workshop.converting.plain import SHAREGPT_SPEAKERS
-from studio.workshop.converting.raw_lines import count_escaped_quotes
+from studio.workshop.converting.raw_lines import are_decodable, count_escaped_quotes
 from studio.workshop.converting.shapes import CHAT, SHAREGPT, TURN_KEYS
 from studio.workshop.reading import limits
 from studio.workshop.versions.layout import role_codes
@@ -46,7 +46,7 @@ class PlainChats(NamedTuple):
 def reader_of(shape: str, columns: Mapping[str, str], names: Sequence[str]) -> "PlainChatReader | None":
     """The reader for lines of this shape whose columns are `names`; None where they are no plain chats."""
     is_plain = shape in _SPEAKER_OF_ROLE and len(columns) == 1 and list(names) == list(columns)
-    return PlainChatReader(shape, *columns) if is_plain else None
+    return PlainChatReader(shape, *columns) if is_plain and are_decodable(columns) else None
 
 
 class PlainChatReader:

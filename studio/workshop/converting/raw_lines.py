@@ -8,10 +8,17 @@ as many quotes that no backslash escapes, and more only if a key stands twice: w
 """
 
 import re
+from collections.abc import Iterable
 from typing import Any
 
 _escapes = re.compile(rb'\\["\\]').findall
 """Escaped backslashes too: a quote behind one ends its string."""
+_escaped = re.compile(r'["\\\x00-\x1f]').search
+
+
+def are_decodable(names: Iterable[str]) -> bool:
+    """Whether typed decoding can take these keys: not those that are written with an escape."""
+    return not any(map(_escaped, names))
 
 
 def has_strings(line: bytes, count: int) -> bool:

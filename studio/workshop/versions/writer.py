@@ -63,7 +63,7 @@ class VersionWriter:
         self._rows.add(row, values, len(raw) if raw else len(str(made)))
 
     def add_plain(self, row: int, made: QuickRow, size: int) -> None:
-        """A row of nothing but speakers and texts, whose source text `plain.py` can tell."""
+        """A row of nothing but speakers and texts, whose source text `plain.py` can tell, or which brings it along."""
         self._rows.add_plain(row, made, size)
 
     def add_chats(self, numbers: list[int], chats: PlainChats, size: int) -> None:
@@ -160,6 +160,10 @@ class _RowsFile:
             columns["completion"].put(place, made.contents[1])
         if made.extra:
             columns["extra"].put(place, made.extra)
+        if made.category:
+            columns["category"].put(place, made.category)
+        if made.raw:
+            columns["raw"].put(place, made.raw)
         self._end_rows([row], size)
 
     def add_chats(self, numbers: list[int], chats: PlainChats, size: int) -> None:

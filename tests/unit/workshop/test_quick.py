@@ -132,6 +132,18 @@ def test_quick_and_careful_rows_keep_their_order_and_the_hash_is_one(tmp_path: P
     assert "Did you mean “user” (3 other rows)?" in problem.message("en")
 
 
+@pytest.mark.parametrize("name", ['a"b', "a\\b", "a\tb"])
+def test_a_column_whose_name_is_written_with_an_escape_is_read_the_careful_way(tmp_path: Path, name: str):
+    rows = [{"prompt": "q", "completion": "a", name: 1}, {"messages": [], name: 1}]
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    import_file(tmp_path / "a.jsonl", tmp_path / "v")
+    assert [row.extra for row in iterate_rows(tmp_path / "v")] == [{name: 1}]
+    chats = [{name: [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]}]
+    (tmp_path / "b.jsonl").write_text(json.dumps(chats[0]), "utf-8")
+    import_file(tmp_path / "b.jsonl", tmp_path / "w", shape="chat", columns={name: "messages"})
+    assert [json.loads(row.raw) for row in iterate_rows(tmp_path / "w")] == chats
+
+
 # JSON as nobody should write it: keys that stand twice, at any depth, in any spelling, and texts that look like keys.
 WORDS = st.sampled_from(["a", "b", "x", "", " ", 'a":', '"', "\\", '\\"', "{", "é"])
 VALUES = st.recursive(
