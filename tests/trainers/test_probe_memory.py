@@ -1,11 +1,23 @@
 """Peaks by phase of real runs, and the probe: two real steps on the longest batch, the same figures as a run's own."""
 
+import dataclasses
+import time
 import warnings
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from studio.db import datasets, jobs, measurements, models
+from studio.db.engine import Writer
+from studio.db.jobs import NewJob
+from studio.hardware import read_machine
+from studio.jobs.lifecycle import ENDED
+from studio.jobs.supervisor import Supervisor
+from studio.memory.estimate import Shapes
+from studio.memory.inventory import from_figures
+from studio.memory.measured import estimate_here
+from studio.paths import Workspace
 from studio.protocol import DatasetRef, read_spec
 from tests.trainers.jobs import (
     SFT,
@@ -19,7 +31,7 @@ from tests.trainers.jobs import (
     write_dataset,
     write_spec,
 )
-from trainers import probe_memory, sft
+from trainers import inspect, probe_memory, sft
 from trainers.attempt import Attempt
 from trainers.peaks import Peaks
 
@@ -173,3 +185,37 @@ class CountingGauge:
 
     def totals(self) -> dict[str, int]:
         return {}
+
+
+def test_what_a_process_needed_is_the_next_prediction(tmp_path: Path, tiny: Path, rows: DatasetRef, tokenizer) -> None:
+    """From a queued probe through the supervisor, a process and the registry to the estimate of the same settings."""
+    place = Workspace(tmp_path / "luthier").make()
+    writer = Writer(place.registry)
+    with writer.begin() as session:
+        facts = {"architecture": "LlamaForCausalLM", "size_bytes": 1, "content_hash": "tiny"}
+        models.add_model(session, name="tiny", source="local", path=str(tiny), facts=facts)
+        manifest = {"format": rows.format, "shape": "x", "rows": rows.rows, "problems": 0, "excluded": 0}
+        owner, known = datasets.reserve(session, "data"), {"content_hash": "rows"}
+        datasets.add_version(session, owner, number=1, path=rows.path, job_id=1, manifest=manifest | known)
+        models.keep_inspection(session, "tiny", None, {"inventory": inspect.inventory(tiny, tokenizer)})
+        new = NewJob(kind="probe_memory", title="t", values=dict(SFT), needs_device=True, model_id=1, method="sft")
+        job_id = jobs.add_job(session, dataclasses.replace(new, dataset_version_id=1))
+    supervisor, state = Supervisor(place, writer), None
+    for _ in range(1200):
+        supervisor.tick()
+        with writer.begin() as session:
+            state = jobs.job(session, job_id).state
+        if state in ENDED:
+            break
+        time.sleep(0.1)
+    with writer.begin() as session:
+        figures = jobs.job(session, job_id).figures
+        experience = measurements.experience(session, "tiny")
+        model = from_figures(models.any_inspection(session, "tiny")["inventory"])
+    writer.close()
+    assert state == "succeeded"
+    machine, shapes = read_machine(), Shapes(figures["seen"]["tokens"])
+    asked = {"values": SFT, "shapes": shapes, "machine": machine}
+    found = estimate_here(model, **asked, experience=experience)
+    assert found.is_measured and found.allocated_bytes == figures["peak_memory_bytes"]
+    assert found.predicted_bytes == estimate_here(model, **asked).allocated_bytes
