@@ -241,7 +241,7 @@ def _show_checks(version: Any, folder: Path, *, as_json: bool) -> None:
     from studio.workshop import reports
 
     found = reports.read_checks(folder)
-    findings = list(told(reports.iterate_findings(folder / reports.FINDINGS)))
+    findings = list(told(reports.iterate_findings(folder / reports.FINDINGS), version))
     document = {"name": version.name, "version": version.version, "checks": found, "findings": findings}
     if reports.has_scores(folder):
         document["hardest"], _ = reports.read_scores(folder, start=0, count=MOST_PROBLEMS)
@@ -256,7 +256,7 @@ def _show_cleaning(version: Any, steps: list[dict[str, Any]], table: Path, *, as
     shown = []
     for step in steps:
         rows = {
-            word: list(told(reports.iterate_findings(table, step=step["step"], action=action)))
+            word: list(told(reports.iterate_findings(table, step=step["step"], action=action), version))
             for word, action in (("removed", "remove"), ("changed", "change"))
         }
         shown.append({name: step[name] for name in ("step", "rows_in", "rows_out", "marked")} | rows)

@@ -74,7 +74,7 @@ def data_augment(name: str, settings: Settings = None, as_json: AsJson = False) 
     """Add rows whose question says the same in other words (under 1,000 rows only); makes a new version."""
     added = done("augment_dataset", name=name, options=as_options(settings)).figures["added"]
     version = version_of(name)
-    rows = list(told(_added(version)))
+    rows = list(told(_added(version), version))
     document = {"name": version.name, "version": version.version, "rows": version.rows, "added": added, "new": rows}
     lines = [show.sentence("cli.data.added.rows", count=len(rows), **document)]
     show.lines(document, lines + [f"  {each['after']}" for each in rows], as_json=as_json)

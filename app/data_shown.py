@@ -10,6 +10,7 @@ from app import show
 from app.commands import done, registry
 from studio.errors import RefusedInput
 from studio.paths import workspace
+from studio.workshop.members import in_member, within
 
 MOST_PROBLEMS = 10_000
 Settings = Annotated[list[str] | None, typer.Option("--set", help="An option, as name=value; may be given again.")]
@@ -29,9 +30,13 @@ def show_version(name: str, *, as_json: bool) -> None:
     show.dataset(version, read_problems(Path(version.path), start=0, count=MOST_PROBLEMS), as_json=as_json)
 
 
-def told(findings: Iterator[Any]) -> Iterator[dict[str, Any]]:
+def told(findings: Iterator[Any], version: Any) -> Iterator[dict[str, Any]]:
+    """Findings as JSON; a row of an archive is named by its file and line too."""
     for each in findings:
-        told = {"row": each.row, "step": each.step, "code": each.code, "field": each.field, "reason": each.message()}
+        place = within(version.manifest["source"], each.row)
+        reason = in_member(each.message(), place)
+        told = {"row": each.row, "step": each.step, "code": each.code, "field": each.field, "reason": reason}
+        told |= {name: place[name] for name in ("member", "member_row") if place}
         yield told | ({"before": each.before, "after": each.after} if each.action == "add" else {})
 
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
+from typing import Any
 
 from app import dataset_view as view
 from app.context import Context
@@ -13,6 +14,7 @@ from studio.db.datasets import DatasetSummary
 from studio.workshop import recipe as recipes
 from studio.workshop import reports
 from studio.workshop.labelling import taught
+from studio.workshop.members import in_member, within
 from studio.workshop.recipe import Recipe, RecipeStep
 from studio.workshop.reports import CodeReport, Finding, LookReport, StepReport
 from studio.workshop.versions.finding import excerpts
@@ -151,10 +153,11 @@ def findings_html(context: Context, chosen: DatasetSummary, findings: list[Findi
     named = {each.row for each in findings if each.before is None}
     others = {number for each in findings for number in _others(each)}
     begin = excerpts(Path(chosen.path), named | others, chosen.format)
-    return "".join(_finding_html(context, each, begin) for each in findings)
+    source = chosen.manifest["source"]
+    return "".join(_finding_html(context, each, begin, within(source, each.row)) for each in findings)
 
 
-def _finding_html(context: Context, finding: Finding, begin: dict[int, str]) -> str:
+def _finding_html(context: Context, finding: Finding, begin: dict[int, str], place: dict[str, Any]) -> str:
     row = controls.button("row", context.say("data.row", row=finding.row), kind="link", row=finding.row)
     if finding.before is not None:
         shown = view.change_html(context, finding.before, finding.after or "")
@@ -166,7 +169,8 @@ def _finding_html(context: Context, finding: Finding, begin: dict[int, str]) -> 
             for number in rows
         )
         shown = f'<div class="lu-change">{lines}</div>' if lines else ""
-    return f'<div class="lu-line"><p>{escape(finding.message(context.language))} {row}</p>{shown}</div>'
+    words = in_member(finding.message(context.language), place, context.language)
+    return f'<div class="lu-line"><p>{escape(words)} {row}</p>{shown}</div>'
 
 
 def _others(finding: Finding) -> list[int]:

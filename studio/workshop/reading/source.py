@@ -101,6 +101,11 @@ class Source:
     def path(self) -> Path:
         return self.content.path
 
+    @property
+    def row_unit(self) -> str:
+        """What a row's number counts."""
+        return "line" if self.kind == "jsonl" else "row"
+
     def rows(self) -> Iterator[RawRow]:
         """Every row in order. Call it once a source."""
         cut: list[RawRow] = []
@@ -174,8 +179,7 @@ class Source:
             return None
         index = max(bisect_left(self.starts, row) - 1, 0)
         part = self.parts[index]
-        unit = "line" if part.kind == "jsonl" else "row"
-        return Place(shorten(part.content.member), row - self.starts[index], unit)
+        return Place(shorten(part.content.member), row - self.starts[index], part.row_unit)
 
     def line_row(self, row: int, offset: int, line: bytes) -> RawRow:
         """One of `lines`, read with all checks."""

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from studio.errors import RefusedInput
+from studio.workshop import members
 from studio.workshop.converting.convert import Converter, convert_text, converter
 from studio.workshop.converting.detect import Choice, columns_of, read_sample, required_choice
 from studio.workshop.converting.plain_chats import reader_of
@@ -36,6 +37,8 @@ Report = Callable[[float, float, str], None]
 REPORT_EVERY_ROWS = 2000
 BATCH_LINES, BATCH_BYTES = 1000, 1 << 20
 """As many lines are read before the next report."""
+SAID_IN_JSON = ("jsonl", "json", "csv")
+"""Kinds of files whose rows are all that their JSON text says; a cell of a sheet may be a date."""
 BLOCK_LINES = 50
 """As many lines share a fate: one odd one sends them all the slower way."""
 MAX_KEYS_COUNTED = 1000
@@ -77,6 +80,7 @@ def import_file(  # noqa: PLR0913 - each is a choice that a person can make on t
         columns=choice.columns,
         source={"file": name, "kind": opened.kind, "size_bytes": source.stat().st_size}
         | _guessed(opened)
+        | members.known(opened)
         | ({"unread_keys": dict(rows.unread.most_common(MAX_UNREAD_KEYS))} if rows.unread else {}),
         parent=None,
         steps=[step],
@@ -101,26 +105,36 @@ class _Import:
         self._writer = writer
         self._convert = converter(choice.shape, choice.columns)
         self._conversation = column_of(choice.columns, "messages") or column_of(choice.columns, "conversations")
-        is_lines = source.kind == "jsonl"
-        self._quick = quick_reader(choice.shape, choice.columns, names) if is_lines else None
-        self._plain = reader_of(choice.shape, choice.columns, names) if is_lines else None
+        self._quick = quick_reader(choice.shape, choice.columns, names) if source.kind in SAID_IN_JSON else None
+        self._plain = reader_of(choice.shape, choice.columns, names) if source.kind == "jsonl" else None
 
     def run(self, report: Report) -> None:
         """Write every row of the source."""
-        if self._quick is None:
+        if self._quick and self._source.kind == "jsonl":
+            self._run_lines(report)
+        else:
             for count, row in enumerate(self._source.rows(), 1):
-                self._take(row)
+                self._take_row(row)
                 if count % REPORT_EVERY_ROWS == 0:
                     report(self._source.done, self._source.total, self._source.unit)
-            return
+        for reader in filter(None, (self._quick, self._plain)):
+            self._writer.speakers.update(reader.speakers())
+
+    def _run_lines(self, report: Report) -> None:
         for batch in _batches(self._source.lines()):
             for start in range(0, len(batch), BLOCK_LINES):
                 self._take_lines(batch[start : start + BLOCK_LINES])
             report(self._source.done, self._source.total, self._source.unit)
         if self._source.cut_row:
             self._take(self._source.cut_row)
-        for reader in filter(None, (self._quick, self._plain)):
-            self._writer.speakers.update(reader.speakers())
+
+    def _take_row(self, row: RawRow) -> None:
+        """The quick way where it takes the row."""
+        made = next(self._quick.read([row.raw.encode()])) if self._quick and not row.fault else None
+        if made is None:
+            self._take(row)
+        else:
+            self._writer.add_plain(row.row, made, len(row.raw))
 
     def _take_lines(self, batch: list[tuple[int, int, bytes]]) -> None:
         """The quickest way that takes the lines: all at once, one by one, or with every fault looked for."""

@@ -32,7 +32,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """Column -> part it plays; edited rows are read by it again."""
     source: dict[str, Any]
     """file, kind and size_bytes of what was imported; guessed_encoding where the text's letters alone told it;
-    unread_keys (key -> rows) where turns said more than training reads."""
+    unread_keys (key -> rows) where turns said more than training reads; members of an archive: see `members.py`."""
     parent: str | None
     """Content hash of the version that this one was made from."""
     steps: list[Step]

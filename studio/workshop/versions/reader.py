@@ -17,6 +17,7 @@ import msgspec
 
 from studio.errors import RefusedInput
 from studio.workshop.converting.plain import source_text
+from studio.workshop.members import within
 from studio.workshop.problems import Problem
 from studio.workshop.versions.layout import Row, TrainingRow, row_of
 from studio.workshop.versions.manifest import MANIFEST, PROBLEMS, ROWS, Manifest, Step, read_manifest
@@ -158,7 +159,8 @@ def row_from(line: dict[str, Any], manifest: Manifest) -> Row:
 def problem_from(line: dict[str, Any], manifest: Manifest) -> Problem:
     """A line of problems.parquet as a problem."""
     values = msgspec.json.decode(line["values"])
-    return Problem(**line | {"values": values | _others(line["code"], values, manifest)})
+    place = within(manifest.source, line["row"]) if line["code"] != "reading.member_not_read" else {}
+    return Problem(**line | {"values": place | values | _others(line["code"], values, manifest)})
 
 
 def _others(code: str, values: dict[str, Any], manifest: Manifest) -> dict[str, int]:

@@ -7,8 +7,11 @@ from pathlib import Path
 import pytest
 
 from studio.errors import RefusedInput
+from studio.workshop import cleaning, recipe
 from studio.workshop.converting.detect import preview
+from studio.workshop.members import in_member, within
 from studio.workshop.reading.opening import open_source
+from studio.workshop.reports import CHANGES, iterate_findings
 from studio.workshop.versions.build import import_file, revise
 from studio.workshop.versions.reader import iterate_rows, read_problems
 
@@ -43,6 +46,19 @@ def test_the_place_outlives_a_revision(tmp_path: Path):
     import_file(several(tmp_path), tmp_path / "v")
     revise(tmp_path / "v", tmp_path / "v2", edits={9: GOOD}, exclude=[1])
     assert [each.message()[:17] for each in read_problems(tmp_path / "v2", start=0, count=9)][1] == "b.jsonl, line 3: "
+
+
+def test_a_row_that_a_step_takes_out_is_named_by_its_file_and_line(tmp_path: Path):
+    known = import_file(several(tmp_path), tmp_path / "v").source
+    cleaning.apply(tmp_path / "v", recipe.parse({"steps": ["duplicates"]}), tmp_path / "v2")
+    taken = [each for each in read_problems(tmp_path / "v2", start=0, count=20) if each.state == "excluded"]
+    assert [each.row for each in taken] == [2, 3, 4, 6, 8, 10]
+    assert taken[3].message("en").startswith("b.jsonl, line 2: Row 6 ")
+    assert taken[3].message("zh").startswith("b.jsonl 第 2 行：")
+    found = next(iterate_findings(tmp_path / "v2" / CHANGES, action="remove"))
+    assert in_member(found.message(), within(known, found.row)).startswith("a.jsonl, line 2: Row 2 ")
+    assert within(known, 10) == {"member": "c.jsonl", "member_row": 2, "member_unit": "line"}
+    assert within(known, 11) == within(known, 0) == {}
 
 
 def test_records_of_a_table_are_rows(tmp_path: Path):
