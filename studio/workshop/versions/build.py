@@ -37,7 +37,7 @@ Report = Callable[[float, float, str], None]
 REPORT_EVERY_ROWS = 2000
 BATCH_LINES, BATCH_BYTES = 1000, 1 << 20
 """As many lines are read before the next report."""
-SAID_IN_JSON = ("jsonl", "json", "csv")
+SAID_IN_JSON = frozenset(("jsonl", "json", "csv"))
 """Kinds of files whose rows are all that their JSON text says; a cell of a sheet may be a date."""
 BLOCK_LINES = 50
 """As many lines share a fate: one odd one sends them all the slower way."""
@@ -105,7 +105,8 @@ class _Import:
         self._writer = writer
         self._convert = converter(choice.shape, choice.columns)
         self._conversation = column_of(choice.columns, "messages") or column_of(choice.columns, "conversations")
-        self._quick = quick_reader(choice.shape, choice.columns, names) if source.kind in SAID_IN_JSON else None
+        kinds = {source.kind, *(part.kind for part in source.parts)}
+        self._quick = quick_reader(choice.shape, choice.columns, names) if kinds <= SAID_IN_JSON else None
         self._plain = reader_of(choice.shape, choice.columns, names) if source.kind == "jsonl" else None
 
     def run(self, report: Report) -> None:

@@ -10,12 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from studio.errors import RefusedInput
 from studio.workshop.converting.convert import convert_text, converter
 from studio.workshop.versions import build
 from studio.workshop.versions.layout import Row
 from studio.workshop.versions.reader import iterate_problems, iterate_rows, read_manifest
 
-EXAMPLES = 8
+EXAMPLES = 6
 """Of each shape; 300 of each were run when this was written."""
 TEXTS = ("Hi", "", " ", "a\n\nb", 'He said "no"', "\\", "é 你好", "x" * 300, '{"a": 1}', "\u3000")
 ODD = (None, 5, 1.5, True, ["a"], {"k": "v", "l": [{"k": 1}]}, "")
@@ -106,12 +107,18 @@ def test_the_quick_ways_and_the_careful_one_make_the_same_of_a_file(make: Any, s
     lines = [damaged(line, chance) if chance.random() < share else line for line in lines]
     shape, columns = OF[make]
     columns = columns | ({"category": "category"} if has_category and make not in (aliased, bare_chat) else {})
-    with tempfile.TemporaryDirectory() as folder:
-        (Path(folder) / "rows.jsonl").write_bytes(b"\n".join(lines))
-        quick, careful = (
-            told(Path(folder), is_quick=is_quick, shape=shape, columns=columns) for is_quick in (True, False)
-        )
-    assert quick == careful
+    written = {"rows.jsonl": b"\n".join(lines), "rows.json": b"[" + b",\n".join(lines) + b"]"}
+    if make in (alpaca, pair, aliased):
+        rows = [",".join(f'"{text(chance)}"' for _ in columns).encode() for _ in range(80)]
+        rows = [damaged(row, chance) if chance.random() < share else row for row in rows]
+        written["rows.csv"] = b"\n".join([",".join(columns).encode(), *rows])
+    for name, data in written.items():
+        with tempfile.TemporaryDirectory() as folder:
+            (Path(folder) / name).write_bytes(data)
+            quick, careful = (
+                told(Path(folder) / name, is_quick=is_quick, shape=shape, columns=columns) for is_quick in (True, False)
+            )
+        assert quick == careful
 
 
 @pytest.mark.parametrize("make", OF, ids=lambda make: make.__name__)
@@ -126,14 +133,17 @@ def test_good_rows_take_a_quick_way(make: Any):
     assert sum(map(bool, taken)) > 0.7 * sum(map(bool, good)) > 50
 
 
-def told(folder: Path, *, is_quick: bool, shape: str, columns: dict[str, str]) -> Any:
+def told(source: Path, *, is_quick: bool, shape: str, columns: dict[str, str]) -> Any:
     """Everything that a version says of its file, but when it was made and how the rows lie."""
-    version = folder / f"version-{is_quick}"
+    version = source.with_name(f"version-{is_quick}")
     with pytest.MonkeyPatch.context() as patch:
         if not is_quick:
             patch.setattr(build, "quick_reader", lambda *_: None)
             patch.setattr(build, "reader_of", lambda *_: None)
-        build.import_file(folder / "rows.jsonl", version, shape=shape, columns=columns)
+        try:
+            build.import_file(source, version, shape=shape, columns=columns)
+        except RefusedInput as refused:
+            return refused.code, refused.values
     manifest = read_manifest(version)
     rows = [(row_fields(row), json.loads(row.raw)) for row in iterate_rows(version)]
     return (
