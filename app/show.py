@@ -18,6 +18,7 @@ from studio.db.jobs import JobView
 from studio.db.models import ModelSummary
 from studio.messages import say
 from studio.paths import Workspace
+from studio.workshop.problems import unread_keys_text
 
 
 def document(value: Any, *, as_json: bool, line: str | None = None) -> None:
@@ -79,11 +80,13 @@ def preview(found: Any, file: Path, *, as_json: bool) -> None:
     shape, columns = (found.choice.shape, found.choice.columns) if found.choice else (None, {})
     values = {"file": str(file), "shape": shape, "format": found.format, "columns": columns}
     if as_json:
-        return document(values | {"problems": listed}, as_json=True)
+        return document(values | {"problems": listed, "unread_keys": found.unread_keys}, as_json=True)
     told = "cli.preview" if shape else "cli.preview_unknown"
     sys.stdout.write(say(told, file=file.name, shape=shape, columns=", ".join(found.all_columns)) + "\n")
     for problem in listed:
         sys.stdout.write(f"  {problem['message']}\n")
+    if found.unread_keys:
+        sys.stdout.write(unread_keys_text(found.unread_keys) + "\n")
 
 
 def datasets(found: Sequence[DatasetSummary], *, as_json: bool) -> None:
