@@ -15,7 +15,7 @@ from studio.memory.activations import mode_of
 from studio.memory.estimate import Estimate, Shapes, as_document, estimate
 from studio.memory.inventory import Inventory
 from studio.memory.layers import Mode
-from studio.memory.survey import has_experts, survey
+from studio.memory.survey import has_experts, known, survey
 from studio.messages import say
 from studio.params.table import effective_batch_size
 from studio.paths import Workspace
@@ -38,7 +38,6 @@ SETTINGS = (
 )
 """What decides how much memory a run takes, in the order in which `--fit` prints it."""
 _UNITS = {"": 2**30, "GIB": 2**30, "GB": 10**9, "MIB": 2**20, "MB": 10**6}
-MOST_SEARCHES = 3
 
 
 def answer(
@@ -115,15 +114,13 @@ def fit_config(config: Mapping[str, Any], question: Asked, place: Workspace, mac
     """
     question = _filled_in(config, question, place, machine)
     model = _survey(config, question, place)
-    for _ in range(MOST_SEARCHES):
+    found = _fit(model, question, machine)
+    settled = replace(question, values={**question.values, **found.values})
+    if machine.gpu and not (model.profiles or model.is_llama_like):
+        # No formula knows its layers: what was found is traced, and the search looks again.
+        model, settled = _seen(config, settled, place)
         found = _fit(model, question, machine)
         settled = replace(question, values={**question.values, **found.values})
-        if machine.gpu is None:
-            break
-        # The search works with the traces that are there. One of what it found may be new: then it looks again.
-        known, (model, _) = model, _seen(config, settled, place)
-        if known.profiles == model.profiles:
-            break
     return {
         "settings": {name: settled.values[name] for name in SETTINGS if name in settled.values},
         "fits": found.estimate.verdict == "fits",
@@ -174,18 +171,28 @@ def _seen(config: Mapping[str, Any], question: Asked, place: Workspace) -> tuple
     if question.targets == ["all-linear"] and has_experts(config) and question.stack.has_fused_experts:
         # peft allows no dropout on experts that are one weight together.
         question = replace(question, values={**question.values, "lora_dropout": 0.0})
+    if seen := known(config, cache=_cache(place)):
+        _check_targets(question, seen)
     mode = mode_of(question.values, stack=question.stack)
     model = _survey(config, question, place, modes=[mode] if mode else [])
+    _check_targets(question, model)
+    return model, question
+
+
+def _check_targets(question: Asked, model: Inventory) -> None:
     unknown = [name for name in question.targets if name not in model.layer_names | {"all-linear"}]
     if unknown:
-        known = ", ".join(sorted(model.layer_names))
-        raise RefusedInput("memory.unknown_layers", names=", ".join(unknown), known=known)
-    return model, question
+        there = ", ".join(sorted(model.layer_names))
+        raise RefusedInput("memory.unknown_layers", names=", ".join(unknown), known=there)
+
+
+def _cache(place: Workspace) -> Path:
+    return place.cache / "surveys"
 
 
 def _survey(config: Mapping[str, Any], question: Asked, place: Workspace, modes: Sequence[Mode] = ()) -> Inventory:
     targets = [tuple(question.targets)] if question.targets else []
-    found = survey(config, cache=place.cache / "surveys", targets=targets, modes=modes)
+    found = survey(config, cache=_cache(place), targets=targets, modes=modes)
     return found if question.stack.has_fused_experts else found.before_5()
 
 

@@ -85,7 +85,8 @@ def _with_traces(found: dict[str, Any], way: int) -> dict[str, Any]:
         if document not in found["modes"]:
             found["modes"].append(document)
         number = found["modes"].index(document)
-        if number not in [each[0] for each in model["profiles"]]:
+        can = mode.attn_implementation in model["inventory"]["attention"]
+        if can and number not in [each[0] for each in model["profiles"]]:
             model["profiles"].append([number, trace(config, mode).document()])
     return found
 

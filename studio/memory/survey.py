@@ -129,15 +129,26 @@ def survey(
         RefusedInput: memory.no_family, memory.odd_dimension, memory.unknown_family, memory.unbuildable.
     """
     check_dimensions(config)
-    known = _known(config, cache)
-    wanted = _missing(known, targets, modes)
+    there = _known(config, cache)
+    wanted = _missing(there, targets, modes)
     if wanted is not None:
         found = _ask({"config": dict(config), **wanted})
         if "error" in found:
             return _without_code(config, found["error"])
-        known = _merged(known, found, wanted)
-        _keep(cache / f"{key_of(config)}.json", known)
-    return from_figures({**known["inventory"], "adapters": known["adapters"], "profiles": known["profiles"]})
+        there = _merged(there, found, wanted)
+        _keep(cache / f"{key_of(config)}.json", there)
+    return from_figures({**there["inventory"], "adapters": there["adapters"], "profiles": there["profiles"]})
+
+
+def known(config: Mapping[str, Any], *, cache: Path) -> Inventory | None:
+    """The inventory without asking a process, if it ships or was asked before.
+
+    Raises:
+        RefusedInput: memory.no_family, memory.odd_dimension.
+    """
+    check_dimensions(config)
+    found = _known(config, cache)
+    return found and from_figures(found["inventory"])
 
 
 def check_dimensions(config: Mapping[str, Any]) -> None:
@@ -235,12 +246,14 @@ def _missing(
     known: Mapping[str, Any] | None, targets: Iterable[tuple[str, ...]], modes: Iterable[Mode]
 ) -> dict[str, Any] | None:
     """What the short process has to find out; None where everything is known."""
-    known = known or {"adapters": [], "profiles": [], "untraced": []}
-    counted = [each["targets"] for each in known["adapters"]]
-    traced = [each["mode"] for each in known["profiles"]] + known.get("untraced", [])
+    found = known or {"adapters": [], "profiles": [], "untraced": []}
+    counted = [each["targets"] for each in found["adapters"]]
+    traced = [each["mode"] for each in found["profiles"]] + found.get("untraced", [])
+    needs_inventory = known is None
     names = [list(each) for each in targets if list(each) not in counted]
+    if known and not from_figures(known["inventory"]).has_fused_experts:
+        names = []  # then peft goes by the last names of linear layers, and they can be counted without it
     ways = [mode.document() for mode in modes if mode.document() not in traced]
-    needs_inventory = "inventory" not in known
     if not (needs_inventory or names or ways):
         return None
     return {"inventory": needs_inventory or bool(names), "targets": names, "modes": ways}
