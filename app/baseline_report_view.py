@@ -90,7 +90,7 @@ def _right(context: Context, prompt: PromptResult) -> str:
     low, high = (round(100 * each) for each in prompt.interval)
     told = context.say("baseline.right_cell", right=prompt.right, count=prompt.answered)
     span = context.say("baseline.interval", low=low, high=high)
-    return f'{_number(told)} <span class="lu-note lu-num">({escape(span)})</span>'
+    return f'{_number(told)} <span class="lu-note lu-num" style="white-space:nowrap">{escape(span)}</span>'
 
 
 def _notes(context: Context, report: BaselineReport) -> str:
@@ -166,7 +166,7 @@ def _answered(context: Context, report: BaselineReport, asked: Asked) -> str:
         if each.kind in asked.answers
     )
     title = escape(say("baseline.row", row=asked.row))
-    return f'<article class="lu-card lu-answered"><p class="lu-note">{title}</p><dl>{heads}{said}</dl></article>'
+    return f'<article class="lu-card"><p class="lu-note">{title}</p><dl class="lu-facts">{heads}{said}</dl></article>'
 
 
 def _mark(asked: Asked, kind: str) -> str:
@@ -185,4 +185,4 @@ def _percent(share: float | None) -> str:
 
 
 def _number(text: str) -> str:
-    return f'<span class="lu-num">{escape(text)}</span>'
+    return f'<span class="lu-num" style="white-space:nowrap">{escape(text)}</span>'
