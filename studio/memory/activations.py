@@ -15,6 +15,9 @@ from studio.memory.inventory import Inventory
 from studio.memory.layers import Mode, Profile
 from studio.memory.stack import Stack, coefficients
 
+TRAINS_OWN_WEIGHTS = frozenset({"full", "freeze"})
+ON_LAYERS = frozenset({"lora", "qlora"})
+"""Tunings whose adapters sit on linear layers and keep those layers' inputs."""
 DTYPE_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 
 
@@ -38,7 +41,7 @@ class Layers(Protocol):
         """The most while one layer's gradients are computed; what the layer keeps is part of it."""
 
     def no_grad(self, batch: int, row_tokens: int) -> float:
-        """The most while one layer is computed without gradients."""
+        """The most while one layer is computed without gradients, its input included."""
 
     def below(self, batch: int, row_tokens: int) -> float:
         """Kept beside the layers: embeddings, positions, masks."""
@@ -48,13 +51,14 @@ class Layers(Protocol):
 
 
 def layers_of(inventory: Inventory, values: Mapping[str, Any], *, stack: Stack, device: str) -> Layers:
+    is_full, has_lora = values["tuning"] in TRAINS_OWN_WEIGHTS, values["tuning"] in ON_LAYERS
     run = _Choice(
-        is_full=values["tuning"] == "full",
+        is_full=is_full,
         dtype=values["dtype"],
         mixed_precision=values["mixed_precision"],
         attention=values["attn_implementation"],
         is_on_gpu=device != "cpu",
-        adapter_dtype="" if values["tuning"] == "full" else stack.adapter_dtype(values["tuning"]),
+        adapter_dtype="" if is_full else stack.adapter_dtype(values["tuning"]),
         gradient_checkpointing=values["gradient_checkpointing"],
     )
     if stack.has_traced_layers:
@@ -64,8 +68,10 @@ def layers_of(inventory: Inventory, values: Mapping[str, Any], *, stack: Stack, 
         if run.is_full and (whole := run.best(inventory, lambda mode: mode.is_full)):
             return Traced(inventory, values, whole, whole, share=1.0)
         plain = run.best(inventory, lambda mode: not mode.is_full and not mode.lora_target_modules)
+        if not is_full and not has_lora and plain:
+            return Traced(inventory, values, plain, plain, share=1.0)
         adapted = run.best(inventory, lambda mode: bool(mode.lora_target_modules))
-        if not run.is_full and plain and adapted:
+        if has_lora and plain and adapted:
             return Traced(inventory, values, plain, adapted, share=_share_of_inputs(inventory, values))
     return Formula(inventory, values, stack)
 
@@ -76,15 +82,15 @@ def mode_of(values: Mapping[str, Any], *, stack: Stack, device: str = "cuda") ->
     usual = {name: values[name] for name in named} | {"is_on_gpu": device != "cpu"}
     if not stack.has_traced_layers or values.get("use_dora"):
         return None
-    if tuning == "full":
+    if tuning in TRAINS_OWN_WEIGHTS:
         return Mode(is_full=True, **usual)
-    if tuning not in ("lora", "qlora"):
+    if tuning not in ON_LAYERS:
         return None
     return Mode(
         is_full=False,
         lora_target_modules=tuple(values["lora_target_modules"]),
-        lora_r=values["lora_r"],
-        has_dropout=values["lora_dropout"] > 0,
+        lora_r=values.get("lora_r", 0),
+        has_dropout=values.get("lora_dropout", 0) > 0,
         adapter_dtype=stack.adapter_dtype(tuning),
         **usual,
     )
@@ -144,7 +150,9 @@ class Traced:
         return self._between("backward", batch, row_tokens) + self._eager(batch, row_tokens)
 
     def no_grad(self, batch: int, row_tokens: int) -> float:
-        return self._between("no_grad", batch, row_tokens) + self._eager(batch, row_tokens)
+        passing = self._between("no_grad", batch, row_tokens) + self._eager(batch, row_tokens)
+        # What it works on, positions and masks stand beside it.
+        return passing + self._between("below", batch, row_tokens)
 
     def below(self, batch: int, row_tokens: int) -> float:
         return self._between("below", batch, row_tokens) + self._between("first", batch, row_tokens)
@@ -224,13 +232,13 @@ class Formula:
             size += rules["moe"]["kbit_per_token" if self.stack.kbit_prep else "per_token"]["H"] * hidden
         else:
             size += rules["saved"]["H"] * hidden + self._adapter_inputs()
-        if self.values["tuning"] == "full":
+        if self.values["tuning"] in TRAINS_OWN_WEIGHTS:
             size += rules["full"]["I"] * inner + rules["full"]["H"] * hidden
         return size * tokens * self._width / 2
 
     def _adapter_inputs(self) -> float:
         """LoRA keeps the input of each layer that it sits on a second time, after its dropout."""
-        if self.values["tuning"] == "full":
+        if self.values["tuning"] not in ON_LAYERS:
             return 0
         inputs = sum(m.shape[-1] * m.count for m in self.inventory.targets(self.values["lora_target_modules"]))
         per_input = coefficients()["layer_backward"]["per_lora_input"][self.values["tuning"]]

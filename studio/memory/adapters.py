@@ -11,14 +11,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from studio.memory.activations import DTYPE_BYTES
+from studio.memory.activations import DTYPE_BYTES, ON_LAYERS, TRAINS_OWN_WEIGHTS
 from studio.memory.inventory import Inventory, Module
 from studio.memory.stack import Stack, coefficients
 
 Values = Mapping[str, Any]
-ON_LAYERS = frozenset({"lora", "qlora"})
-"""Tunings whose adapters sit on linear layers and keep those layers' inputs."""
-TRAINS_OWN_WEIGHTS = frozenset({"full", "freeze"})
 VIRTUAL_TOKENS = 20
 """peft has no default for num_virtual_tokens; this many are usual (Lester et al. 2021 tried 1 to 150)."""
 BOTTLENECK_SIZE = 64

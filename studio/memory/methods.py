@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from studio.errors import RefusedInput
+from studio.memory.activations import TRAINS_OWN_WEIGHTS
 
 MAX_COMPLETION_LENGTH = 512
 """trl's default for grpo and rloo."""
@@ -125,7 +126,7 @@ def asks_reference(method: Method, values: Mapping[str, Any]) -> bool:
 
 def has_reference_model(method: Method, values: Mapping[str, Any]) -> bool:
     """Whether the reference is a second copy of the model; an adapter is switched off instead."""
-    return values["tuning"] in ("full", "freeze") and asks_reference(method, values)
+    return values["tuning"] in TRAINS_OWN_WEIGHTS and asks_reference(method, values)
 
 
 def scores_old_answers(method: Method, values: Mapping[str, Any]) -> bool:

@@ -7,7 +7,8 @@ A code stands for what nobody has measured or traced; coefficients.yaml (`notes`
 
 from collections.abc import Iterator
 
-from studio.memory.adapters import ON_LAYERS, TRAINS_OWN_WEIGHTS, is_int8
+from studio.memory.activations import ON_LAYERS, TRAINS_OWN_WEIGHTS
+from studio.memory.adapters import is_int8
 from studio.memory.parts import Run
 from studio.memory.stack import coefficients
 

@@ -9,9 +9,8 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from studio.memory.activations import DTYPE_BYTES, Layers, compute_bytes, layers_of
+from studio.memory.activations import DTYPE_BYTES, TRAINS_OWN_WEIGHTS, Layers, compute_bytes, layers_of
 from studio.memory.adapters import (
-    TRAINS_OWN_WEIGHTS,
     Trained,
     copies_beside,
     kept_beside,
