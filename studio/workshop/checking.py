@@ -23,6 +23,8 @@ from studio.workshop.table import load
 
 Phase = Callable[[str], None]
 Progress = Callable[[float, float, str], None]
+SCORES_GROUP_ROWS = 10_000
+"""A page of scores reads one row group, or two."""
 _TABLES = ("findings", "scores")
 """Fields of a report that are tables, and are kept beside it."""
 
@@ -55,7 +57,7 @@ def check(
             writer.add(name, report.findings)
             if "scores" in report.__struct_fields__:
                 hardest_first = report.scores.sort("difficulty", "row", descending=[True, False])
-                hardest_first.write_parquet(folder / SCORES)
+                hardest_first.write_parquet(folder / SCORES, row_group_size=SCORES_GROUP_ROWS)
             figures = {field: getattr(report, field) for field in report.__struct_fields__ if field not in _TABLES}
             found[name] = recipes.plain(figures)
     progress(len(checks), len(checks), "steps")

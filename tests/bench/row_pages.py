@@ -2,10 +2,11 @@
 
     python tests/bench/row_pages.py [--rows 1000000] [--marked 20000]
 
-The version is made first (half a minute for a million rows). `filtered, first` is the first page of a filter, whose
-places are then kept; `search` reads until a page is full, here in a place that only a scan finds. `rated` is a page of
-the rows that a labelling round of `--marked` rows rated well, from the marks in the registry on; `filters` are the
-choices with their counts above the rows. `upload` is what is shown once a file lies here: its shape and first rows.
+The version is made first (half a minute for a million rows). `first` and `middle` are pages of a filter or a search
+that nobody asked for before, `later` one whose places are known. `search, one row` looks for a row in the middle until
+the end, in as many answers as the page takes. `rated` is a page of the rows that a labelling round of `--marked` rows
+rated well, from the marks in the registry on; `filters` are the choices with their counts above the rows. `upload` is
+what is shown once a file lies here: its shape and first rows.
 """
 
 import argparse
@@ -23,6 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from app.context import Context
 from app.data import judged
 from app.data.import_look import look_at
+from app.data.rows import SEARCH_SECONDS
 from studio.db import datasets, jobs, label_results, labels
 from studio.db.datasets import DatasetSummary
 from studio.jobs.lifecycle import ENDED
@@ -30,10 +32,10 @@ from studio.opening import open_studio
 from studio.paths import workspace
 from studio.workshop.labelling.mark_files import marks_in
 from studio.workshop.labelling.marks import stars
+from studio.workshop.versions import scanning
 from studio.workshop.versions.finding import Wanted, categories, find_rows, place_of
 
 REPEATS = 5
-turn = iter(range(10_000))
 
 
 def main() -> None:
@@ -73,15 +75,38 @@ def imported(context: Context, source: Path) -> DatasetSummary:
 
 
 def pages(version: Path, count: int) -> None:
-    """Pages by place, by filter and by search."""
-    middle = Wanted(search=f"number {count // 2} ")
-    last = Wanted(category="c7")
+    """Pages by place, by filter and by search; `first` and `middle` when nothing was found before."""
+
+    def filtered(start: int) -> None:
+        find_rows(version, Wanted(category="c7"), start=start, count=10, seconds=SEARCH_SECONDS)
+
+    def searched() -> None:
+        find_rows(version, Wanted(search="question number 77"), start=0, count=10, seconds=SEARCH_SECONDS)
+
     report("page", lambda: find_rows(version, Wanted(), start=random.randrange(count), count=10))
-    report("filtered, first", lambda: find_rows(version, Wanted(category=f"c{next(turn)}"), start=0, count=10))
-    report("filtered", lambda: find_rows(version, last, start=random.randrange(count // 13), count=10))
+    report("filter, first", lambda: filtered(0), is_fresh=True)
+    report("filter, middle", lambda: filtered(count // 26), is_fresh=True)
+    find_rows(version, Wanted(category="c7"), start=0, count=10)
+    report("filter, later", lambda: filtered(random.randrange(count // 13)))
+    report("search, first", searched, is_fresh=True)
+    report("search, again", searched)
     report("go to a row", lambda: place_of(version, random.randrange(count)))
     report("categories", lambda: categories.__wrapped__(version))
-    report("search", lambda: find_rows(version, middle, start=0, count=10))
+    middle = Wanted(search=f"Number {count // 2} ")
+    waits: list[float] = []
+    report("search, one row", lambda: waits.extend(answers(version, middle)), is_fresh=True)
+    sys.stdout.write(f"    its longest answer       {1000 * max(waits):8.1f} ms\n")
+    report("search, found before", lambda: answers(version, middle))
+
+
+def answers(version: Path, wanted: Wanted) -> list[float]:
+    """Seconds of each answer until the whole version was looked through, as the page asks for them."""
+    spent, is_unfinished = [], True
+    while is_unfinished:
+        began = time.perf_counter()
+        is_unfinished = find_rows(version, wanted, start=0, count=10, seconds=SEARCH_SECONDS).is_unfinished
+        spent.append(time.perf_counter() - began)
+    return spent
 
 
 def rated(context: Context, chosen: DatasetSummary, marked: int) -> None:
@@ -119,9 +144,11 @@ def uploads(context: Context, source: Path) -> None:
         report(f"upload, {path.suffix[1:]}, {size}", lambda path=path: look_at(context, path, {}))
 
 
-def report(name: str, read: Callable[[], object]) -> None:
+def report(name: str, read: Callable[[], object], *, is_fresh: bool = False) -> None:
     spent = []
     for _ in range(REPEATS):
+        if is_fresh:
+            scanning._kept_scan.cache_clear()
         began = time.perf_counter()
         read()
         spent.append(time.perf_counter() - began)
