@@ -242,7 +242,7 @@ class Run:
         each = self.layers.kept(batch.rows, batch.row_tokens)
         if not self.values["gradient_checkpointing"]:
             each += self._beside(batch)
-        below = self.layers.below(batch.rows, batch.row_tokens) if self.trained.share_of_layers == 1 else 0
+        below = self.layers.below(batch.rows, batch.row_tokens)
         streams = 2 if self.values.get("value_model") and self.method.has_critic else 1
         return {"activations": (layers * each + below) * streams}
 

@@ -89,7 +89,7 @@ def find(entries: list[dict[str, Any]], versions: Mapping[str, str]) -> dict[str
 
 @cache
 def _covers(wanted: str, version: str) -> bool:
-    """">=1.16", "1.16.0" -> True. A search for settings asks the same a thousand times."""
+    """A range and a version: `>=1.16`, `1.16.0` -> True. A search for settings asks the same a thousand times."""
     from packaging.specifiers import SpecifierSet
 
     return SpecifierSet(wanted).contains(version, prereleases=True)
