@@ -77,6 +77,7 @@ VERBS = frozenset(
         "labelling.edit_guide",
         "labelling.close_round",
         "labelling.undo",
+        "labelling.mark_row",
         "labelling.decide_row",
         "labelling.import_marks",
         "labelling.would",

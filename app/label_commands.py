@@ -2,6 +2,7 @@
 
     luthier data label start support --guide guide.md      3 · first: 50 rows
     luthier data label rows 3 --json > rows.json           what there is to mark, with each row's digest
+    luthier data label mark 3 17 --annotator Ann --rating 4
     luthier data label import 3 marks.jsonl                marks made elsewhere
     luthier data label apply 3 --least-rating 3            a new version
 
@@ -116,6 +117,24 @@ def rows(number: int, as_json: AsJson = False) -> None:
     ]
     lines = [f"{it['row']}: {it['question'] or ''} / {it['answer'] or ''}" for it in listed]
     show.lines(listed, lines, as_json=as_json)
+
+
+@label_app.command("mark")
+def mark(  # noqa: PLR0913 - what a mark says
+    number: int,
+    row: int,
+    annotator: Annotated[str, typer.Option(help="Who marks.")],
+    rating: Rating = None,
+    tag: Annotated[list[str] | None, typer.Option(help="Tag of the row; may be given again.")] = None,
+    correction: Annotated[str | None, typer.Option(help="The answer as it should be.")] = None,
+    note: Annotated[str, typer.Option(help="Why.")] = "",
+    flag: Annotated[bool, typer.Option("--flag", help="Leave the row to an arbiter.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Mark one row of a round; a second mark of the same annotator takes the place of the first."""
+    said = {"rating": rating, "tags": tag or [], "correction": correction, "note": note, "is_flagged": flag}
+    client.call(workspace(), "labelling.mark_row", round_id=number, row=row, annotator=annotator, **said)
+    _show_round(number, as_json=as_json)
 
 
 # -- disputes --------------------------------------------------------------------------------------------------------

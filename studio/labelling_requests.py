@@ -1,6 +1,7 @@
 """Labelling as the command line asks for it: plain values in the place of scales, judgements and filters.
 
     open_round("support", name="first", kind="stars", labels=[])   ->  3
+    mark_row(3, 17, "Ann", rating="4", tags=["polite"])
     decide_row(3, 17, "Ann", rating="4")
     would(3, least_rating=3)                                       ->  {"left_out": {17: (...)}, "corrections": {}, ...}
 
@@ -12,6 +13,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from studio.db import label_results
+from studio.db import labels as labels_of_rounds
 from studio.errors import RefusedInput
 from studio.labelling import Labelling
 from studio.workshop.labelling.label_rows import usual_sample
@@ -43,6 +45,20 @@ class LabellingRequests(Labelling):
         usual_by, usual_count = usual_sample(self._version(dataset).rows)
         way = {"by": by or usual_by, "count": usual_count if count is None else count}
         return self.start_round(dataset, name, scale=scale_of(kind, labels), **way, **asked)
+
+    def mark_row(self, round_id: int, row: int, annotator: str, **said: Any) -> None:
+        """`mark` a row by its number as it stands now, with the fields of a `Judgement`; a second mark replaces it.
+
+        Raises:
+            RefusedInput: the round does not have the row, nothing was said, or a rating that the scale does not have.
+            Conflict: the round is closed.
+        """
+        self.refresh(round_id)
+        with self._writer.begin() as session:
+            task = labels_of_rounds.task_of_row(session, round_id, row)
+        if task is None or task.digest is None:
+            raise RefusedInput("labels.not_in_round", row=row, round=round_id)
+        self.mark(task.id, annotator, task.digest, _converted(said | {"annotator": annotator}, Judgement))
 
     def decide_row(self, round_id: int, row: int, arbiter: str, **said: Any) -> None:
         """`decide` on a row by its number, with the fields of a `Judgement`.

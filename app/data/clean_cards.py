@@ -62,7 +62,7 @@ class Cards:
         )
         return (
             f'<div class="lu-card lu-summary-card"><p class="lu-figure lu-num" role="status">{seen.rows_before:,} → '
-            f"{escape(about)}{seen.rows_after:,} {escape(say('data.clean.rows'))}</p>"
+            f"{escape(about)}{escape(view.rows_text(self.context, seen.rows_after))}</p>"
             f'<p class="lu-note">{escape(facts)}</p>{bars}</div>'
         )
 

@@ -151,7 +151,8 @@ def _open_acts(context: Context, chosen: DatasetSummary, group: Group, kind: str
     fixed = mended(group.first, read_manifest(Path(chosen.path)))
     leave = controls.button("exclude_kind", say("data.problems.exclude_kind", count=group.rows), kind_=kind)
     if fixed is None:
-        by_hand = f'<p class="lu-note">{escape(say("data.problems.by_hand"))}</p>'
+        note = f'<p class="lu-note">{escape(say("data.problems.by_hand"))}</p>'
+        by_hand = note if group.first.raw else ""  # a file or sheet that was not read has no text to edit
         return by_hand + controls.buttons(leave)
     key = f"data.fix.{group.code}"
     fix = say(key) if has(key) else say("data.fix.json")

@@ -74,6 +74,17 @@ def test_a_round_from_its_start_to_its_version_through_the_server(marked, tmp_pa
     assert run("import", "1", str(file)) == {"marks": 1}
     assert run("undo", "1", "--annotator", "Cem") == {"row": 2}
     assert run("import", "1", str(file)) == {"marks": 1}
+    run("mark", "1", "3", "--annotator", "Eve", "--rating", "2", "--tag", "late", "--note", "first")
+    run("mark", "1", "3", "--annotator", "Eve", "--rating", "5", "--tag", "late", "--flag")
+    kept = tmp_path / "kept.jsonl"
+    run("export", "1", str(kept))
+    (eve,) = [each for each in map(json.loads, kept.read_text("utf-8").splitlines()) if each["annotator"] == "Eve"]
+    assert (eve["row"], eve["rating"], eve["tags"], eve["is_flagged"], eve["note"]) == (3, "5", ["late"], True, "")
+    assert run("undo", "1", "--annotator", "Eve") == {"row": 3}
+    with pytest.raises(RefusedInput, match="Row 99 is not in round 1"):
+        run("mark", "1", "99", "--annotator", "Eve", "--rating", "2")
+    with pytest.raises(RefusedInput):
+        run("mark", "1", "3", "--annotator", "Eve", "--rating", "9")
     wanted = ("apply", "1", "--least-rating", "3", "--drop-tag", "rude")
     assert run(*wanted, "--dry-run")["left_out"].keys() == {"1", "2"}
     (made,) = run(*wanted)

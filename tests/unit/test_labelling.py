@@ -168,6 +168,19 @@ def test_a_closed_round_takes_no_marks(studio):
     assert studio.labelling.next_row(found, "Ann") == task
 
 
+def test_a_row_is_marked_by_its_number_and_a_second_mark_takes_the_place_of_the_first(studio):
+    round_id = studio.start("all")
+    studio.labelling.mark_row(round_id, 3, "Eve", rating="2", tags=["late"], note="first")
+    studio.labelling.mark_row(round_id, 3, "Eve", rating="5", is_flagged=True)
+    (mark,) = studio.marks(round_id)
+    assert (mark.row, mark.annotator, mark.rating, mark.tags, mark.note) == (3, "Eve", "5", [], "")
+    with pytest.raises(RefusedInput, match="Row 99 is not in round"):
+        studio.labelling.mark_row(round_id, 99, "Eve", rating="2")
+    for said in ({"rating": "9"}, {}, {"ratin": "2"}):
+        with pytest.raises(RefusedInput):
+            studio.labelling.mark_row(round_id, 3, "Eve", **said)
+
+
 def test_skip_and_undo(studio):
     found = studio.start(num_annotators=1)
     task = studio.labelling.next_row(found, "Ann")
