@@ -214,7 +214,7 @@ def answer_all(bench: Bench) -> None:
         for kind, texts in said.items():
             bench.said[kind] += texts
         bench.answered += part
-        bench.tell(len(bench.answered) * len(ways), total, "answers", until - time.monotonic())
+        bench.tell(sum(map(len, bench.said.values())), total, "answers", until - time.monotonic())
     bench.answer_seconds = time.monotonic() - started
 
 

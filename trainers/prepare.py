@@ -2,8 +2,8 @@
 
 An operation leaves one of these, and the server moves it to its place (`studio.jobs.products`):
 
-    <output_path>/version    a new data set version     import, revise, clean, split, mix, balance, order, system_prompt,
-                             augment, accept, restore, marks, pull
+    <output_path>/version    a new data set version     import, revise, clean, split, mix, balance, order, augment,
+                             accept, restore, marks, system_prompt, pull
     <output_path>/report     what was found             look, check, teach, diff
     <output_path>/export     a file and what describes it                                                       export
 
