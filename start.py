@@ -742,13 +742,18 @@ def parse(arguments: "list[str]") -> "tuple[str, argparse.Namespace, list[str]]"
         parser.add_argument("--host", help=say("start.help_host"))
         parser.add_argument("--port", help=say("start.help_port"))
         parser.add_argument("--no-browser", action="store_true", help=say("start.help_no_browser"))
+        parser.add_argument("--password", action="store_true", help=say("start.help_password"))
+        parser.add_argument("--allow-host", action="append", default=[], help=say("start.help_allow_host"))
+        parser.add_argument("--upload-limit", help=say("start.help_upload_limit"))
     options = parser.parse_args(rest)
     return what, options, ui_arguments(options) if what == "ui" else []
 
 
 def ui_arguments(options: argparse.Namespace) -> "list[str]":
-    named = [("--host", options.host), ("--port", options.port)]
-    return [word for pair in named if pair[1] for word in pair] + ["--no-browser"] * options.no_browser
+    named = [("--host", options.host), ("--port", options.port), ("--upload-limit", options.upload_limit)]
+    named += [("--allow-host", name) for name in options.allow_host]
+    words = [word for pair in named if pair[1] for word in pair]
+    return words + ["--no-browser"] * options.no_browser + ["--password"] * options.password
 
 
 def wanted_for(what: str, options: argparse.Namespace, checkout: Checkout) -> Wanted:

@@ -52,10 +52,17 @@ def without_command(context: typer.Context) -> None:
 
 
 @app.command()
-def ui(
-    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+def ui(  # noqa: PLR0913 - each argument is one option of the command
+    host: Annotated[str, typer.Option(help="Address to listen on; beyond this machine browsers log in.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port; the next free one if it is taken.")] = 7860,
     no_browser: Annotated[bool, typer.Option("--no-browser", help="Do not open a browser.")] = False,
+    password: Annotated[
+        bool, typer.Option("--password", help="Ask for a password for browsers to log in with.")
+    ] = False,
+    allow_host: Annotated[list[str] | None, typer.Option(help="A further name of this machine in addresses.")] = None,
+    upload_limit: Annotated[
+        str | None, typer.Option(help="Largest file that the page takes; 20GB unless said.")
+    ] = None,
     exit_when_idle: Annotated[bool, typer.Option("--exit-when-idle", help="Leave when nothing runs or waits.")] = False,
 ) -> None:
     """Open the studio, or the browser at the one that runs."""
@@ -68,9 +75,18 @@ def ui(
         show.note("cli.runs_already", url=url)
         webbrowser.open(url)
         return
-    from app.running import run
+    from app import running
 
-    run(place, host=host, port=port, open_browser=not no_browser, exit_when_idle=exit_when_idle)
+    wishes = running.Wishes(
+        host=host,
+        port=port,
+        password=running.asked_password() if password else running.password_from(),
+        allowed_hosts=tuple(allow_host or ()),
+        upload_bytes=running.upload_bytes(upload_limit),
+        open_browser=not no_browser,
+        exit_when_idle=exit_when_idle,
+    )
+    running.run(place, wishes)
 
 
 @app.command()
@@ -149,30 +165,6 @@ def train(spec: Path, wait: Wait = False, as_json: AsJson = False) -> None:
     place = workspace()
     job_id = client.call(place, "train", spec=read_yaml(spec))
     _show_job(place, job_id, wait=wait, as_json=as_json)
-
-
-@app.command()
-def baseline(  # noqa: PLR0913 - each argument is one option of the command
-    dataset: Annotated[str, typer.Option(help="Data set, NAME or NAME@VERSION.")],
-    model: Annotated[str, typer.Option(help="The model to ask, untouched.")],
-    spec: Annotated[Path | None, typer.Option(help="A spec, as for train: the run that is planned.")] = None,
-    kinds: Annotated[str | None, typer.Option(help="Ways to ask: plain,system,examples,retrieved,context.")] = None,
-    system: Annotated[str, typer.Option(help="System prompt; without it one is made from the rows.")] = "",
-    context: Annotated[Path | None, typer.Option(help="Text file to answer from.")] = None,
-    rows: Annotated[int | None, typer.Option(help="At most so many rows are asked.")] = None,
-    seconds: Annotated[
-        float | None, typer.Option(help="Time for writing answers; 5 % of the forecast training time unless said.")
-    ] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Ask the untouched model the validation rows in several ways before a run: perhaps a prompt is enough."""
-    from app import baseline_command
-
-    planned = (read_yaml(spec) if spec else {}) | {"dataset": dataset, "model_name_or_path": model}
-    options = {"system": system, "context": baseline_command.text_of(context), "rows": rows, "seconds": seconds}
-    options["kinds"] = [kind.strip() for kind in kinds.split(",") if kind.strip()] if kinds else None
-    found = baseline_command.ask(workspace(), planned, options, as_json=as_json)
-    show.lines(found, baseline_command.lines(found), as_json=as_json)
 
 
 @app.command()

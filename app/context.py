@@ -14,6 +14,8 @@ class Context:
     language: str
     desk: Desk
     registry: Reader
+    has_login: bool = False
+    """Whether browsers have to log in, and so can log out."""
 
     def say(self, key: str, **values: object) -> str:
         return say(key, self.language, **values)

@@ -1,32 +1,51 @@
-"""The one gate before every route, Gradio's and ours: host, origin, access, headers.
+"""The one gate before every route, Gradio's and ours: host, origin, login, which routes exist, headers.
 
 A page on another site can make a browser send requests to 127.0.0.1, and DNS rebinding can make them look local. So a
-request must name a host we answer for (else 421), one that changes something must come from our own pages (else 403),
-and where the studio listens beyond this machine each request needs the cookie that the one-time address gives (else
-401).
+request must name a host that we answer for (else 421), must not come from another site's page (else 403), and where a
+login is asked for needs a session, or the token that commands show (else 401, or the login page).
 """
 
 import hmac
 import ipaddress
-import secrets
+import socket
 from collections.abc import Iterable
-from http.cookies import CookieError, SimpleCookie
-from urllib.parse import parse_qs, quote, urlsplit
+from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.responses import PlainTextResponse, RedirectResponse
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from studio.messages import say
+from app.gradio_routes import is_answered
+from app.login import Login
+from studio.messages import LANGUAGES, say
 
-ACCESS_COOKIE = "luthier_access"
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+_POLICY = "; ".join(
+    (
+        "default-src 'self'",
+        # Gradio's pages bring inline scripts and styles, and make functions of the texts that components are given.
+        "script-src 'self' 'unsafe-inline' 'unsafe-eval'",
+        "style-src 'self' 'unsafe-inline'",
+        "img-src 'self' data: blob:",
+        "font-src 'self' data:",
+        "connect-src 'self'",
+        "worker-src 'self' blob:",
+        "object-src 'none'",
+        "base-uri 'self'",  # Gradio's pages set their own
+        "form-action 'self'",
+        "frame-ancestors 'none'",
+    )
+)
+_FILE_POLICY = "default-src 'none'; sandbox; frame-ancestors 'none'"
 _HEADERS = {
     "X-Frame-Options": "DENY",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), microphone=(), geolocation=(), usb=(), serial=(), payment=()",
 }
 
 
@@ -34,21 +53,37 @@ def is_loopback(host: str) -> bool:
     """Whether a bind address is reachable from this machine alone."""
     if host == "localhost":
         return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
+    address = _address(host)
+    return address is not None and address.is_loopback
 
 
-def loopback_hosts(port: int) -> frozenset[str]:
-    """The Host headers that a browser on this machine sends."""
-    names = ("127.0.0.1", "localhost", "[::1]")
-    hosts = {f"{name}:{port}" for name in names}
-    return frozenset(hosts | set(names)) if port == 80 else frozenset(hosts)
+@dataclass(frozen=True)
+class Hosts:
+    """The Host headers that are answered."""
+
+    exact: frozenset[str] = frozenset()
+    """With their port, as a browser writes them."""
+    names: frozenset[str] = frozenset()
+    """With any port: a container's or a tunnel's differs from ours."""
+    are_addresses_known: bool = False
+    """Any number address: behind one there is no name that an attacker's name server could turn towards us."""
+
+    def knows(self, header: str) -> bool:
+        header = header.lower()
+        name = header if header.endswith("]") else header.rpartition(":")[0] or header
+        return header in self.exact or name in self.names or (self.are_addresses_known and _address(name) is not None)
 
 
-def new_access_token() -> str:
-    return secrets.token_urlsafe(24)
+def hosts_of(bound: str, port: int, allowed: Iterable[str] = ()) -> Hosts:
+    """The hosts of a server bound to `bound`; `allowed` are further names, `box.lan` or `box.lan:8080`."""
+    own = ("127.0.0.1", "localhost", "[::1]")
+    exact = {f"{name}:{port}" for name in own} | (set(own) if port == 80 else set())
+    given = {each.strip().lower() for each in allowed if each.strip()}
+    exact |= given
+    if is_loopback(bound):
+        return Hosts(frozenset(exact), frozenset(given))
+    here = socket.gethostname().lower()
+    return Hosts(frozenset(exact), frozenset({*own, here, f"{here}.local", bound.lower(), *given}), True)
 
 
 class Guard:
@@ -56,71 +91,94 @@ class Guard:
 
     Args:
         app: what is guarded.
-        hosts: allowed Host headers; empty where `access_token` guards a bind beyond this machine.
-        access_token: if given, every request needs its cookie; `/?access=<token>` sets it.
+        hosts: allowed Host headers.
+        login: if given, every request needs its session, or `token`.
+        token: what commands show as `Authorization: Bearer <token>`; no browser sends that by itself.
     """
 
-    def __init__(self, app: ASGIApp, hosts: Iterable[str], *, access_token: str | None = None) -> None:
+    def __init__(self, app: ASGIApp, hosts: Hosts, *, login: Login | None = None, token: str = "") -> None:
         self._app = app
-        self._hosts = frozenset(hosts)
-        self._access_token = access_token
+        self._hosts = hosts
+        self._login = login
+        self._token = token
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
         elif scope["type"] == "http":
-            answer = self._refusal(scope) or self._login(scope)
-            await (answer or self._app)(scope, receive, _with_headers(send))
+            request = Request(scope, receive)
+            answer = self._refusal(request) or await self._at_the_door(request) or _no_such_route(scope)
+            await (answer or self._app)(scope, receive, _with_headers(send, scope["path"]))
         else:
             # No page uses a WebSocket; an open one would need an origin check of its own.
             await send({"type": "websocket.close", "code": 1008})
 
-    def _refusal(self, scope: Scope) -> PlainTextResponse | None:
-        headers = Headers(scope=scope)
-        host = headers.get("host", "").lower()
-        if self._hosts and host not in self._hosts:
+    def _refusal(self, request: Request) -> Response | None:
+        headers = request.headers
+        hosts = headers.getlist("host")
+        if len(hosts) != 1 or not self._hosts.knows(hosts[0]):
             return PlainTextResponse(say("errors.server.foreign_host"), 421)
-        if scope["method"] not in _SAFE and not _is_own(headers.get("origin"), host):
+        if not _is_own(headers.get("origin"), hosts[0].lower()) or _is_foreign_fetch(request.method, headers):
             return PlainTextResponse(say("errors.server.foreign_origin"), 403)
         return None
 
-    def _login(self, scope: Scope) -> PlainTextResponse | RedirectResponse | None:
-        if self._access_token is None or _same(_cookie(scope), self._access_token):
+    async def _at_the_door(self, request: Request) -> Response | None:
+        if self._login is None:
             return None
-        offered = parse_qs(scope["query_string"].decode("latin-1")).get("access", [""])[0]
-        if scope["method"] == "GET" and _same(offered, self._access_token):
-            answer = RedirectResponse(quote(scope["path"]), 303)
-            answer.set_cookie(ACCESS_COOKIE, self._access_token, httponly=True, samesite="strict")
+        answer = await self._login.answer(request)
+        if answer is not None or self._login.is_in(request) or self._is_command(request.headers.get("authorization")):
             return answer
-        return PlainTextResponse(say("errors.server.no_access"), 401)
+        return self._login.turned_away(request)
+
+    def _is_command(self, header: str | None) -> bool:
+        expected = f"Bearer {self._token}"
+        return bool(self._token) and hmac.compare_digest((header or "").encode(), expected.encode())
 
 
 def _is_own(origin: str | None, host: str) -> bool:
-    """Whether a changing request may come from `origin`; programs send none, browsers always do across origins."""
+    """Whether a request may come from `origin`; programs send none, browsers always do where they change something."""
     if origin is None:
         return True
-    parts = urlsplit(origin.lower())
+    try:
+        parts = urlsplit(origin.lower())
+    except ValueError:
+        return False
     return parts.scheme in ("http", "https") and parts.netloc == host
 
 
-def _cookie(scope: Scope) -> str:
+def _is_foreign_fetch(method: str, headers: Headers) -> bool:
+    """Whether the browser says that another site's page asks; following a link from there to a page is all right."""
+    if headers.get("sec-fetch-site", "none") in ("none", "same-origin"):
+        return False
+    is_link = headers.get("sec-fetch-mode") == "navigate" and headers.get("sec-fetch-dest", "document") == "document"
+    return method not in _SAFE or not is_link
+
+
+def _no_such_route(scope: Scope) -> Response | None:
+    path = scope["path"]
+    if path.split("/")[1:2] and path.split("/")[1] in LANGUAGES and not is_answered(scope["method"], path):
+        return PlainTextResponse("", 404)
+    return None
+
+
+def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     try:
-        jar = SimpleCookie(Headers(scope=scope).get("cookie", ""))
-    except CookieError:
-        return ""
-    return jar[ACCESS_COOKIE].value if ACCESS_COOKIE in jar else ""
+        return ipaddress.ip_address(host.removeprefix("[").removesuffix("]"))
+    except ValueError:
+        return None
 
 
-def _same(offered: str, expected: str) -> bool:
-    return hmac.compare_digest(offered.encode(), expected.encode())
+def _with_headers(send: Send, path: str) -> Send:
+    policy = _FILE_POLICY if "/gradio_api/file=" in path else _POLICY
 
-
-def _with_headers(send: Send) -> Send:
     async def sending(message: Message) -> None:
         if message["type"] == "http.response.start":
             headers = MutableHeaders(scope=message)
+            for name in [each for each in headers if each.lower().startswith("access-control-")]:
+                del headers[name]  # Gradio lets pages of other ports and hosts read; nobody else has to
             for name, value in _HEADERS.items():
                 headers[name] = value
+            headers.setdefault("Content-Security-Policy", policy)
         await send(message)
 
     return sending

@@ -9,6 +9,7 @@ opens. Starting the supervisor, holding the workspace's lock and writing server.
 import asyncio
 import contextlib
 import gc
+import logging
 import os
 import signal
 import socket
@@ -18,10 +19,14 @@ from collections.abc import Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from app.guard import Guard, is_loopback, loopback_hosts
+from app.access import Access
+from app.guard import Guard, hosts_of, is_loopback
 from app.i18n import COOKIE, PAGES, choose_language, page_path
+from app.login import Login
+from app.uploads import UPLOAD_BYTES, Limited, sweep
 from studio.errors import Conflict, RefusedInput
 from studio.messages import LANGUAGES
 from studio.paths import Workspace
@@ -35,9 +40,11 @@ if TYPE_CHECKING:
 
 DEFAULT_PORT = 7860
 _PORTS_TRIED = 20
+_SWEEP_SECONDS = 300.0
 _SLEEP_WHEN_FREE = 0.05
 """Seconds between two looks of Gradio's idle queue; its own 0.001 burns 4.5 % of a core. It delays clicks so."""
 Built = TypeVar("Built")
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,8 +53,12 @@ class Address:
 
     host: str = "127.0.0.1"
     port: int = DEFAULT_PORT
-    access_token: str | None = None
-    """Needed for any host beyond this machine: each browser must open `/?access=<token>` once."""
+    access: Access | None = None
+    """Who may log in; needed for any host beyond this machine."""
+    allowed_hosts: tuple[str, ...] = ()
+    """Further names that browsers may call the studio by, `box.lan`."""
+    upload_bytes: int = UPLOAD_BYTES
+    """The largest file that a page takes."""
 
 
 def serve(
@@ -65,11 +76,11 @@ def serve(
         should_leave: asked every second; True ends the server.
 
     Raises:
-        RefusedInput: a host beyond this machine without an access token.
+        RefusedInput: a host beyond this machine where nobody has to log in.
         Conflict: no port is free.
     """
     address = address or Address()
-    if not is_loopback(address.host) and address.access_token is None:
+    if not is_loopback(address.host) and address.access is None:
         raise RefusedInput("server.not_loopback", host=address.host)
     listener = bind(address.host, address.port)
     prepare_environment(workspace)
@@ -80,7 +91,7 @@ def serve(
 
     port = listener.getsockname()[1]
     shown = f"[{address.host}]" if ":" in address.host else address.host
-    app = build_app(workspace, studio, port=port, access_token=address.access_token)
+    app = build_app(workspace, studio, address, port=port)
     config = uvicorn.Config(
         app,
         log_level="warning",
@@ -134,7 +145,7 @@ def bind(host: str, port: int) -> socket.socket:
     raise Conflict("server.no_port", first=port, last=port + _PORTS_TRIED - 1)
 
 
-def build_app(workspace: Workspace, studio: "Studio", *, port: int, access_token: str | None = None) -> "ASGIApp":
+def build_app(workspace: Workspace, studio: "Studio", address: Address, *, port: int) -> "ASGIApp":
     """The whole server as one ASGI application."""
     from fastapi import FastAPI
     from starlette.requests import Request
@@ -142,12 +153,15 @@ def build_app(workspace: Workspace, studio: "Studio", *, port: int, access_token
 
     from app.api import router
 
-    languages = Languages(workspace, studio)
+    languages = Languages(workspace, studio, address)
+    uploads = workspace.cache / "gradio"
 
     @asynccontextmanager
     async def lifespan(app: FastAPI):
+        sweeping = asyncio.create_task(_sweep_now_and_then(uploads, studio))
         await languages.start()
         yield
+        sweeping.cancel()
         await languages.stop()
 
     ours = FastAPI(lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
@@ -167,11 +181,34 @@ def build_app(workspace: Workspace, studio: "Studio", *, port: int, access_token
             await RedirectResponse(f"{page}?{query}" if query else page, 307)(scope, receive, send)
         else:
             await (await languages.app(language))(
-                _uncompressed(scope) if access_token is None else scope, receive, send
+                _uncompressed(scope) if address.access is None else scope, receive, send
             )
 
-    hosts = frozenset() if access_token else loopback_hosts(port)
-    return Guard(dispatch, hosts, access_token=access_token)
+    login = Login(address.access, port=port) if address.access else None
+    limited = Limited(dispatch, uploads, upload_bytes=address.upload_bytes)
+    return Guard(limited, hosts_of(address.host, port, address.allowed_hosts), login=login, token=studio.token)
+
+
+async def _sweep_now_and_then(uploads: Path, studio: "Studio") -> None:
+    """Give temporary files their end: at the start, and then every five minutes."""
+    is_starting = True
+    while True:
+        try:
+            await asyncio.to_thread(sweep, uploads, in_use=_waiting_sources(studio), is_starting=is_starting)
+        except OSError:
+            _log.exception("sweeping %s failed; tried again later", uploads)
+        is_starting = False
+        await asyncio.sleep(_SWEEP_SECONDS)
+
+
+def _waiting_sources(studio: "Studio") -> list[Path]:
+    """Files that jobs still have to read."""
+    from studio.db import jobs
+    from studio.jobs.lifecycle import ENDED
+
+    with studio.registry.session() as session:
+        found = [job for job in jobs.queue(session) + jobs.live(session) if job.state not in ENDED]
+        return [Path(source) for job in found if (source := job.values.get("source"))]
 
 
 def _uncompressed(scope: "Scope") -> "Scope":
@@ -182,8 +219,9 @@ def _uncompressed(scope: "Scope") -> "Scope":
 class Languages:
     """One Gradio app per language, built when first asked for and kept until the server stops."""
 
-    def __init__(self, workspace: Workspace, studio: "Studio") -> None:
+    def __init__(self, workspace: Workspace, studio: "Studio", address: Address) -> None:
         self._studio = studio
+        self._address = address
         self._last_used = workspace.cache / "language"
         self._apps: dict[str, FastAPI] = {}
         self._lock = asyncio.Lock()
@@ -212,7 +250,7 @@ class Languages:
         return self._apps[language]
 
     async def _build(self, language: str) -> "FastAPI":
-        app = await asyncio.to_thread(in_a_loop, mount_language, language, self._studio)
+        app = await asyncio.to_thread(in_a_loop, mount_language, language, self._studio, self._address)
         ready = asyncio.Event()
         self._tasks.append(asyncio.create_task(self._keep(app, ready)))
         await ready.wait()
@@ -239,14 +277,15 @@ def in_a_loop(build: Callable[..., Built], *arguments: object) -> Built:
     return asyncio.run(building())
 
 
-def mount_language(language: str, studio: "Studio") -> "FastAPI":
+def mount_language(language: str, studio: "Studio", address: Address | None = None) -> "FastAPI":
     """A FastAPI app with one language's pages at `/<language>`."""
+    address = address or Address()
     import gradio as gr
     from fastapi import FastAPI
 
     from app.theme import head, theme
 
-    blocks = build_pages(language, studio)
+    blocks = build_pages(language, studio, has_login=address.access is not None)
     host = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     with warnings.catch_warnings():
         # Gradio warns that several pages cannot be rendered on the server; nobody asked it to.
@@ -261,21 +300,26 @@ def mount_language(language: str, studio: "Studio") -> "FastAPI":
             show_error=False,
             ssr_mode=False,
             mcp_server=False,
+            max_file_size=address.upload_bytes,  # told to the browser, which refuses before it sends anything
             theme=theme(),
             head=head(language),
         )
     _quieten(blocks)
+    # Gradio looks whether a file that a page names was uploaded only once its app was launched; ours is mounted, and
+    # without this any file of this machine could be named.
+    blocks.has_launched = True
+    _fetch_nothing()
     return host
 
 
-def build_pages(language: str, studio: "Studio") -> "gr.Blocks":
+def build_pages(language: str, studio: "Studio", *, has_login: bool = False) -> "gr.Blocks":
     """All pages of one language, each at its own address; no handler is a public endpoint."""
     import gradio as gr
 
     from app.context import Context
     from app.pages.shell import top_bar
 
-    context = Context(language, studio.desk, studio.registry)
+    context = Context(language, studio.desk, studio.registry, has_login=has_login)
     blocks = gr.Blocks(title="Luthier", analytics_enabled=False, fill_width=True)
     for page in PAGES[1:]:
         blocks.route(context.say(f"common.page.{page}"), page)
@@ -299,6 +343,16 @@ def _quieten(blocks: "gr.Blocks") -> None:
     if hasattr(queue, "sleep_when_free"):  # a private name; a test tells when it goes
         queue.sleep_when_free = _SLEEP_WHEN_FREE
         queue.progress_update_sleep_when_free = max(_SLEEP_WHEN_FREE, queue.progress_update_sleep_when_free)
+
+
+def _fetch_nothing() -> None:
+    """Where a page should give a file, Gradio also takes an address and fetches it; the studio fetches for nobody."""
+    from gradio import processing_utils
+
+    async def refuse(url: str, cache_dir: str) -> str:
+        raise ValueError("an address is no file")
+
+    processing_utils.async_ssrf_protected_download = refuse  # no public way; tests/security tells when it moves
 
 
 def _without_slash(path: str) -> str | None:

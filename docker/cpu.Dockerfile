@@ -14,5 +14,5 @@ RUN LUTHIER_HOME=/tmp/build python3 start.py setup --torch cpu && rm -rf /tmp/bu
 
 VOLUME /data
 EXPOSE 7860
-# Beyond loopback the studio makes a one-time address with a token, printed to the container's log.
+# Beyond loopback browsers log in with a one-time code, printed to the container's log, or with LUTHIER_PASSWORD.
 CMD ["python3", "start.py", "--host", "0.0.0.0", "--port", "7860", "--no-browser"]

@@ -7,6 +7,7 @@ import gradio as gr
 
 from app.context import Context
 from app.i18n import bytes_text, page_path, path_text
+from app.login import logout_form
 from app.markup import facts, heading, link
 from app.pages.shell import bind, machine_line, redraw_on_change
 from studio.messages import LANGUAGES
@@ -19,6 +20,8 @@ def build(context: Context) -> None:
     with gr.Row(elem_classes="lu-actions"):
         doctor_button = gr.Button(say("settings.doctor"), elem_id="settings-doctor", scale=0)
     doctor_html = gr.HTML(elem_id="settings-doctor-result")
+    if context.has_login:
+        gr.HTML(logout_form(say("login.leave")), elem_id="settings-logout")
     redraw_on_change(context, draw, outputs=[body_html])
     doctor_button.click(bind(examine, context), None, [doctor_html])
 

@@ -7,32 +7,34 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import psutil
 
 from studio.paths import PROJECT_ROOT, Workspace
 
-START_SECONDS = 60.0
+START_SECONDS = 120.0
 
 
 class Server:
     """`python -m app.cli ui` on loopback; `start`, `kill` (SIGKILL) and `stop` (SIGTERM)."""
 
-    def __init__(self, workspace: Workspace, *, port: int = 0) -> None:
+    def __init__(self, workspace: Workspace, *, port: int = 0, options: Sequence[str] = (), **environment: str) -> None:
         self.workspace = workspace
         self.url = ""
-        self._port = port
+        self._command = [sys.executable, "-m", "app.cli", "ui", "--no-browser", "--port", str(port), *options]
+        self._environment = environment
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> "Server":
         """Start it and wait until it answers."""
         log = (self.workspace.root / "test-server.log").open("ab")
+        homes = {"LUTHIER_HOME": str(self.workspace.root), "HOME": str(self.workspace.root.parent)}
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "app.cli", "ui", "--no-browser", "--port", str(self._port)],
+            self._command,
             cwd=PROJECT_ROOT,
-            env=os.environ | {"LUTHIER_HOME": str(self.workspace.root), "HOME": str(self.workspace.root.parent)},
+            env=os.environ | homes | self._environment,
             stdout=log,
             stderr=subprocess.STDOUT,
         )
@@ -76,7 +78,10 @@ class Server:
         if entry["pid"] != self._process.pid:
             return False
         self.url = entry["url"]
-        with urllib.request.urlopen(f"{self.url}/api/health", timeout=5) as answer:
+        shown = {"Authorization": f"Bearer {entry['token']}"}
+        with urllib.request.urlopen(
+            urllib.request.Request(f"{self.url}/api/health", headers=shown), timeout=5
+        ) as answer:
             return answer.status == 200
 
 

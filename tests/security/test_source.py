@@ -1,0 +1,59 @@
+"""Rules of the code itself that keep doors shut: no shell, no pickle, no remote code."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from studio.paths import PROJECT_ROOT
+
+SOURCES = [PROJECT_ROOT / "start.py"] + [
+    path for folder in ("app", "studio", "trainers") for path in sorted((PROJECT_ROOT / folder).rglob("*.py"))
+]
+NEVER = {
+    "os.system",
+    "os.popen",
+    "subprocess.getoutput",
+    "subprocess.getstatusoutput",
+    "pickle.load",
+    "pickle.loads",
+    "joblib.load",
+    "marshal.loads",
+    "shelve.open",
+    "yaml.unsafe_load",
+    "yaml.full_load",
+    "pandas.read_pickle",
+    "eval",
+    "exec",
+}
+
+
+def calls(path: Path) -> Iterator[tuple[str, dict[str, ast.expr], int]]:
+    """Name, named arguments and line of every call in a file."""
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Call):
+            named = {each.arg: each.value for each in node.keywords if each.arg}
+            yield ast.unparse(node.func), named, node.lineno
+
+
+def is_true(value: ast.expr | None) -> bool:
+    return not (value is None or (isinstance(value, ast.Constant) and not value.value))
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(PROJECT_ROOT)))
+def test_no_shell_no_pickle_no_remote_code(path):
+    found = []
+    for name, named, line in calls(path):
+        switches = [each for each in ("shell", "trust_remote_code", "allow_pickle") if is_true(named.get(each))]
+        is_unsafe_load = name == "torch.load" and not is_true(named.get("weights_only"))
+
+        if name in NEVER or switches or is_unsafe_load:
+            found.append(f"{path.name}:{line}: {name} {switches}")
+    assert found == []
+
+
+def test_what_only_the_owner_may_read(server):
+    root = server.workspace.root
+    assert root.stat().st_mode & 0o077 == 0
+    assert (root / "server.json").stat().st_mode & 0o177 == 0
