@@ -173,10 +173,18 @@ def _seen(config: Mapping[str, Any], question: Asked, place: Workspace) -> tuple
         question = replace(question, values={**question.values, "lora_dropout": 0.0})
     if seen := known(config, cache=_cache(place)):
         _check_targets(question, seen)
+        question = _attending(question, seen)
     mode = mode_of(question.values, stack=question.stack)
     model = _survey(config, question, place, modes=[mode] if mode else [])
     _check_targets(question, model)
-    return model, question
+    return model, _attending(question, model)
+
+
+def _attending(question: Asked, model: Inventory) -> Asked:
+    """With an attention kernel that the model has, unless one was named."""
+    if "attn_implementation" in question.given or model.can_attend_with(question.values["attn_implementation"]):
+        return question
+    return replace(question, values={**question.values, "attn_implementation": "eager"})
 
 
 def _check_targets(question: Asked, model: Inventory) -> None:

@@ -222,6 +222,7 @@ def test_a_shipped_model_of_70b_is_answered_by_arithmetic(tmp_path: Path) -> Non
 # -- what is printed, and its options ---------------------------------------------------------------------------------
 
 OLD = ["--stack", "transformers=4.48.1,trl=0.13,torch=2.4.1"]
+EAGER, FLASH = ["--attention", "eager"], ["--attention", "flash_attention_2"]
 USUAL = ["--weights-dtype", "bfloat16", "--per-device-train-batch-size", "4", "--max-length", "1024"]
 
 
@@ -294,6 +295,13 @@ def test_every_tuning_has_an_answer(tuning: str, place: Workspace) -> None:
 def test_every_option_counts(more: list[str], less: list[str], place: Workspace) -> None:
     large, small = (peak(LLAMA_8B, *words, place=place) for words in (more, less))
     assert large["allocated_bytes"] > small["allocated_bytes"]
+
+
+def test_a_family_without_the_usual_attention_is_taken_with_one_that_it_has(place: Workspace) -> None:
+    gemma = {"model_type": "gemma2", "hidden_size": 3584, "num_hidden_layers": 42, "intermediate_size": 14336}
+    gemma |= {"num_attention_heads": 16, "num_key_value_heads": 8, "head_dim": 256, "vocab_size": 256_000}
+    by_itself, eager = (peak(gemma, "--loss-kernel", "liger", *words, place=place) for words in ((), EAGER))
+    assert by_itself == eager and eager["terms"] != peak(gemma, "--loss-kernel", "liger", *FLASH, place=place)["terms"]
 
 
 def test_experts_are_squeezed_where_the_libraries_have_them_as_linear_layers(place: Workspace) -> None:
@@ -420,6 +428,7 @@ def fixture_odd(place: Workspace) -> dict[str, dict[str, Any]]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 def test_configs_that_nobody_has_seen(odd: dict[str, dict[str, Any]], place: Workspace) -> None:
     low, high = odd["unknown"]["device_bytes"]
     assert high > 3 * low and any("rough guess" in note for note in odd["unknown"]["notes"])
