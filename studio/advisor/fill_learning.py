@@ -49,7 +49,10 @@ def fill_rate(draft: Draft) -> None:
 
 
 def fill_rate_by_batch(draft: Draft) -> None:
-    """Someone who sets another effective batch gets a rate that follows its square root, within a factor of two."""
+    """Someone who sets another effective batch gets a rate that follows its square root, within a factor of two.
+
+    It stays under the limit above which the preflight warns.
+    """
     if not {"per_device_train_batch_size", "gradient_accumulation_steps"} & set(draft.chosen):
         return
     wanted = min(row_band(draft.facts)["effective_batch_size"], max(1, draft.facts.rows or 8))
@@ -57,7 +60,8 @@ def fill_rate_by_batch(draft: Draft) -> None:
     if "learning_rate" in draft.chosen or 2 / 3 < effective / wanted < 3 / 2:
         return
     base = draft["learning_rate"]
-    rate = float(f"{base * min(2.0, max(0.5, math.sqrt(effective / wanted))):.2g}")
+    scaled = float(f"{base * min(2.0, max(0.5, math.sqrt(effective / wanted))):.2g}")
+    rate = min(scaled, max(base, recipes()["rate_limits"][draft["tuning"]]))
     draft.fill("learning_rate", rate, "rate_batch", source="C", base=base, wanted=wanted, effective=effective)
 
 
@@ -96,8 +100,8 @@ def fill_intervals(draft: Draft) -> None:
 
 
 def _fill_fixed(draft: Draft, rule: Mapping[str, Any]) -> None:
-    """One rate, and a lower one for rows that are much alike."""
-    is_uniform = variety_word(draft.facts) == "uniform"
+    """One rate, and where the rule has one a lower one for rows that are much alike."""
+    is_uniform = "uniform_rate" in rule and variety_word(draft.facts) == "uniform"
     rate = rule["uniform_rate" if is_uniform else "learning_rate"]
     reason = "rate_lora_uniform" if is_uniform else rule["reason"]
     words = {"size": draft.size, "usual": rule["learning_rate"]}

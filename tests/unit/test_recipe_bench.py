@@ -26,7 +26,7 @@ def measure(task, values):
     return (0.1, 3.0, 0, 0.0) if values is None else (1 - values["learning_rate"], values["learning_rate"], 20, 1.0)
 
 
-def results_of(plan_, path, *, recipes=("default", "rate-1e-3"), seeds=(1, 2)):
+def results_of(plan_, path, *, recipes=("default", "rate-2e-4"), seeds=(1, 2)):
     wanted = plan_.combinations(recipes, seeds)
     return list(plan.work(plan_, wanted, measure, path=path, versions=VERSIONS, until=1.0, now=lambda: 0.0))
 
@@ -172,8 +172,8 @@ def test_better_is_more_than_the_spread_over_shared_seeds(scores, default, seeds
 
 def test_the_page_tells_figures_spread_and_what_was_not_measured(small, tmp_path):
     text = page(small, results_of(small, tmp_path / "results.jsonl"))
-    assert "| rate-1e-3 | 3.0 | 1.00 ± 0.00 (2) |" in text
+    assert "| rate-2e-4 | 1.0 | 1.00 ± 0.00 (2) |" in text
     assert "| 64, 40 |" in text and "0.10, 3.00" in text and "torch 2, trl 1" in text
     assert "rank-32" not in text
     one = page(small, results_of(small, tmp_path / "one.jsonl", seeds=(1,)))
-    assert "| default | 1.5 | 1.00 (1) |" in one and "one seed" in one
+    assert "| default | 2.5 | 1.00 (1) |" in one and "one seed" in one
