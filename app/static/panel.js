@@ -78,9 +78,10 @@
   function luthierPanel(element, trigger, watch) {
     const unfolded = new Set();
     const drafts = new Map();
-    let focused = null, typing = null, quiet = 0, pressing = 0;
+    let focused = null, typing = null, quiet = 0, pressing = 0, isAgain = false, waiting = null;
 
     const answered = () => {
+      isAgain = false;
       toasts.disconnect();
       element.classList.remove("lu-busy");
     };
@@ -100,7 +101,9 @@
       quiet = setTimeout(answered, PATIENCE_MS);
       const said = told(source, action);
       Object.assign(said.fields, more);
-      trigger("select", said);
+      if (isAgain) waiting = said;  // Gradio drops what comes while an answer is under way
+      else trigger("select", said);
+      isAgain ||= Boolean(source.dataset.again);
     };
 
     element.addEventListener("click", (event) => {
@@ -148,6 +151,11 @@
     };
 
     const pressAgain = () => {
+      if (waiting) {
+        trigger("select", waiting);
+        waiting = null;
+        return;
+      }
       const button = element.querySelector("button[data-again]");
       if (button && element.getClientRects().length) send(button, button.dataset.do);
     };
@@ -156,7 +164,7 @@
       answered();
       clearTimeout(pressing);
       const again = element.querySelector("button[data-again]");
-      if (again) pressing = setTimeout(pressAgain, Number(again.dataset.again));
+      if (again || waiting) pressing = setTimeout(pressAgain, Number(again?.dataset.again || 150));
       element.querySelectorAll("input, textarea, select").forEach(asServedUnlessTyping);
       const isAnew = [...element.querySelectorAll("[data-fresh]")].map(refresh).includes(true);
       for (const fold of element.querySelectorAll("details[data-key]")) if (unfolded.has(fold.dataset.key)) fold.open = true;
