@@ -47,8 +47,8 @@ def probe_html(context: Context, plan: "Plan", probe: JobView | None) -> str:
     if getattr(plan.forecast.memory, "is_measured", False):
         return told
     button = f'<button type="button" class="lu-link" data-do="measure">{escape(context.say("train.measured.button"))}'
-    note = f'<span class="lu-note">{escape(context.say("train.measured.note"))}</span>'
-    return f'{told}<p class="lu-measure">{button}</button> {note}</p>'
+    note = f'<p class="lu-note">{escape(context.say("train.measured.note"))}</p>'
+    return f'{told}<p class="lu-measure">{button}</button></p>{note}'
 
 
 def _running(context: Context, probe: JobView, *, is_this: bool) -> str:

@@ -5,6 +5,7 @@ says; `predict_again` brings it up to date after the calculator has changed.
 """
 
 import hashlib
+import logging
 import math
 from collections.abc import Mapping
 from functools import cache
@@ -16,6 +17,7 @@ from sqlalchemy.orm import Session
 from studio import memory
 from studio.db import models
 from studio.db.tables import MemoryMeasurement
+from studio.errors import StudioError
 from studio.hardware import Machine
 from studio.memory.configuration import Configuration, configuration_of
 from studio.memory.estimate import Shapes, estimate
@@ -27,6 +29,7 @@ MOST = 200
 """Older ones are not looked at."""
 PROBE, OUT_OF_MEMORY = "probe_memory", "out_of_memory"
 _NOWHERE = {"rows": 0, "tokens": 0}
+_log = logging.getLogger(__name__)
 
 
 def keep(session: Session, found: MemoryMeasurement) -> None:
@@ -63,8 +66,13 @@ def _predict(session: Session, found: MemoryMeasurement) -> None:
     found.calculator = calculator()
     found.predicted_bytes = None
     seen = _seen(found)
-    if known is not None and seen["rows"]:
+    if known is None or not seen["rows"]:
+        return
+    try:
         found.predicted_bytes = predicted_for(from_figures(known["inventory"]), found, seen)
+    except (StudioError, LookupError, TypeError, ValueError):
+        # Values or an inventory of another time: what was measured still bounds what is predicted.
+        _log.warning("Measurement of job %s: today's calculator cannot predict it", found.job_id, exc_info=True)
 
 
 def predicted_for(inventory: Inventory, found: MemoryMeasurement, seen: Mapping[str, int]) -> int:

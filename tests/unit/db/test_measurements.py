@@ -145,3 +145,14 @@ def test_another_calculator_speaks_again_of_what_was_measured(place, writer):
         assert measurements.predict_again(session) == 1
         assert session.query(MemoryMeasurement).one().predicted_bytes == right
         assert measurements.predict_again(session) == 0
+
+
+def test_a_measurement_that_cannot_be_predicted_any_more_does_not_keep_the_studio_from_opening(place, writer):
+    with writer.begin() as session:
+        end(session, place)
+        (kept,) = session.query(MemoryMeasurement).all()
+        kept.calculator, kept.values = "an older one", {**VALUES, "optim": "an optimizer of another time"}
+    with writer.begin() as session:
+        measurements.predict_again(session)
+        (run,) = measurements.experience(session, HASH).runs
+    assert run.predicted_bytes is None and not run.tells_ratio and run.peak_bytes == PEAKS["peak_bytes"]
