@@ -35,13 +35,13 @@ def config_of(family: str) -> Any:
 
 
 @cache
-def inventory_of(family: str, tuning: str, *, has_dropout: bool = False) -> Inventory:
+def inventory_of(family: str, tuning: str, *, checkpointing: bool) -> Inventory:
     config = config_of(family)
-    profiles = profiles_of(config, tuning=tuning, checkpointing=True, has_dropout=has_dropout)
+    profiles = profiles_of(config, tuning=tuning, checkpointing=checkpointing, has_dropout=False)
     return from_figures(figures_of(config) | {"profiles": profiles})
 
 
-def predicted(family: str, method: str, tuning: str, *, row_tokens: int, optim: str = "adamw_torch_fused") -> Estimate:
+def predicted(family: str, method: str, tuning: str, *, row_tokens: int, **settings: Any) -> Estimate:
     values = {
         "tuning": tuning,
         "dtype": "float32",
@@ -51,13 +51,17 @@ def predicted(family: str, method: str, tuning: str, *, row_tokens: int, optim: 
         "lora_target_modules": ["all-linear"],
         "lora_r": 8,
         "lora_dropout": 0.0,
-        "optim": optim,
+        "optim": "adamw_torch_fused",
         "per_device_train_batch_size": batch_size(method),
         "gradient_accumulation_steps": 1,
         "max_completion_length": ANSWER,
-    }
+    } | settings
     shapes = Shapes(PROMPT if method in WRITES else row_tokens)
-    return estimate(inventory_of(family, tuning), values, shapes=shapes, machine=CPU, method=method)
+    traced = "full" if tuning in ("full", "freeze") else "lora"
+    checkpointing = values["gradient_checkpointing"]
+    return estimate(
+        inventory_of(family, traced, checkpointing=checkpointing), values, shapes=shapes, machine=CPU, method=method
+    )
 
 
 def counted(found: Estimate, phase: str) -> int:
@@ -84,4 +88,26 @@ def test_a_real_step_needs_what_was_estimated(family: str, method: str, tuning: 
     assert_alike(found, seen)
     if method in WRITES:
         before = max(counted(found, "generation"), counted(found, "reference_pass"))
-        assert before == pytest.approx(seen.before, rel=0.06)
+        assert before == pytest.approx(seen.before, rel=0.08)
+
+
+TUNINGS: dict[str, tuple[dict[str, Any], float]] = {
+    "freeze": ({"freeze_trainable_layers": 2}, 0.03),
+    "dora": ({"use_dora": True}, 0.06),
+    "ia3": ({}, 0.01),
+    "ln_tuning": ({}, 0.01),
+    "prompt_tuning": ({"num_virtual_tokens": 12}, 0.04),
+}
+"""What is set, and how far the layer's backward may be off: these are closed forms on a trace without adapters."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("tuning", TUNINGS)
+def test_a_real_step_of_another_tuning_is_near_its_formula(tuning: str, tmp_path: Path) -> None:
+    settings, bound = TUNINGS[tuning]
+    seen = watched("sft", config_of("llama"), tmp_path, tuning=tuning)
+    named = "lora" if tuning == "dora" else tuning
+    found = predicted("llama", "sft", named, row_tokens=seen.row_tokens, **settings)
+    assert counted(found, "forward_and_loss") == pytest.approx(seen.loss, rel=0.01)
+    assert counted(found, "layer_backward") == pytest.approx(seen.backward, rel=bound)
+    assert counted(found, "optimizer_step") == pytest.approx(seen.step, rel=0.04)
