@@ -28,6 +28,8 @@ _BELOW = ("assets/", "static/", "gradio_api/file=")
 def is_answered(method: str, path: str) -> bool:
     """Whether `GET`, `/en/gradio_api/queue/data` is one of the routes that the pages need."""
     _, _, rest = path.lstrip("/").partition("/")
+    if rest.removesuffix("/") in PAGES:  # with a slash at its end it is sent on to the one without
+        return method in _GET
     if rest in _EXACT:
         return method in _EXACT[rest]
     if rest.startswith("gradio_api/file="):
