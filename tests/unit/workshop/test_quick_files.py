@@ -17,7 +17,7 @@ from studio.workshop.versions.layout import Row
 from studio.workshop.versions.reader import iterate_problems, iterate_rows, read_manifest
 
 EXAMPLES = 6
-"""Of each shape; 300 of each were run when this was written."""
+"""Of each shape; 300 of JSONL were run when this was written."""
 TEXTS = ("Hi", "", " ", "a\n\nb", 'He said "no"', "\\", "é 你好", "x" * 300, '{"a": 1}', "\u3000")
 ODD = (None, 5, 1.5, True, ["a"], {"k": "v", "l": [{"k": 1}]}, "")
 
