@@ -2,8 +2,7 @@
 
     app.main.serve(workspace, Studio(desk, registry, token), host="127.0.0.1", port=7860, on_listening=...)
 
-Each language's pages are built when that language is first asked for; the last one used is built before the socket
-opens. Starting the supervisor, holding the workspace's lock and writing server.json are the caller's.
+Starting the supervisor, holding the workspace's lock and writing server.json are the caller's.
 """
 
 import asyncio
@@ -14,15 +13,14 @@ import os
 import signal
 import socket
 import threading
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from app.access import Access
+from app.gradio_apps import Languages
 from app.guard import Guard, hosts_of, is_loopback
 from app.i18n import COOKIE, PAGES, choose_language, page_path
 from app.login import Login
@@ -32,8 +30,6 @@ from studio.messages import LANGUAGES
 from studio.paths import Workspace
 
 if TYPE_CHECKING:
-    import gradio as gr
-    from fastapi import FastAPI
     from starlette.types import ASGIApp, Receive, Scope, Send
 
     from app.api import Studio
@@ -41,9 +37,6 @@ if TYPE_CHECKING:
 DEFAULT_PORT = 7860
 _PORTS_TRIED = 20
 _SWEEP_SECONDS = 300.0
-_SLEEP_WHEN_FREE = 0.05
-"""Seconds between two looks of Gradio's idle queue; its own 0.001 burns 4.5 % of a core. It delays clicks so."""
-Built = TypeVar("Built")
 _log = logging.getLogger(__name__)
 
 
@@ -153,7 +146,7 @@ def build_app(workspace: Workspace, studio: "Studio", address: Address, *, port:
 
     from app.api import router
 
-    languages = Languages(workspace, studio, address)
+    languages = Languages(workspace, studio, has_login=address.access is not None, upload_bytes=address.upload_bytes)
     uploads = workspace.cache / "gradio"
 
     @asynccontextmanager
@@ -214,145 +207,6 @@ def _waiting_sources(studio: "Studio") -> list[Path]:
 def _uncompressed(scope: "Scope") -> "Scope":
     """The request without its wish for compression: to this machine itself, compressing costs more than it saves."""
     return scope | {"headers": [(name, value) for name, value in scope["headers"] if name != b"accept-encoding"]}
-
-
-class Languages:
-    """One Gradio app per language, built when first asked for and kept until the server stops."""
-
-    def __init__(self, workspace: Workspace, studio: "Studio", address: Address) -> None:
-        self._studio = studio
-        self._address = address
-        self._last_used = workspace.cache / "language"
-        self._apps: dict[str, FastAPI] = {}
-        self._lock = asyncio.Lock()
-        self._stopping = asyncio.Event()
-        self._tasks: list[asyncio.Task] = []
-
-    async def start(self) -> None:
-        """Build the language that was used last."""
-        try:
-            wanted = self._last_used.read_text("utf-8").strip()
-        except OSError:
-            wanted = ""
-        await self.app(wanted if wanted in LANGUAGES else LANGUAGES[0])
-
-    async def stop(self) -> None:
-        self._stopping.set()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-
-    async def app(self, language: str) -> "FastAPI":
-        """The app of one language, building it if need be."""
-        if language not in self._apps:
-            # One at a time: Gradio keeps the Blocks under construction in a global.
-            async with self._lock:
-                if language not in self._apps:
-                    self._apps[language] = await self._build(language)
-        return self._apps[language]
-
-    async def _build(self, language: str) -> "FastAPI":
-        app = await asyncio.to_thread(in_a_loop, mount_language, language, self._studio, self._address)
-        ready = asyncio.Event()
-        self._tasks.append(asyncio.create_task(self._keep(app, ready)))
-        await ready.wait()
-        with contextlib.suppress(OSError):  # only speeds up the next start
-            self._last_used.write_text(language, "utf-8")
-        return app
-
-    async def _keep(self, app: "FastAPI", ready: asyncio.Event) -> None:
-        """Hold the app's life span open; entered and left in this one task."""
-        try:
-            async with app.router.lifespan_context(app):
-                ready.set()
-                await self._stopping.wait()
-        finally:
-            ready.set()
-
-
-def in_a_loop(build: Callable[..., Built], *arguments: object) -> Built:
-    """Call `build` with an event loop running: where Gradio finds none it makes one, and never closes it."""
-
-    async def building() -> Built:
-        return build(*arguments)
-
-    return asyncio.run(building())
-
-
-def mount_language(language: str, studio: "Studio", address: Address | None = None) -> "FastAPI":
-    """A FastAPI app with one language's pages at `/<language>`."""
-    address = address or Address()
-    import gradio as gr
-    from fastapi import FastAPI
-
-    from app.theme import head, theme
-
-    blocks = build_pages(language, studio, has_login=address.access is not None)
-    host = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
-    with warnings.catch_warnings():
-        # Gradio warns that several pages cannot be rendered on the server; nobody asked it to.
-        warnings.filterwarnings("ignore", message="SSR mode is not supported with multi-page apps")
-        gr.mount_gradio_app(
-            host,
-            blocks,
-            f"/{language}",
-            app_kwargs={"docs_url": None, "redoc_url": None, "openapi_url": None},
-            footer_links=[],
-            run_history=False,
-            show_error=False,
-            ssr_mode=False,
-            mcp_server=False,
-            max_file_size=address.upload_bytes,  # told to the browser, which refuses before it sends anything
-            theme=theme(),
-            head=head(language),
-        )
-    _quieten(blocks)
-    # Gradio looks whether a file that a page names was uploaded only once its app was launched; ours is mounted, and
-    # without this any file of this machine could be named.
-    blocks.has_launched = True
-    _fetch_nothing()
-    return host
-
-
-def build_pages(language: str, studio: "Studio", *, has_login: bool = False) -> "gr.Blocks":
-    """All pages of one language, each at its own address; no handler is a public endpoint."""
-    import gradio as gr
-
-    from app.context import Context
-    from app.pages.shell import top_bar
-
-    context = Context(language, studio.desk, studio.registry, has_login=has_login)
-    blocks = gr.Blocks(title="Luthier", analytics_enabled=False, fill_width=True)
-    for page in PAGES[1:]:
-        blocks.route(context.say(f"common.page.{page}"), page)
-    # One `with` for all pages: each time one ends, Gradio makes its whole app anew, 0.2 s a page.
-    with blocks:
-        for page in PAGES:
-            blocks.current_page = "" if page == "home" else page
-            top_bar(context, page)
-            import_module(f"app.pages.{page}").build(context)
-    for function in blocks.fns.values():
-        # A queued call opens a connection while it lasts, so what happens by itself does not queue. What a person asks
-        # for does: Gradio shows an error of an unqueued call nowhere.
-        function.queue = function.queue and not {event for _, event in function.targets} <= {"tick", "load"}
-        function.api_visibility = "private"
-        function.concurrency_limit = None
-    return blocks
-
-
-def _quieten(blocks: "gr.Blocks") -> None:
-    queue = blocks._queue
-    if hasattr(queue, "sleep_when_free"):  # a private name; a test tells when it goes
-        queue.sleep_when_free = _SLEEP_WHEN_FREE
-        queue.progress_update_sleep_when_free = max(_SLEEP_WHEN_FREE, queue.progress_update_sleep_when_free)
-
-
-def _fetch_nothing() -> None:
-    """Where a page should give a file, Gradio also takes an address and fetches it; the studio fetches for nobody."""
-    from gradio import processing_utils
-
-    async def refuse(url: str, cache_dir: str) -> str:
-        raise ValueError("an address is no file")
-
-    processing_utils.async_ssrf_protected_download = refuse  # no public way; tests/security tells when it moves
 
 
 def _without_slash(path: str) -> str | None:

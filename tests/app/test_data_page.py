@@ -11,7 +11,7 @@ import pytest
 from app import dataset_view as view
 from app.context import Context
 from app.data import following, importing, problems
-from app.main import in_a_loop
+from app.gradio_apps import in_a_loop
 from app.pages import data
 from studio.db import datasets
 from studio.errors import Conflict

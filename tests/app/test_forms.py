@@ -6,7 +6,7 @@ import pytest
 from app import forms
 from app.context import Context
 from app.forms import Line, from_component, to_component
-from app.main import in_a_loop
+from app.gradio_apps import in_a_loop
 from studio.errors import Fault
 from studio.messages import LANGUAGES
 from studio.params.table import METHODS, Parameter, parameters

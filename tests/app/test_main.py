@@ -6,8 +6,9 @@ import warnings
 import httpx
 import pytest
 
+from app.gradio_apps import build_pages, in_a_loop
 from app.i18n import PAGES
-from app.main import Address, bind, build_pages, in_a_loop, serve
+from app.main import Address, bind, serve
 from app.theme import static_url
 from studio.errors import Conflict, RefusedInput
 from studio.messages import LANGUAGES
@@ -44,13 +45,13 @@ def test_ids_are_unique_on_a_page_and_named_after_it(blocks):
 
 
 def test_the_idle_queue_is_slowed_down(filled):
-    from app.main import _SLEEP_WHEN_FREE, mount_language
+    from app.gradio_apps import SLEEP_WHEN_FREE, mount_language
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         app = in_a_loop(mount_language, "en", filled.studio)
     gradio_app = next(route.app for route in app.routes if route.path == "/en")
-    assert gradio_app.get_blocks()._queue.sleep_when_free == _SLEEP_WHEN_FREE
+    assert gradio_app.get_blocks()._queue.sleep_when_free == SLEEP_WHEN_FREE
 
 
 def test_the_server_answers_pages_redirects_and_guards(served):

@@ -11,7 +11,7 @@ import pytest
 
 from app import train_drawing
 from app.forms import to_component
-from app.main import build_pages, in_a_loop
+from app.gradio_apps import build_pages, in_a_loop
 from app.pages import runs, train
 from app.training_form import NAMED, first_form, read_form, table
 from studio.db import datasets, jobs, models
