@@ -4,18 +4,22 @@ with_texts(row, manifest, {"messages.1": "Better answer."})  ->  '{"messages": [
 """
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
 
-from studio.workshop.converting.convert import convert_text, converter
+from studio.workshop.converting.convert import Converter, convert_text, converter
 from studio.workshop.converting.plain import source_text
 from studio.workshop.problems import RowFault
 from studio.workshop.versions.layout import spoken
-from studio.workshop.versions.reader import Manifest, Row
+from studio.workshop.versions.reader import Manifest, Row, TrainingRow
+
+MAX_PLACES = 50
+"""So many places of one text in a source row are tried."""
 
 
-def texts(row: Row, format: str) -> list[tuple[str, str, str, str]]:
+def texts(row: TrainingRow, format: str) -> list[tuple[str, str, str, str]]:
     """Each text of a row: its field's name, column, speaker, and the text."""
     return [
         (f"{column}.{place}", column, turn["role"], turn.get("content") or "")
@@ -25,19 +29,24 @@ def texts(row: Row, format: str) -> list[tuple[str, str, str, str]]:
 
 
 def with_texts(row: Row, manifest: Manifest, typed: dict[str, str]) -> str | None:
-    """The row's source with other texts, usable or not; None where the source writes them otherwise."""
-    held = texts(row, manifest.format)
-    changed = {name: typed[name] for name, *_, text in held if name in typed and not _same(typed[name], text)}
-    wanted = [changed.get(name, text) for name, *_, text in held]
+    """The row's source with other texts, usable or not; None where the source writes them otherwise.
+
+    The source itself is changed where that gives the very row that is wanted, so that what training does not read
+    stays in it; else, as where a cleaning step changed more than texts, the source is told anew by what training gets.
+    """
+    format = manifest.format
+    wanted = {name: typed.get(name, text) for name, text in _texts_of(row, format).items()}
+    wanted |= {name: text for name, text in _texts_of(row, format).items() if _same(wanted[name], text)}
+    fields, convert = _with(row, format, wanted), converter(manifest.shape, manifest.columns)
     unusable = None
-    for attempt in (_told, _replaced):
-        made = attempt(row, manifest, changed)
-        if made is None:
-            continue
-        converted, found = convert_text(made, converter(manifest.shape, manifest.columns))
+    for made, is_wanted in (
+        (_replaced(row, manifest, wanted), lambda made: _gives(made, fields)),
+        (_told(row, manifest, fields), lambda made: _texts_of(made, format) == wanted),
+    ):
+        converted, found = convert_text(made, convert) if made is not None else (None, [])
         if found:
-            unusable = made
-        elif [text for *_, text in texts(converted, manifest.format)] == wanted:
+            unusable = unusable or made
+        elif converted and is_wanted(converted):
             return made
     return unusable
 
@@ -53,17 +62,17 @@ def _same(typed: str, text: str) -> bool:
     return typed == text.replace("\r\n", "\n").replace("\r", "\n")
 
 
-def _told(row: Row, manifest: Manifest, changed: dict[str, str]) -> str | None:
-    """Where what training gets tells the source: the source of the changed row."""
-    fields = {name: value for name, value in msgspec.structs.asdict(row).items() if value is not None}
-    fields.pop("raw", None)
-    for name, text in changed.items():
-        column, _, place = name.rpartition(".")
-        fields[column] = _put(fields[column], int(place), text)
-    try:
-        return source_text(fields, manifest)
-    except KeyError:
-        return None
+def _texts_of(row: TrainingRow, format: str) -> dict[str, str]:
+    return {name: text for name, *_, text in texts(row, format)}
+
+
+def _with(row: Row, format: str, wanted: dict[str, str]) -> dict[str, Any]:
+    """The fields of the row with these texts, without its source."""
+    fields = {name: value for name, value in msgspec.structs.asdict(row).items() if value is not None and name != "raw"}
+    for name, column, _, text in texts(row, format):
+        if wanted.get(name, text) != text:
+            fields[column] = _put(fields[column], int(name.rpartition(".")[2]), wanted[name])
+    return fields
 
 
 def _put(held: Any, place: int, text: str) -> Any:
@@ -75,28 +84,77 @@ def _put(held: Any, place: int, text: str) -> Any:
     ]
 
 
-def _replaced(row: Row, manifest: Manifest, changed: dict[str, str]) -> str | None:
-    """Where the source holds the same texts word for word, in the same order: those replaced."""
+# -- the source, changed ---------------------------------------------------------------------------------------------
+
+
+def _replaced(row: Row, manifest: Manifest, wanted: dict[str, str]) -> str | None:
+    """The source with each text replaced where it stands word for word."""
+    convert = converter(manifest.shape, manifest.columns)
     try:
         value = json.loads(row.raw)
     except (ValueError, RecursionError):
         return None
-    old = {name: text for name, *_, text in texts(row, manifest.format) if name in changed}
-    for name, text in changed.items():
-        value, done = _replace_first(value, old[name], text)
-        if not done:
-            return None
-    return json.dumps(value, ensure_ascii=False)
+    made = convert(value)[0]
+    for name, text in wanted.items():
+        now = _texts_of(made, manifest.format) if made else {}
+        if name not in now:
+            break
+        if now[name] != text:
+            value, made = _with_text(value, convert, manifest.format, now, name, text)
+    return None if value is None else json.dumps(value, ensure_ascii=False)
 
 
-def _replace_first(value: Any, old: str, new: str) -> tuple[Any, bool]:
-    if value == old:
-        return new, True
+def _with_text(
+    value: Any, convert: Converter, format: str, now: dict[str, str], name: str, text: str
+) -> tuple[Any, TrainingRow | None]:
+    """The source row with one text of it changed, and what it becomes.
+
+    None and None where it does not hold the text word for word; no row where the changed one cannot be used.
+    """
+    names = list(now)
+    before = sum(now[each] == now[name] for each in names[: names.index(name)])
+    places = list(_places(value, now[name]))
+    unusable = None
+    for place in [*places[before:], *places[:before]][:MAX_PLACES]:
+        changed = _put_at(value, place, text)
+        made, found = convert(changed)
+        if found:
+            unusable = unusable or changed
+        elif _texts_of(made, format) == now | {name: text}:
+            return changed, made
+    return unusable, None
+
+
+def _places(value: Any, text: str, above: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """The keys that lead to each place of a JSON value where this text stands."""
+    if value == text:
+        yield above
     pairs = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for key, each in pairs:
-        made, done = _replace_first(each, old, new)
-        if done:
-            copy = dict(value) if isinstance(value, dict) else list(value)
-            copy[key] = made
-            return copy, True
-    return value, False
+        yield from _places(each, text, (*above, key))
+
+
+def _put_at(value: Any, place: tuple[Any, ...], text: str) -> Any:
+    if not place:
+        return text
+    copy = dict(value) if isinstance(value, dict) else list(value)
+    copy[place[0]] = _put_at(value[place[0]], place[1:], text)
+    return copy
+
+
+def _gives(made: TrainingRow, fields: dict[str, Any]) -> bool:
+    """Whether training gets the wanted row, so that nothing that a cleaning step had changed comes back."""
+    return all(getattr(made, name) == fields.get(name) for name in TrainingRow.__struct_fields__)
+
+
+# -- the source, told anew -------------------------------------------------------------------------------------------
+
+
+def _told(row: Row, manifest: Manifest, fields: dict[str, Any]) -> str | None:
+    """Where what training gets tells the source: the source of the row with these fields."""
+    try:
+        before, after = (source_text(each, manifest) for each in (_with(row, manifest.format, {}), fields))
+    except KeyError:
+        return None
+    made, _ = convert_text(before, converter(manifest.shape, manifest.columns))
+    return after if made and _texts_of(made, manifest.format) == _texts_of(row, manifest.format) else None
