@@ -18,8 +18,8 @@ from typing import Any
 import msgspec
 
 from studio.errors import RefusedInput
+from studio.workshop import formulas
 from studio.workshop.labelling.marks import Judgement
-from studio.workshop.versions.export import FORMULA_STARTS
 
 COLUMNS = (
     "row",
@@ -56,6 +56,7 @@ def write_marks(marks: Iterable[Any], format: str) -> str:
     if format == JSONL:
         return "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
     made = io.StringIO(newline="")
+    made.write("\ufeff")  # tells spreadsheets that this is UTF-8
     writer = csv.DictWriter(made, COLUMNS, lineterminator="\n")
     writer.writeheader()
     writer.writerows({name: _cell(value) for name, value in line.items()} for line in lines)
@@ -106,7 +107,7 @@ def _csv_lines(text: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
     reader = csv.DictReader(io.StringIO(text, newline=""))
     try:
         for line in reader:
-            cells = {name: _plain(cell) or None for name, cell in line.items() if isinstance(cell, str)}
+            cells = {name: formulas.restored(cell) or None for name, cell in line.items() if isinstance(cell, str)}
             tags = map(str.strip, (cells.get("tags") or "").split(_BETWEEN_TAGS.strip()))
             yield reader.line_num, cells | {"tags": list(filter(None, tags))}
     except csv.Error:
@@ -143,10 +144,6 @@ def _is_true(value: Any) -> bool:
     return str(value).lower() in _TRUE
 
 
-def _cell(value: Any) -> Any:
+def _cell(value: Any) -> str:
     text = _BETWEEN_TAGS.join(value) if isinstance(value, list) else "" if value is None else str(value)
-    return "'" + text if text.startswith(FORMULA_STARTS) else text
-
-
-def _plain(cell: str) -> str:
-    return cell[1:] if cell.startswith("'") and cell[1:].startswith(FORMULA_STARTS) else cell
+    return formulas.defused(text)

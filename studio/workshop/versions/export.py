@@ -4,7 +4,8 @@
 
 Columns are those that trl reads for the version's format; `category` and `split` come along where there are any. The
 .dvc file is what `dvc add` would write; the manifest is sorted JSON, a value a line, so that git shows what changed. A
-cell of a CSV file that a spreadsheet would run as a formula gets an apostrophe in front, and is counted.
+cell of a CSV file that a spreadsheet would run as a formula gets an apostrophe in front, and is counted
+(`formulas.py`); conversations are JSON text there, which needs none, and the other two formats keep every text.
 """
 
 import csv
@@ -17,14 +18,13 @@ import msgspec
 
 from studio.errors import RefusedInput
 from studio.protocol import write_atomically
+from studio.workshop import formulas
 from studio.workshop.problems import closest
 from studio.workshop.versions.layout import TRAINED_COLUMNS, Row, trained
 from studio.workshop.versions.reader import ROWS, Manifest, iterate_rows, read_manifest
 from studio.workshop.versions.remote import file_md5, pointer
 
 FORMATS = {".jsonl": "jsonl", ".parquet": "parquet", ".csv": "csv"}
-FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
-"""What makes a spreadsheet take a cell for a formula."""
 REPORT_EVERY_ROWS = 2000
 _LABELS = ("category", "split")
 
@@ -103,8 +103,8 @@ def _csv(version: Path, known: Manifest, out: Path, progress: Progress) -> int:
         for row in _with_progress(iterate_rows(version), known.rows, progress):
             kept = _kept(row, known.format)
             cells = [_cell(kept.get(name)) for name in columns]
-            safe = [f"'{cell}" if cell.startswith(FORMULA_STARTS) else cell for cell in cells]
-            defused += sum(a is not b for a, b in zip(cells, safe, strict=True))
+            safe = list(map(formulas.defused, cells))
+            defused += sum(a != b for a, b in zip(cells, safe, strict=True))
             writer.writerow(safe)
     return defused
 

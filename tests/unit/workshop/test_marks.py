@@ -1,10 +1,13 @@
 """What follows from marks: disputes, results, rows left out; and marks as files."""
 
+import csv
+import io
+
 import pytest
 
 from studio.db.label_results import MarkView
 from studio.errors import RefusedInput
-from studio.workshop.labelling.mark_files import read_marks, write_marks
+from studio.workshop.labelling.mark_files import marks_in, read_marks, write_marks
 from studio.workshop.labelling.marks import (
     Filter,
     Judgement,
@@ -125,7 +128,13 @@ def test_a_file_of_marks_comes_back_as_it_went(tmp_path, format):
 
 
 def test_a_spreadsheet_runs_no_formula():
-    assert "'=1+1" in write_marks([a_mark()], "csv") and '"=1+1"' in write_marks([a_mark()], "jsonl")
+    tricks = {"correction": "=1+1", "annotator": "@SUM(A1)", "tags": ["+49", "b"], "note": "- one", "rating": "-1"}
+    text = write_marks([a_mark(**tricks)], "csv")
+    (line,) = csv.DictReader(io.StringIO(text.removeprefix("\ufeff"), newline=""))
+    assert [line[name] for name in tricks] == ["'=1+1", "'@SUM(A1)", "'+49; b", "'- one", "-1"]
+    assert '"=1+1"' in write_marks([a_mark(**tricks)], "jsonl")
+    (back,) = marks_in(text, "marks.csv")
+    assert back.said == a_mark(**tricks).judgement()
 
 
 @pytest.mark.parametrize(
