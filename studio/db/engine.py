@@ -18,7 +18,7 @@ from sqlalchemy.pool import QueuePool, StaticPool
 
 from studio.db.tables import Clock
 
-HEAD = "0003"
+HEAD = "0004"
 """Newest migration; a test compares it with the folder `migrations/`."""
 _BUSY_TIMEOUT_MS = 5000
 

@@ -7,6 +7,7 @@ from sqlalchemy import Select, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from studio.db.engine import next_change
+from studio.db.queue import next_number, note_failure
 from studio.db.tables import Attempt, Clock, Dataset, DatasetVersion, Job, JobEvent, Lease, Model
 from studio.errors import Conflict, UnknownName
 from studio.jobs.lifecycle import ENDED, LIVE, is_legal
@@ -27,6 +28,7 @@ class NewJob:
     request_id: str | None = None
     dataset_version_id: int | None = None
     model_id: int | None = None
+    wanted_device: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +46,7 @@ class JobView:
     reason_values: dict[str, Any]
     wish: str | None
     position: int
+    needs_device: bool
     values: dict[str, Any]
     chosen: list[str]
     figures: dict[str, Any]
@@ -61,6 +64,22 @@ class JobView:
     created_at: str
     started_at: str | None
     finished_at: str | None
+    wanted_device: str | None
+    is_archived: bool
+    disk_bytes: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Waiting:
+    """What the queue needs to know of a job that waits."""
+
+    id: int
+    kind: str
+    title: str
+    needs_device: bool
+    wanted_device: str | None
+    attempt: int
+    """0: it never began."""
 
 
 def add_job(session: Session, new: NewJob) -> int:
@@ -71,6 +90,7 @@ def add_job(session: Session, new: NewJob) -> int:
             return known
     job = Job(
         **vars(new),
+        id=next_number(session),
         state="queued",
         reason=None,
         reason_values={},
@@ -104,6 +124,8 @@ def move(session: Session, job_id: int, state: str, *, reason: str | None = None
         job.started_at, job.finished_at = job.started_at or utc_now(), None
     if state in ENDED:
         job.finished_at = utc_now()
+    if job.kind == "train" and state in ("failed", "lost"):
+        note_failure(session, job_id)
     if state not in LIVE:
         job.wish = job.phase = job.seconds_left = None
         session.query(Lease).where(Lease.job_id == job_id).delete()
@@ -184,6 +206,17 @@ def queue(session: Session) -> list[JobView]:
     return [_view(row) for row in session.execute(_views().where(Job.state == "queued").order_by(Job.position, Job.id))]
 
 
+def waiting(session: Session) -> list[Waiting]:
+    """The same as the queue decides by: no wide rows, however many wait."""
+    names = ("id", "kind", "title", "needs_device", "wanted_device", "attempt")
+    query = select(*(getattr(Job, name) for name in names)).where(Job.state == "queued")
+    return [Waiting(**row._mapping) for row in session.execute(query.order_by(Job.position, Job.id))]
+
+
+def num_waiting(session: Session) -> int:
+    return session.scalar(select(func.count()).where(Job.state == "queued")) or 0
+
+
 def live(session: Session) -> list[JobView]:
     """What runs now."""
     return [_view(row) for row in session.execute(_views().where(Job.state.in_(LIVE)).order_by(Job.id))]
@@ -219,7 +252,7 @@ def set_position(session: Session, job_id: int, place: int) -> None:
     """
     if require(session, job_id).state != "queued":
         raise Conflict("job.not_waiting", job=job_id)
-    order = [waiting.id for waiting in queue(session) if waiting.id != job_id]
+    order = [each.id for each in waiting(session) if each.id != job_id]
     order.insert(max(0, place - 1), job_id)
     stamp = next_change(session)
     for position, waiting_id in enumerate(order, start=1):

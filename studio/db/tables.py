@@ -7,7 +7,7 @@ whether what it shows has moved.
 
 from typing import Any
 
-from sqlalchemy import JSON, CheckConstraint, ForeignKey, Index, UniqueConstraint
+from sqlalchemy import JSON, CheckConstraint, ForeignKey, Index, UniqueConstraint, false
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from studio.jobs.lifecycle import STATES
@@ -23,6 +23,8 @@ class Clock(Base):
     __tablename__ = "clock"
     id: Mapped[int] = mapped_column(primary_key=True)
     change: Mapped[int]
+    last_job: Mapped[int] = mapped_column(server_default="0")
+    """The highest number that a job ever had: none is given twice, so no run finds another one's files."""
 
 
 class Dataset(Base):
@@ -81,6 +83,12 @@ class Job(Base):
         CheckConstraint(f"state IN ({', '.join(repr(state) for state in STATES)})", name="job_state_known"),
         Index("jobs_by_state", "state", "position"),
         Index("jobs_by_kind", "kind", "id"),
+        Index("jobs_by_kind_state", "kind", "state"),
+        # Everything that the list of runs filters by, so that no filter reads the wide rows themselves.
+        Index(
+            "jobs_listed",
+            *("kind", "is_archived", "id", "state", "title", "model_id", "dataset_version_id", "disk_bytes"),
+        ),
     )
     id: Mapped[int] = mapped_column(primary_key=True)
     kind: Mapped[str]
@@ -101,6 +109,12 @@ class Job(Base):
     """Order in the queue."""
     needs_device: Mapped[bool]
     """Whether it must hold a lease while it runs."""
+    wanted_device: Mapped[str | None]
+    """The one device that it may run on, cuda:1; null: any."""
+    is_archived: Mapped[bool] = mapped_column(server_default=false())
+    """Out of the list, with everything kept."""
+    disk_bytes: Mapped[int | None]
+    """What its folder held when that was last looked at."""
     values: Mapped[dict[str, Any]]
     """The resolved spec's values; `chosen` names those that a person set."""
     chosen: Mapped[list[Any]]
@@ -120,6 +134,23 @@ class Job(Base):
     created_at: Mapped[str]
     started_at: Mapped[str | None]
     finished_at: Mapped[str | None]
+
+
+class JobTag(Base):
+    """A word that a person, or a grid, gave to a run."""
+
+    __tablename__ = "job_tags"
+    __table_args__ = (Index("jobs_by_tag", "tag", "job_id"),)
+    job_id: Mapped[int] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
+    tag: Mapped[str] = mapped_column(primary_key=True)
+
+
+class JobNote(Base):
+    """What a person wrote about a run."""
+
+    __tablename__ = "job_notes"
+    job_id: Mapped[int] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
+    text: Mapped[str]
 
 
 class Attempt(Base):

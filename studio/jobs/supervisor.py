@@ -17,11 +17,11 @@ from sqlalchemy.orm import Session
 
 from studio.db import datasets, models
 from studio.db.engine import Writer, next_change
-from studio.db.jobs import lease_holders, live, move, newest_attempt, queue, record_event, wish
+from studio.db.jobs import live, move, newest_attempt, num_waiting, record_event, wish
 from studio.db.tables import Attempt, Checkpoint, Job, Lease
 from studio.errors import StudioError
 from studio.hardware import cpu_count
-from studio.jobs import processes
+from studio.jobs import processes, queueing
 from studio.jobs.ingest import ingest
 from studio.jobs.lifecycle import LIVE
 from studio.jobs.measuring import take_measurement
@@ -46,7 +46,6 @@ LINGER_SECONDS = 10.0
 """A process that has written its result may take this long to leave."""
 STOP_GRACE_SECONDS = {"stop_now": 10.0, "stop": 120.0, "pause": 120.0}
 """How long a job may go without obeying a wish and without a sign of life, before it is made to end."""
-LIGHT_JOBS_AT_ONCE = 2
 
 _log = logging.getLogger(__name__)
 
@@ -114,7 +113,7 @@ class Supervisor:
             return
         with self._writer.begin() as session:
             followed = [job.id for job in live(session)]
-            is_idle = not followed and not queue(session)
+            is_idle = not followed and not num_waiting(session)
         for job_id in followed:
             with self._writer.begin() as session:
                 self._follow(session, job_id)
@@ -240,37 +239,25 @@ class Supervisor:
 
     def _claim(self, session: Session) -> tuple[int, str] | None:
         """Move the first job that can start to `starting`, with a device if it needs one."""
-        held = lease_holders(session)
-        free = [device for device in self._devices if device not in held]
-        light = sum(1 for job in live(session) if session.get_one(Job, job.id).needs_device is False)
-        # Training goes before serving: an idle serve job gives way, and a new one waits its turn.
-        for job in sorted(queue(session), key=lambda waiting: waiting.kind == "serve"):
-            needs_device = session.get_one(Job, job.id).needs_device
-            if needs_device and not free:
-                if job.kind != "serve":
-                    self._evict_server(session, held)
-                continue
-            if not needs_device and light >= LIGHT_JOBS_AT_ONCE:
-                continue
-            move(session, job.id, "starting")
-            if needs_device:
-                session.add(Lease(device=free[0], job_id=job.id))
-            return job.id, free[0] if needs_device else "cpu"
-        return None
-
-    def _evict_server(self, session: Session, held: dict[str, int]) -> None:
-        """Ask one serve job that holds a device to leave, unless one is leaving already."""
-        servers = [session.get_one(Job, job_id) for job_id in held.values()]
-        servers = [job for job in servers if job.kind == "serve" and job.state in LIVE]
-        if servers and not any(job.wish for job in servers):
-            wish(session, servers[0].id, "stop_now")
+        decision = queueing.look(session, self._devices)
+        if decision.evict is not None:
+            wish(session, decision.evict, "stop_now")
+        if decision.start is None:
+            return None
+        job_id, device = decision.start
+        move(session, job_id, "starting")
+        if device is not None:
+            session.add(Lease(device=device, job_id=job_id))
+        return job_id, device or "cpu"
 
     def _prepare_attempt(self, session: Session, job_id: int, device: str) -> Spec:
         """Enter the next attempt and write its spec.json."""
         job = session.get_one(Job, job_id)
         job.attempt += 1
         saved = _checkpoints(session, job_id) if job.attempt > 1 else []
-        spec = _spec(session, job, self._workspace, device, saved)
+        # Runs on several GPUs share the processors.
+        threads = max(1, cpu_count() // len(self._devices)) if job.needs_device else 1
+        spec = _spec(session, job, self._workspace, device, threads, saved)
         folder = self._workspace.attempt(job_id, job.attempt)
         folder.mkdir(parents=True, exist_ok=True)
         write_struct(folder / SPEC, spec)
@@ -319,7 +306,9 @@ def _last_saving_attempt(session: Session, job_id: int) -> int:
     return session.scalar(select(func.max(Checkpoint.attempt)).where(Checkpoint.job_id == job_id)) or 0
 
 
-def _spec(session: Session, job: Job, workspace: Workspace, device: str, saved: list[CheckpointRef]) -> Spec:
+def _spec(  # noqa: PLR0913 - what an attempt is told
+    session: Session, job: Job, workspace: Workspace, device: str, threads: int, saved: list[CheckpointRef]
+) -> Spec:
     return Spec(
         job_id=job.id,
         attempt=job.attempt,
@@ -328,7 +317,7 @@ def _spec(session: Session, job: Job, workspace: Workspace, device: str, saved: 
         checkpoints_path=str(workspace.checkpoints(job.id)),
         output_path=str(workspace.job(job.id) / "output"),
         device=device,
-        threads=cpu_count() if job.needs_device else 1,
+        threads=threads,
         seed=job.values.get("seed", 42),
         dataset=datasets.by_version_id(session, job.dataset_version_id).ref() if job.dataset_version_id else None,
         model=models.by_id(session, job.model_id).ref() if job.model_id else None,
