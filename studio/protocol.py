@@ -216,8 +216,18 @@ class EventLog:
         assert type in EVENT_TYPES, type
         with self._lock:
             event = Event(seq=self._seq, time=self._now(), type=type, data=data)
-            os.write(self._descriptor, msgspec.json.encode(event) + b"\n")
+            self._append(msgspec.json.encode(event) + b"\n")
             self._seq += 1
+
+    def _append(self, line: bytes) -> None:
+        """The whole line or nothing of it: what fits on a full disk of half a line would spoil the next one."""
+        before = os.fstat(self._descriptor).st_size
+        try:
+            while line:
+                line = line[os.write(self._descriptor, line) :]
+        except OSError:
+            os.ftruncate(self._descriptor, before)
+            raise
 
     def close(self) -> None:
         os.close(self._descriptor)
