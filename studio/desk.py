@@ -5,8 +5,6 @@ jobs. Nothing here loads weights, reads a whole data file or waits for training.
 """
 
 import re
-import shutil
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,13 +19,15 @@ from studio.db.models import ModelSummary
 from studio.db.tables import Preference
 from studio.desk_adding import AddingDesk
 from studio.desk_asking import AskingDesk
-from studio.desk_baseline import BaselineDesk, begin_curve
+from studio.desk_baseline import BaselineDesk
 from studio.desk_data import check_name
 from studio.desk_memory import MemoryDesk
+from studio.desk_runs import RunsDesk
 from studio.desk_scoring import ScoringDesk
-from studio.errors import Conflict, Failure, Fault, RefusedInput, SpecRefused, UnknownName
+from studio.desk_training import TrainingDesk
+from studio.errors import Conflict, RefusedInput
 from studio.jobs import supervisor
-from studio.jobs.lifecycle import ENDED, LIVE
+from studio.jobs.lifecycle import LIVE
 from studio.labelling_requests import LabellingRequests
 from studio.paths import Workspace
 
@@ -39,7 +39,7 @@ def is_hub_id(text: str) -> bool:
     return bool(_HUB_ID.fullmatch(text))
 
 
-class Desk(AddingDesk, ScoringDesk, AskingDesk, BaselineDesk, MemoryDesk):
+class Desk(TrainingDesk, RunsDesk, AddingDesk, ScoringDesk, AskingDesk, BaselineDesk, MemoryDesk):
     """The studio's counter. One per server; its methods may be called from any thread."""
 
     def __init__(
@@ -116,95 +116,6 @@ class Desk(AddingDesk, ScoringDesk, AskingDesk, BaselineDesk, MemoryDesk):
                     return job.id
             return self._add(session, _inspect_job(base, version))
 
-    # -- training ------------------------------------------------------------------------------------------------
-
-    def train(self, spec: dict[str, Any], *, request_id: str | None = None) -> int:
-        """Check a spec, fill in what it leaves out, and queue the run; returns the job.
-
-        Args:
-            spec: names of the parameter tables, and model_name_or_path, dataset, run_name.
-            request_id: the same id asked twice gives the same job.
-
-        Raises:
-            SpecRefused: every fault of the spec at once.
-        """
-        from studio.advisor.complete import complete_spec, kept_with_run
-        from studio.advisor.known import known_of
-
-        self._register_named_folder(spec.get("model_name_or_path"))
-        base, version = self._named(spec)
-        inventory = self._inspection(base, version)
-        with self._writer.begin() as session:
-            known = known_of(session, self.workspace, base, version)
-        completed = complete_spec(spec, dataset=version, inspection=inventory, machine=self._read_machine(), **known)
-        self._require_space(completed.disk_bytes)
-        title = str(spec.get("run_name") or f"{version.name} · {completed.values['tuning']}")
-        with self._writer.begin() as session:
-            job_id = self._add(
-                session,
-                NewJob(
-                    kind="train",
-                    method=completed.values["method"],
-                    tuning=completed.values["tuning"],
-                    title=title,
-                    values=completed.values,
-                    chosen=completed.chosen,
-                    needs_device=True,
-                    request_id=request_id,
-                    dataset_version_id=version.version_id,
-                    model_id=base.id,
-                ),
-            )
-            if not jobs.events(session, job_id, types=("plan",)):  # the same request again is the same run
-                jobs.record_event(session, job_id, type="plan", data=kept_with_run(completed))
-                begin_curve(session, self.workspace, job_id, base, version, completed.values)
-        self._wake()
-        return job_id
-
-    def _register_named_folder(self, model: object) -> None:
-        """A spec may name a model's folder that was never added; adding it is what the person meant."""
-        if not isinstance(model, str) or not model or not Path(model).expanduser().is_dir():
-            return
-        with self._writer.begin() as session:
-            known = {word for each in models.list_models(session) for word in (each.name, each.path)}
-        if model not in known and str(Path(model).expanduser().resolve()) not in known:
-            self.add_model(model)
-
-    def _named(self, spec: dict[str, Any]) -> tuple[ModelSummary, DatasetSummary]:
-        """The model and data set that a spec names; both faults are reported together."""
-        faults: list[Fault] = []
-        found: dict[str, Any] = {}
-        with self._writer.begin() as session:
-            for field, look in (("model_name_or_path", models.model), ("dataset", datasets.dataset)):
-                if not spec.get(field):
-                    faults.append(Fault(field, "spec.missing"))
-                    continue
-                try:
-                    found[field] = look(session, str(spec[field]))
-                except UnknownName as error:
-                    faults.append(Fault(field, error.code, error.values))
-        if faults:
-            raise SpecRefused(faults)
-        return found["model_name_or_path"], found["dataset"]
-
-    def _inspection(self, base: ModelSummary, version: DatasetSummary, *, seconds: float = 300.0) -> dict[str, Any]:
-        """What an inspect job found out about this pair; asks and waits for it where nobody asked before."""
-        job_id = self.inspect(base.name, f"{version.name}@{version.version}")
-        deadline = time.monotonic() + seconds
-        while job_id is not None and time.monotonic() < deadline:
-            with self._writer.begin() as session:
-                job = jobs.job(session, job_id)
-            if job.state in ENDED:
-                if job.state != "succeeded":
-                    raise Failure(job.reason or "job.unexpected", **job.reason_values)
-                break
-            time.sleep(0.2)
-        with self._writer.begin() as session:
-            figures = models.inspection(session, base.content_hash, version.content_hash)
-        if figures is None:
-            raise Failure("model.inspection_slow", model=base.name, seconds=int(seconds))
-        return figures
-
     # -- jobs ----------------------------------------------------------------------------------------------------
 
     def stop(self, job_id: int, *, now: bool = False) -> None:
@@ -239,26 +150,6 @@ class Desk(AddingDesk, ScoringDesk, AskingDesk, BaselineDesk, MemoryDesk):
                 raise Conflict("job.not_resumable", job=job_id)
             supervisor.resume(session, job_id)
         self._wake()
-
-    def move(self, job_id: int, position: int) -> None:
-        """Move a waiting job to a place in the queue; 1 is next."""
-        with self._writer.begin() as session:
-            jobs.set_position(session, job_id, position)
-        self._wake()
-
-    def remove(self, job_id: int) -> None:
-        """Forget an ended job and delete its folder, checkpoints included.
-
-        Raises:
-            Conflict: it waits, runs, or is paused.
-        """
-        with self._writer.begin() as session:
-            job = jobs.require(session, job_id)
-            if job.state not in ENDED:
-                raise Conflict("job.still_there", job=job_id)
-            session.delete(job)
-            jobs.next_change(session)
-        shutil.rmtree(self.workspace.job(job_id), ignore_errors=True)
 
     # -- the studio itself ---------------------------------------------------------------------------------------
 

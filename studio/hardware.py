@@ -8,7 +8,7 @@ import importlib.metadata
 import os
 import platform
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -55,6 +55,10 @@ class Machine:
     def devices(self) -> tuple[str, ...]:
         """What jobs lease: each GPU, or the one CPU where there is none."""
         return tuple(f"cuda:{gpu.index}" for gpu in self.gpus) or ("cpu",)
+
+    def only(self, device: str) -> "Machine":
+        """The machine as a run that may use nothing but this device finds it."""
+        return replace(self, gpus=tuple(gpu for gpu in self.gpus if f"cuda:{gpu.index}" == device))
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from studio.db.engine import Reader, Writer
 from studio.desk import Desk
 from studio.errors import Conflict
 from studio.hardware import read_machine
+from studio.jobs.folders import finish_removals
 from studio.jobs.processes import hold_lock
 from studio.jobs.serving import AnswerDesk
 from studio.jobs.supervisor import Supervisor
@@ -65,6 +66,7 @@ def open_studio(workspace: Workspace) -> OpenStudio:
     writer = Writer(workspace.registry)
     with writer.begin() as session:
         measurements.predict_again(session)
+        finish_removals(session, workspace)
     supervisor = Supervisor(workspace, writer, devices=machine.devices)
     desk = Desk(workspace, writer, wake=supervisor.wake, machine=machine)
     desk.register_starter()

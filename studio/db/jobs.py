@@ -1,5 +1,6 @@
 """Jobs in the registry: adding, reading, and the one function that changes a job's state."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -85,7 +86,7 @@ class Waiting:
 def add_job(session: Session, new: NewJob) -> int:
     """Queue a job at the end; a request already known returns its job."""
     if new.request_id:
-        known = session.scalar(select(Job.id).where(Job.request_id == new.request_id))
+        known = by_request(session, new.request_id)
         if known is not None:
             return known
     job = Job(
@@ -199,6 +200,17 @@ def list_jobs(
             or_(*(column.icontains(search, autoescape=True) for column in (Job.title, Model.name, Dataset.name)))
         )
     return [_view(row) for row in session.execute(query)]
+
+
+def by_numbers(session: Session, numbers: Sequence[int]) -> list[JobView]:
+    """Jobs in the order of their numbers here; those that are not there are left out."""
+    found = {row[0].id: _view(row) for row in session.execute(_views().where(Job.id.in_(numbers)))}
+    return [found[number] for number in numbers if number in found]
+
+
+def by_request(session: Session, request_id: str) -> int | None:
+    """The job of a request, where it was made before."""
+    return session.scalar(select(Job.id).where(Job.request_id == request_id))
 
 
 def queue(session: Session) -> list[JobView]:

@@ -108,7 +108,7 @@ def _take_model(session: Session, workspace: Workspace, job: Job) -> None:
 def _take_speed(session: Session, workspace: Workspace, job: Job) -> None:
     """Training leaves checkpoints, which were entered as they came, and how fast it was.
 
-    A resumed run counts its tokens from its last start and says nothing of the earlier ones, so it is left out.
+    A run that went on from a checkpoint counts tokens that its last process did not see, so it is left out.
     """
     seconds, tokens = job.figures.get("train_seconds"), job.last_metrics.get("num_tokens")
     base = models.by_id(session, job.model_id) if job.model_id else None
@@ -116,6 +116,8 @@ def _take_speed(session: Session, workspace: Workspace, job: Job) -> None:
     if not seconds or not tokens or known is None or job.attempt != 1:
         return
     spec = read_spec(workspace.attempt(job.id, job.attempt))
+    if spec.start_from:
+        return
     same = {name: job.values[name] for name in ("tuning", "gradient_checkpointing", "dtype")}
     device, parameters = device_name(spec.device), known["inventory"]["parameters"]
     keep_speed(session, MeasuredSpeed(**same, device=device, parameters=parameters, seconds_per_token=seconds / tokens))

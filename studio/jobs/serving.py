@@ -107,14 +107,19 @@ def _questions(session: Session, answers: list[AnswerView]) -> list[dict[str, An
 
 
 def place_of(session: Session, column: dict[str, Any]) -> dict[str, Any]:
-    """Paths of what a column names: a base model alone, an adapter on it, or a full checkpoint."""
+    """Paths of what a column names: a base model alone, an adapter on it, or a full checkpoint, with its digest."""
     if column.get("checkpoint") is None:
         return {"model_path": models.model(session, column["model"]).path, "load_in_4bit": False}
     chosen = checkpoints.checkpoint(session, column["checkpoint"])
     if chosen.tuning == "full":
-        return {"model_path": chosen.path, "load_in_4bit": False}
+        return {"model_path": chosen.path, "load_in_4bit": False, "digest": chosen.digest}
     base = models.model(session, chosen.model)
-    return {"model_path": base.path, "adapter_path": chosen.path, "load_in_4bit": chosen.tuning == "qlora"}
+    return {
+        "model_path": base.path,
+        "adapter_path": chosen.path,
+        "load_in_4bit": chosen.tuning == "qlora",
+        "digest": chosen.digest,
+    }
 
 
 def _address(folder: Path) -> tuple[int, str] | None:

@@ -306,7 +306,7 @@ def _last_saving_attempt(session: Session, job_id: int) -> int:
     return session.scalar(select(func.max(Checkpoint.attempt)).where(Checkpoint.job_id == job_id)) or 0
 
 
-def _spec(  # noqa: PLR0913 - what an attempt is told
+def _spec(
     session: Session, job: Job, workspace: Workspace, device: str, threads: int, saved: list[CheckpointRef]
 ) -> Spec:
     return Spec(
