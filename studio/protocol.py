@@ -93,6 +93,8 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True):
     model: ModelRef | None = None
     resume_from: list[CheckpointRef] = []
     """The job's checkpoints, newest first: the first that proves whole is gone on from. Empty for a fresh start."""
+    start_from: CheckpointRef | None = None
+    """A checkpoint of another run, to go on from where the job has none of its own."""
     libraries: dict[str, str] = {}
 
 
@@ -107,7 +109,8 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
                 largest batches, {rows, tokens}: seen (trained on since the optimizer has states), tried, evaluated
     sample      answer_id: int, text: str (the whole answer so far), done: bool, tokens: int, seconds: float,
                 error: str | None
-    checkpoint  step: int, epoch: float, path: str, size_bytes: int, digest: str, metrics: {name: number}
+    checkpoint  step: int, epoch: float, path: str, size_bytes: int, digest: str, metrics: {name: number},
+                seconds: float (what saving it took)
     set_aside   step: int, path: str (where it lies now), files: [names]     a checkpoint that proved damaged
     alert       code: str, severity: info|warning|error, values: {}     (words: `alerts.<code>`)
     log         level: str, text: str

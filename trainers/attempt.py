@@ -10,6 +10,7 @@ A trainer's module imports nothing heavy at its top and ends with
 with a reason, and result.json is written last. What this file does not do: train, load, save.
 """
 
+import contextlib
 import errno
 import os
 import shutil
@@ -40,6 +41,8 @@ CONTROL_POLL_SECONDS = 0.5
 RESERVE, RESERVE_BYTES = ".reserve", 256 * 1024
 """Space held back from the start, so that a full disk can still be reported."""
 LITTLE_SPACE_BYTES = 16 << 20
+OOM_SCORE = "500"
+"""Of 1000 (proc(5)); a process may always raise its own."""
 
 Main = Callable[["Attempt"], dict[str, Any]]
 
@@ -60,6 +63,8 @@ class Attempt:
         """Figures so far, reported also when the attempt is ended at once."""
         self.stopped_early = False
         """Set by a recipe that obeyed a stop; a request that came after the last step changes nothing."""
+        self.has_trained = True
+        """Whether a recipe that obeyed a stop had done anything that is worth a checkpoint."""
         self._phase = "starting"
         self._stops_itself = threading.Event()
         self._terminated = threading.Event()
@@ -126,9 +131,11 @@ class Attempt:
 
     def _end_at_once(self, *, now: bool = False) -> NoReturn:
         early = self.spec.kind == "train" and not now
-        self.end(self._stopped("job.stopped_before_training" if early else "job.stopped_now"))
-        sys.stdout.flush()
-        os._exit(0)
+        try:
+            self.end(self._stopped("job.stopped_before_training" if early else "job.stopped_now"))
+            sys.stdout.flush()
+        finally:  # also where no result can be written: a stopped job must not live on
+            os._exit(0)
 
     def _stopped(self, reason: str) -> Result:
         if self.pause_requested.is_set():
@@ -139,7 +146,7 @@ class Attempt:
         """The result of a `main` that returned."""
         self.figures |= figures
         if self.stopped_early:
-            return self._stopped("job.stopped")
+            return self._stopped("job.stopped" if self.has_trained else "job.stopped_before_training")
         return _result("succeeded", figures=self.figures)
 
     def failed(self, error: BaseException) -> Result:
@@ -170,6 +177,7 @@ def run_attempt(main: Main) -> NoReturn:
     attempt = _open(folder)
     (folder / RESERVE).write_bytes(b"\0" * RESERVE_BYTES)
     attempt.listen()
+    _be_the_first_to_go()
     _prepare_environment(attempt)
     try:
         attempt.phase("starting")
@@ -194,6 +202,12 @@ def _open(folder: Path) -> Attempt:
 def _refuse(folder: Path, error: JobFailed) -> NoReturn:
     write_struct(folder / RESULT, _result("failed", reason=error.code, values=error.values, exit_code=1))
     sys.exit(str(error))
+
+
+def _be_the_first_to_go() -> None:
+    """Where the machine runs out of memory the kernel ends a process: this one, not the server."""
+    with contextlib.suppress(OSError):  # not Linux
+        Path("/proc/self/oom_score_adj").write_text(OOM_SCORE)
 
 
 def _prepare_environment(attempt: Attempt) -> None:

@@ -3,6 +3,7 @@
 import statistics
 import time
 from collections import deque
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,10 @@ from transformers import TrainerCallback
 from trainers.attempt import Attempt
 from trainers.early_stopping import validations_without_gain
 from trainers.manifest import digest_of, size_of
+from trainers.pacing import SavePace
 from trainers.peaks import Peaks
+from trainers.saving import EvaluationInterrupted
+from trainers.watchdog import Watchdog
 
 METRICS = ("loss", "learning_rate", "grad_norm", "mean_token_accuracy", "entropy", "num_tokens")
 PROGRESS_SECONDS = 0.5
@@ -24,26 +28,50 @@ class NothingLeftToDo(Exception):
 
 
 class Reporter(TrainerCallback):
-    """Writes metric, progress, memory and checkpoint events, and obeys the attempt's requests at each step's end."""
+    """Writes metric, progress, memory and checkpoint events, and obeys the attempt's requests.
+
+    A stop is obeyed between two batches and between two batches of an evaluation, and what is saved is the last whole
+    step. A save follows a log line, so that a run that goes on from it draws the same curve.
+    """
 
     def __init__(self, attempt: Attempt, peaks: Peaks) -> None:
+        self.watchdog = Watchdog(attempt)
         self._attempt = attempt
         self._peaks = peaks
+        self._pace = SavePace()
         self._durations: deque[float] = deque(maxlen=RECENT_STEPS)
         self._step_started = self._last_progress = self._last_memory = 0.0
         self._begun, self._first_step, self._train_seconds = 0.0, 0, 0.0
+        self._saved_step, self._is_pace_told = 0, False
         self._metrics: dict[str, float] = {}
         self._epoch = 0.0
+
+    @property
+    def _origin(self) -> int:
+        """The step of the other run's checkpoint that this run goes on from; 0 without one."""
+        origin = self._attempt.spec.start_from
+        return origin.step if origin else 0
+
+    # -- what a Trainer tells ----------------------------------------------------------------------------------------
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if state.global_step >= state.max_steps:
             raise NothingLeftToDo
         self._attempt.phase("training")
         self._begun = self._step_started = time.monotonic()
-        self._first_step = state.global_step
+        self._first_step = self._saved_step = state.global_step
         self._report_progress(state)
 
+    def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.watchdog.beat()
+
+    def on_substep_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.watchdog.beat()
+        if self._is_to_stop(state):
+            control.should_training_stop = True
+
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.watchdog.beat()
         now = time.monotonic()
         self._durations.append(now - self._step_started)
         self._train_seconds += now - self._step_started
@@ -52,14 +80,27 @@ class Reporter(TrainerCallback):
             self._report_progress(state)
         if now - self._last_memory >= MEMORY_SECONDS:
             self.report_memory()
+        self._keep_pace(state, control)
         self._obey(state, control)
         if is_last or control.should_training_stop:
-            control.should_log = control.should_save = True
+            control.should_save = True
             control.should_evaluate = control.should_evaluate or (is_last and args.eval_strategy != "no")
+        control.should_log = control.should_log or control.should_save or control.should_evaluate
         if control.should_evaluate:
             self._attempt.phase("evaluating")
         # What evaluating and saving take is not this step's time.
         self._step_started = time.monotonic()
+
+    def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Comes also after a stop within a step, whose last whole step is then still to be saved."""
+        if self._attempt.stopped_early and state.global_step > self._saved_step:
+            control.should_save = True
+
+    def on_prediction_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.watchdog.beat()
+        if self._attempt.stop_requested.is_set():
+            self._attempt.stopped_early = True
+            raise EvaluationInterrupted
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any], **kwargs: Any) -> None:
         values = {k: v for k, v in logs.items() if k in METRICS or k.removeprefix("eval_") in METRICS}
@@ -73,11 +114,18 @@ class Reporter(TrainerCallback):
         self._resume_training(state, control)
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.watchdog.beat()
+        if self._is_to_stop(state):  # asked while it saved: nothing more is to be done
+            control.should_training_stop = True
         self._resume_training(state, control)
 
-    def checkpoint_saved(self, path: Path) -> None:
+    # -- what others ask for -----------------------------------------------------------------------------------------
+
+    def checkpoint_saved(self, path: Path, seconds: float) -> None:
         """Report a finished checkpoint."""
         step = int(path.name.removeprefix("step-"))
+        self._saved_step = step
+        self._pace.saved(seconds)
         self._attempt.events.write(
             "checkpoint",
             step=step,
@@ -86,6 +134,7 @@ class Reporter(TrainerCallback):
             size_bytes=size_of(path),
             digest=digest_of(path),
             metrics={name: self._metrics[name] for name in ("loss", "eval_loss") if name in self._metrics},
+            seconds=round(seconds, 3),
         )
 
     def report_memory(self) -> None:
@@ -96,33 +145,56 @@ class Reporter(TrainerCallback):
         """What the run needed in each phase, however it ended: the studio's own predictions learn from it."""
         self._attempt.events.write("peaks", **self._peaks.figures())
 
-    def figures(self, *, steps: int, seconds: float, train_loss: float | None) -> dict[str, Any]:
+    def figures(self, state: Any, *, seconds: float) -> dict[str, Any]:
         """The final figures of the run."""
         return {
-            "train_loss": train_loss,
+            "train_loss": mean_loss(state.log_history, after=self._origin),
             "eval_loss": self._metrics.get("eval_loss"),
-            "steps": steps,
+            "steps": state.global_step,
             "seconds": round(seconds, 3),
             # Without evaluating and saving: what `num_tokens` took.
             "train_seconds": round(self._train_seconds, 3),
+            "saving_seconds": round(self._pace.seconds, 3),
             "peak_memory_bytes": self._peaks.peak_bytes,
         }
+
+    # -- within ------------------------------------------------------------------------------------------------------
 
     def _obey(self, state: Any, control: Any) -> None:
         if self._attempt.save_requested.is_set():
             self._attempt.save_requested.clear()
             control.should_save = True
-        if self._attempt.stop_requested.is_set() and state.global_step < state.max_steps:
-            self._attempt.stopped_early = True
+        if self._is_to_stop(state):
             control.should_training_stop = True
             control.should_evaluate = False
+
+    def _is_to_stop(self, state: Any) -> bool:
+        """Whether a stop was asked for that comes before the last step; the run is then known to have ended early."""
+        if not self._attempt.stop_requested.is_set() or state.global_step >= state.max_steps:
+            return False
+        self._attempt.stopped_early, self._attempt.has_trained = True, state.global_step > 0
+        return True
+
+    def _keep_pace(self, state: Any, control: Any) -> None:
+        """Leave a regular save out that would cost too much of a long run."""
+        if not control.should_save:
+            return
+        each = self._seconds_each(state.global_step) or 0.0
+        elapsed = time.monotonic() - self._begun
+        if self._pace.allows(elapsed_seconds=elapsed, total_seconds=each * state.max_steps):
+            return
+        control.should_save = False
+        if not self._is_pace_told:
+            self._is_pace_told = True
+            self._attempt.alert("saves_less_often", "info", seconds=round(self._pace.longest))
 
     def _stop_early(self, state: Any, control: Any) -> None:
         """End the run when held-out rows are not answered better any more. Specs older than that name no patience."""
         patience = self._attempt.spec.values.get("early_stopping_patience", 0)
         if not patience or state.global_step >= state.max_steps:
             return
-        if validations_without_gain(state.log_history) >= patience:
+        own = [entry for entry in state.log_history if entry["step"] > self._origin]
+        if validations_without_gain(own) >= patience:
             # The Trainer saves after it has evaluated.
             control.should_training_stop = control.should_save = True
             self._attempt.alert("stopped_early", "info", step=state.global_step, patience=patience)
@@ -151,3 +223,16 @@ class Reporter(TrainerCallback):
         pauses = self._last_progress - self._begun - self._train_seconds
         # The median: a step that waited for the disk or for another program does not make the time left jump.
         return statistics.median(self._durations) + max(0.0, pauses) / max(1, step - self._first_step)
+
+
+def mean_loss(log: Iterable[Mapping[str, Any]], *, after: int = 0) -> float | None:
+    """The loss of all steps after `after`, from a Trainer's log, whose entries are means since the one before.
+
+    A Trainer's own figure speaks of the steps since it was started last. None: nothing was logged.
+    """
+    total, last = 0.0, after
+    for entry in log:
+        if "loss" in entry and entry["step"] > last:
+            total += entry["loss"] * (entry["step"] - last)
+            last = entry["step"]
+    return total / (last - after) if last > after else None

@@ -1,6 +1,6 @@
 """Where a run goes on: the newest checkpoint that proves whole, and only if it is the same run still.
 
-    newest_whole(attempt)  ->  Path(".../checkpoints/step-40"), with step-60 set aside because a file of it is damaged
+    start_of(attempt)  ->  Path(".../checkpoints/step-40"), with step-60 set aside because a file of it is damaged
 
 Optimizer and random states are pickles, so nothing of a checkpoint is opened before its checksums were compared with
 its manifest, and the manifest with the digest in the registry. No torch here.
@@ -14,39 +14,73 @@ from typing import Any
 import xxhash
 
 from studio.errors import JobFailed
+from studio.params.changing import CONTINUABLE, FREE_TO_CHANGE
 from studio.protocol import CheckpointRef, Spec
 from trainers.attempt import Attempt
 from trainers.manifest import MANIFEST, damaged_files, digest_of, read_manifest
 
 DAMAGED_PREFIX = "damaged-"
-FREE_TO_CHANGE = frozenset({"goal", "run_name", "save_steps", "logging_steps"})
-"""Values that change nothing in the weights."""
+BATCH = {"per_device_train_batch_size", "gradient_accumulation_steps"}
+LIBRARIES = ("torch", "transformers", "trl", "peft", "accelerate", "bitsandbytes")
+"""Those whose version may change what a step computes."""
 _BLOCK_BYTES = 1 << 22
 
 
+def start_of(attempt: Attempt) -> Path | None:
+    """The checkpoint to go on from; None: from the beginning. Damaged ones of the run itself are set aside and told.
+
+    Raises:
+        JobFailed: start_damaged, where the run was to go on from a checkpoint of another run and that one is damaged.
+    """
+    found = newest_whole(attempt)
+    origin = attempt.spec.start_from
+    if found or origin is None:
+        return found
+    damaged = _damaged(origin)
+    if damaged:
+        raise JobFailed("start_damaged", step=origin.step, files=", ".join(damaged))
+    return Path(origin.path)
+
+
 def newest_whole(attempt: Attempt) -> Path | None:
-    """The checkpoint to go on from; damaged ones are set aside and told. None: from the beginning."""
-    for saved in attempt.spec.resume_from:
+    """The run's own newest checkpoint that is what was saved; damaged ones are set aside and told."""
+    for number, saved in enumerate(attempt.spec.resume_from, start=1):
         damaged = _damaged(saved)
         if not damaged:
             return Path(saved.path)
-        _set_aside(attempt, saved, damaged)
+        _set_aside(attempt, saved, damaged, is_last=number == len(attempt.spec.resume_from))
     return None
 
 
 def same_run(spec: Spec, token_files: Iterable[Path]) -> dict[str, Any]:
-    """What decides the weights of a run: its rows as tokens, the base model's weights, and its values.
+    """What decides the weights of a run: its rows as tokens, the base model, its values; and what it ran on.
 
     Args:
         token_files: the rows as they are trained on and validated with, in order.
     """
-    weights = sorted(Path(spec.model.path).glob("*.safetensors"))
+    folder = Path(spec.model.path)
     values = {name: value for name, value in spec.values.items() if name not in FREE_TO_CHANGE}
-    return {"dataset": _content(token_files), "model": _content(weights), "values": {"seed": spec.seed} | values}
+    return {
+        "dataset": _content(token_files),
+        "model": _content(sorted(folder.glob("*.safetensors"))),
+        "config": _content([folder / "config.json"]),
+        "values": {"seed": spec.seed} | values,
+        "surroundings": surroundings(spec),
+    }
 
 
-def check_same(checkpoint: Path, now: Mapping[str, Any]) -> None:
+def surroundings(spec: Spec) -> dict[str, str]:
+    """What may change the last digits of a step without being a setting of the run."""
+    libraries = {name: spec.libraries[name] for name in LIBRARIES if name in spec.libraries}
+    return libraries | {"device": spec.device.partition(":")[0], "threads": str(spec.threads)}
+
+
+def check_same(checkpoint: Path, now: Mapping[str, Any], *, is_own: bool = True) -> None:
     """Compare what a checkpoint was made from with what this attempt has.
+
+    Args:
+        is_own: whether it is a checkpoint of this run. A run that goes on from another one's may last longer and have
+            another rate.
 
     Raises:
         JobFailed: resumed_otherwise, with the names of all that differs.
@@ -55,11 +89,28 @@ def check_same(checkpoint: Path, now: Mapping[str, Any]) -> None:
     before = manifest.get("same_run")
     if before is None:  # saved before checkpoints told this
         return
-    names = [name for name in ("dataset", "model") if before[name] != now[name]]
-    values = before["values"].keys() | now["values"].keys()
-    names += sorted(name for name in values if before["values"].get(name) != now["values"].get(name))
+    names = [name for name in ("dataset", "model", "config") if name in before and before[name] != now[name]]
+    names += sorted(_changed(before["values"], now["values"]) - (set() if is_own else CONTINUABLE))
     if names:
         raise JobFailed("resumed_otherwise", step=manifest["step"], names=", ".join(names))
+
+
+def changed_surroundings(checkpoint: Path, now: Mapping[str, Any]) -> str | None:
+    """What is another now than when the checkpoint was saved: `torch 2.8.0 → 2.9.0, threads 2 → 8`; None if nothing."""
+    before = ((read_manifest(checkpoint) or {}).get("same_run") or {}).get("surroundings", {})
+    after = now["surroundings"]
+    found = [f"{name} {old} → {after.get(name)}" for name, old in before.items() if after.get(name) != old]
+    return ", ".join(found) or None
+
+
+def _changed(before: Mapping[str, Any], now: Mapping[str, Any]) -> set[str]:
+    names = {name for name in before.keys() | now.keys() if before.get(name) != now.get(name)}
+    # The same rows count in an update, in other portions: the place in the data is the same.
+    return names - BATCH if names & BATCH and _rows_an_update(before) == _rows_an_update(now) else names
+
+
+def _rows_an_update(values: Mapping[str, Any]) -> int:
+    return values.get("per_device_train_batch_size", 1) * values.get("gradient_accumulation_steps", 1)
 
 
 def _damaged(saved: CheckpointRef) -> list[str]:
@@ -69,13 +120,14 @@ def _damaged(saved: CheckpointRef) -> list[str]:
     return damaged or ([] if digest_of(folder) == saved.digest else [MANIFEST])
 
 
-def _set_aside(attempt: Attempt, saved: CheckpointRef, damaged: list[str]) -> None:
+def _set_aside(attempt: Attempt, saved: CheckpointRef, damaged: list[str], *, is_last: bool) -> None:
     folder = Path(saved.path)
     aside = folder.with_name(f"{DAMAGED_PREFIX}{folder.name}-{attempt.spec.attempt}")
     if folder.exists():
         os.replace(folder, aside)
     attempt.events.write("set_aside", step=saved.step, path=str(aside), files=damaged)
-    attempt.alert("checkpoint_set_aside", step=saved.step, files=", ".join(damaged), path=str(aside))
+    code = "checkpoint_set_aside_last" if is_last else "checkpoint_set_aside"
+    attempt.alert(code, step=saved.step, files=", ".join(damaged), path=str(aside))
 
 
 def _content(files: Iterable[Path]) -> str:

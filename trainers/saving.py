@@ -2,11 +2,13 @@
 
 `AtomicCheckpoints` is mixed in before a trl trainer: `class Trainer(AtomicCheckpoints, SFTTrainer)`. transformers saves
 as it always does, only into a temporary folder that is sealed with a manifest and renamed to `checkpoints/step-<N>`.
-Keeping and deleting checkpoints, and choosing the best, is the studio's business, not done here.
+A run may be stopped between two steps, within one, and while it evaluates: what is saved is always the end of a step,
+random states included. Keeping and deleting checkpoints is the server's business, not done here.
 """
 
 import os
 import shutil
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,8 +17,13 @@ import torch
 
 from studio.errors import JobFailed
 from trainers.manifest import read_manifest, whole_folder
+from trainers.random_states import RandomStates
 
 PICKLED_ARGUMENTS = "training_args.bin"
+
+
+class EvaluationInterrupted(Exception):
+    """Raised by a callback within an evaluation: the run is to end, and the rest of it is not wanted."""
 
 
 class AtomicCheckpoints:
@@ -26,18 +33,27 @@ class AtomicCheckpoints:
     """Where `step-<N>` folders go. Set before training."""
     same_run: Mapping[str, Any]
     """What a run must have in common with this one to go on from its checkpoints. Set before training."""
-    after_save: Callable[[Path], None]
-    """Called with each finished checkpoint. Set before training."""
+    after_save: Callable[[Path, float], None]
+    """Called with each finished checkpoint and the seconds that it took. Set before training."""
+    new_rate: float | None = None
+    """The learning rate, where it is to be another one than that of the checkpoint to go on from."""
     _redirected: str | None = None
+    _step_end: tuple[int, RandomStates] | None = None
+    """The last finished step, and the random states after all that belongs to it."""
+
+    # -- saving ------------------------------------------------------------------------------------------------------
 
     def _get_output_dir(self, trial: Any) -> str:
         return self._redirected or super()._get_output_dir(trial)
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        step = self.state.global_step
+        began, step = time.monotonic(), self.state.global_step
         trainable = trainable_dtypes(self.model)
         if not _is_finite(self.model):
             raise JobFailed("non_finite_weights", step=step)
+        if self._step_end and self._step_end[0] == step:
+            # Part of the next step was done already; it will be done again, from the start.
+            self._step_end[1].put_back()
         target = self.checkpoints / f"step-{step}"
         facts = {"step": step, "trainable_dtypes": sorted(set(trainable.values())), "same_run": self.same_run}
         with whole_folder(target, **facts) as folder:
@@ -49,10 +65,12 @@ class AtomicCheckpoints:
             _lift(folder / f"checkpoint-{step}", folder)
             # A pickle of settings that the spec holds anyway.
             (folder / PICKLED_ARGUMENTS).unlink(missing_ok=True)
-        self.after_save(target)
+        self.after_save(target, time.monotonic() - began)
 
     def create_model_card(self, *args: Any, **kwargs: Any) -> None:
         """trl would write one beside the checkpoints at each save; the studio writes cards on export."""
+
+    # -- going on ----------------------------------------------------------------------------------------------------
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         # peft loads an adapter as float32 whatever it was; a QLoRA adapter in bfloat16 would then train differently.
@@ -65,6 +83,25 @@ class AtomicCheckpoints:
         found = sorted(set(trainable_dtypes(self.model).values()))
         if recorded is not None and recorded != found:
             raise JobFailed("other_dtype", recorded=", ".join(recorded), found=", ".join(found))
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        super()._load_optimizer_and_scheduler(checkpoint)
+        if checkpoint is None or self.new_rate is None:
+            return
+        # Both bring the old rate with them, and the old schedule's place for the first step.
+        scheduler, rate = self.lr_scheduler, self.new_rate
+        scheduler.base_lrs = [rate for _ in scheduler.base_lrs]
+        for group, factor in zip(self.optimizer.param_groups, scheduler.lr_lambdas, strict=True):
+            group["initial_lr"], group["lr"] = rate, rate * factor(scheduler.last_epoch)
+
+    def _init_training_state(self, *args: Any, **kwargs: Any) -> tuple[int, int]:
+        trained = super()._init_training_state(*args, **kwargs)
+        # trl counts tokens from 0 again when a run goes on.
+        counted = [entry["num_tokens"] for entry in self.state.log_history if "num_tokens" in entry]
+        self._total_train_tokens = int(counted[-1]) if counted else 0
+        return trained
+
+    # -- a step ------------------------------------------------------------------------------------------------------
 
     def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
         loss = super().training_step(*args, **kwargs)
@@ -79,6 +116,18 @@ class AtomicCheckpoints:
         if self.accelerator.scaler is None and not torch.isfinite(torch.as_tensor(norm)):
             raise JobFailed("non_finite", step=self.state.global_step + 1)
         return norm
+
+    def _maybe_log_save_evaluate(self, *args: Any, **kwargs: Any) -> None:
+        super()._maybe_log_save_evaluate(*args, **kwargs)
+        self._step_end = (self.state.global_step, RandomStates.now())
+
+    def _evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
+        try:
+            return super()._evaluate(*args, **kwargs)
+        except EvaluationInterrupted:
+            self.control.should_evaluate = False
+            self.control.should_training_stop = self.control.should_save = True
+            return {}
 
 
 def trainable_dtypes(model: Any) -> dict[str, str]:

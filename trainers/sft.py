@@ -22,7 +22,7 @@ def main(attempt: Attempt) -> dict[str, Any]:
     from trainers.loading import load_tokenizer
     from trainers.peaks import Peaks, PeaksCallback
     from trainers.reporting import Reporter
-    from trainers.resuming import check_same, same_run
+    from trainers.resuming import same_run
     from trainers.tuning import peft_config
 
     resume_from = prepare_checkpoints(attempt)
@@ -31,8 +31,7 @@ def main(attempt: Attempt) -> dict[str, Any]:
     tokenizer = load_tokenizer(attempt.spec.model.path)
     train_dataset, eval_dataset = prepare_data(attempt, tokenizer)
     run = same_run(attempt.spec, sorted((attempt.folder / "cache").glob("*.arrow")))
-    if resume_from:
-        check_same(resume_from, run)
+    check_start(attempt, resume_from, run)
 
     attempt.phase("loading_model")
     model = prepare_model(attempt, device)
@@ -52,6 +51,7 @@ def main(attempt: Attempt) -> dict[str, Any]:
     trainer.peaks = peaks
     trainer.same_run = run
     trainer.checkpoints, trainer.after_save = Path(attempt.spec.checkpoints_path), reporter.checkpoint_saved
+    trainer.new_rate = attempt.spec.values["learning_rate"] if is_foreign(attempt, resume_from) else None
     check_counts(trainer, len(train_dataset))
     reporter.report_memory()
     return train(attempt, trainer, reporter, resume_from)
@@ -83,13 +83,37 @@ def load_libraries(attempt: Attempt) -> tuple[type, str]:
 
 def prepare_checkpoints(attempt: Attempt) -> Path | None:
     """Tidy the folder of checkpoints; gives the checkpoint to go on from, or None for a fresh start."""
+    from studio.protocol import sync_folder
     from trainers.manifest import sweep_unfinished
-    from trainers.resuming import newest_whole
+    from trainers.resuming import start_of
 
     checkpoints = Path(attempt.spec.checkpoints_path)
     checkpoints.mkdir(parents=True, exist_ok=True)
+    sync_folder(checkpoints.parent)
     sweep_unfinished(checkpoints)
-    return newest_whole(attempt)
+    return start_of(attempt)
+
+
+def is_foreign(attempt: Attempt, resume_from: Path | None) -> bool:
+    """Whether that is a checkpoint of another run."""
+    origin = attempt.spec.start_from
+    return origin is not None and resume_from == Path(origin.path)
+
+
+def check_start(attempt: Attempt, resume_from: Path | None, run: dict[str, Any]) -> None:
+    """Refuse to go on as another run; tell what may make the last digits differ.
+
+    Raises:
+        JobFailed: resumed_otherwise.
+    """
+    from trainers.resuming import changed_surroundings, check_same
+
+    if resume_from is None:
+        return
+    check_same(resume_from, run, is_own=not is_foreign(attempt, resume_from))
+    changed = changed_surroundings(resume_from, run)
+    if changed:
+        attempt.alert("resumed_elsewhere", changed=changed)
 
 
 # -- data ------------------------------------------------------------------------------------------------------------
@@ -217,20 +241,33 @@ def surroundings(attempt: Attempt, device: str) -> dict[str, Any]:
 
 
 def train(attempt: Attempt, trainer: Any, reporter: "Reporter", resume_from: Path | None) -> dict[str, Any]:
-    """Train to the last step or a stop, both of which save by themselves; gives the run's figures."""
-    from trainers.reporting import NothingLeftToDo
+    """Train to the last step or a stop, both of which save by themselves; gives the run's figures.
 
+    Raises:
+        JobFailed: nothing_to_train, where a run of its own would be over before its first step.
+    """
+    from trainers.reporting import NothingLeftToDo
+    from trainers.watchdog import Watchdog
+
+    reporter.watchdog = Watchdog(attempt)
     attempt.take_over_stops()
-    started, train_loss = time.monotonic(), None
+    started = time.monotonic()
+    reporter.watchdog.start()
     try:
-        train_loss = trainer.train(resume_from_checkpoint=str(resume_from) if resume_from else None).training_loss
-    except NothingLeftToDo:
+        trainer.train(resume_from_checkpoint=str(resume_from) if resume_from else None)
+    except NothingLeftToDo as error:
+        if is_foreign(attempt, resume_from):
+            raise JobFailed("nothing_to_train", step=trainer.state.global_step) from error
         attempt.alert("nothing_left_to_do", "info", step=trainer.state.global_step)
     finally:
+        reporter.watchdog.stop()
         reporter.report_peaks()
+        attempt.figures |= reporter.figures(trainer.state, seconds=time.monotonic() - started)
     attempt.hand_back_stops()
     reporter.report_memory()
-    return reporter.figures(steps=trainer.state.global_step, seconds=time.monotonic() - started, train_loss=train_loss)
+    if not (trainer.state.global_step or attempt.stopped_early):
+        raise JobFailed("nothing_to_train", step=0)
+    return {}
 
 
 if __name__ == "__main__":
