@@ -36,7 +36,7 @@ def test_rounds_and_their_agreement(marked):
 @pytest.mark.parametrize("name", ["marks.csv", "marks.jsonl"])
 def test_marks_are_written_as_the_file_is_named(marked, tmp_path, name):
     assert run("export", "1", str(tmp_path / name)) == {"file": str(tmp_path / name), "marks": 6}
-    text = (tmp_path / name).read_text("utf-8")
+    text = (tmp_path / name).read_text("utf-8-sig")
     assert text.startswith("row,annotator" if name.endswith(".csv") else '{"row": 1, "annotator": "Ann"')
 
 

@@ -8,6 +8,7 @@ import pytest
 from studio.paths import workspace
 from tests.e2e.luthier import luthier_here
 from tests.e2e.server import Server, end_everything
+from tests.unit.workshop.real_rows import corpus
 
 GOOD = [{"prompt": f"Question {n}?", "completion": f"Answer {n}.", "kind": "a" if n % 2 else "b"} for n in range(1, 7)]
 BAD = [{"prompt": "Cut", "completion": ""}, {"prompt": 7, "completion": "x"}, {"prompt": "Cut too", "completion": " "}]
@@ -131,6 +132,34 @@ def test_a_recipe_is_kept_shown_and_deleted(studio):
 def test_quality_is_taught_by_marks_and_says_where_too_few(studio, rows):
     few = luthier_here(studio, "data", "teach", "rows")
     assert few.code == 2 and few.err.strip() and "Traceback" not in few.err
+
+
+def test_marks_teach_a_classifier_that_cleaning_then_judges_by(studio):
+    """12 real answers marked good and 12 advertisements marked bad; six more of each that nobody marked."""
+    good = corpus("english", "trivia")["completion"].unique(maintain_order=True).to_list()[:18]
+    adverts = [f"Click here for your free gift number {n}, offer ends today!" for n in range(18)]
+    texts = [text for pair in zip(good, adverts, strict=True) for text in pair]
+    folder = studio.root.parent
+    rows = [{"prompt": f"Question {n}?", "completion": text} for n, text in enumerate(texts, 1)]
+    (folder / "taught.jsonl").write_text(_lines(rows))
+    done(studio, "import", folder / "taught.jsonl")
+    number = done(studio, "label", "start", "taught", "--scale", "good_bad")["id"]
+    marks = [{"row": n, "annotator": "Ann", "rating": "good" if n % 2 else "bad"} for n in range(1, 25)]
+    (folder / "marks.jsonl").write_text(_lines(marks))
+    assert done(studio, "label", "import", number, folder / "marks.jsonl") == {"marks": 24}
+
+    made = done(studio, "teach", "taught")
+    assert (made["dataset"], made["kept"], made["dropped"]) == ("taught", 12, 12)
+    assert 0.9 <= made["accuracy"] <= 1
+    again = luthier_here(studio, "data", "teach", "taught")
+    assert again.code == 0 and made["quality_model"] in again.out
+
+    options = {"low_quality": "remove", "least_quality": 0.5, "quality_model": made["quality_model"]}
+    recipe = folder / "by_marks.yaml"
+    recipe.write_text(json.dumps({"steps": [{"step": "noise", "options": options}]}))
+    (step,) = done(studio, "clean", "taught", "--recipe", recipe)["steps"]
+    removed = {each["row"] for each in step["removed"] if each["code"].endswith("low_quality_learned")}
+    assert removed == set(range(2, 37, 2)), "the twelve that were marked, and the six like them that were not"
 
 
 def test_rows_of_an_archive_are_named_by_their_file(studio):
