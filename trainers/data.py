@@ -29,6 +29,7 @@ from studio.workshop.versions.layout import (
     TRAINED_COLUMNS,
     row_of,
 )
+from trainers.templates import Templates
 
 IGNORED = -100
 ROWS = "rows.parquet"
@@ -105,9 +106,11 @@ class Renderer:
     def __init__(self, tokenizer: Any) -> None:
         self.tokenizer = tokenizer
         self.has_template = bool(tokenizer.chat_template)
+        self._templates = Templates(tokenizer)
         self._training_template: str | None = None
         self._asked_for_training_template = False
         self._tools: list[Any] | None = None
+        self._ready: dict[tuple[int, bool], list[int] | jinja2.TemplateError] = {}
         self._reasoning_key = _reasoning_key(tokenizer.chat_template)
 
     def render(self, row: int, sample: Sample) -> Rendered:
@@ -133,7 +136,7 @@ class Renderer:
         except jinja2.TemplateError as error:
             raise RowLeftOut("rows_refused_by_template") from error
         finally:
-            self._tools = None
+            self._tools, self._ready = None, {}
 
     def prompt(self, messages: Messages) -> list[int]:
         """Tokens that ask the model for the next answer."""
@@ -164,6 +167,8 @@ class Renderer:
         return Rendered(row, full, _labels(full, [(start, len(full))]))
 
     def _templated(self, row: int, messages: Messages, answers: list[int]) -> Rendered:
+        wanted = {(len(messages), False)}.union(*({(i, True), (i + 1, False)} for i in answers))
+        self._ready = self._templates.beginnings(messages, sorted(wanted), tools=self._tools)
         full = self._ids(messages)
         spans = [self._span(messages, i, full) for i in answers]
         if None not in spans:
@@ -190,16 +195,12 @@ class Renderer:
         Such a template marks every answer; where not all are learned, the others' marks are taken away again.
         """
         if not self._asked_for_training_template:
-            self._training_template = _training_template(self.tokenizer)
+            self._training_template = self._templates.for_training()
             self._asked_for_training_template = True
         if self._training_template is None:
             return None
-        made = self.tokenizer.apply_chat_template(
-            messages,
-            tools=self._tools,
-            chat_template=self._training_template,
-            return_dict=True,
-            return_assistant_tokens_mask=True,
+        made = self._templates.apply(
+            messages, tools=self._tools, chat_template=self._training_template, return_assistant_tokens_mask=True
         )
         ids, mask = made["input_ids"], made["assistant_masks"]
         said = [i for i, message in enumerate(messages) if message["role"] == "assistant"]
@@ -210,9 +211,13 @@ class Renderer:
         ]
 
     def _ids(self, messages: Messages, *, add_generation_prompt: bool = False) -> list[int]:
-        return self.tokenizer.apply_chat_template(
-            messages, tools=self._tools, add_generation_prompt=add_generation_prompt, return_dict=True
-        )["input_ids"]
+        ready = self._ready.get((len(messages), add_generation_prompt))
+        if isinstance(ready, jinja2.TemplateError):
+            raise ready
+        if ready is not None:
+            return ready
+        made = self._templates.apply(messages, tools=self._tools, add_generation_prompt=add_generation_prompt)
+        return made["input_ids"]
 
 
 def conversations(dataset: DatasetRef, *, split: str | None = TRAIN) -> Iterator[tuple[int, Sample]]:
@@ -358,18 +363,6 @@ def _labels(ids: list[int], spans: Iterable[tuple[int, int]]) -> list[int]:
 
 def _common_prefix(a: list[int], b: list[int]) -> int:
     return next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
-
-
-def _training_template(tokenizer: Any) -> str | None:
-    # Imported here and asked for only when needed: it takes seconds.
-    from trl.chat_template_utils import get_training_chat_template, has_generation_markers
-
-    if has_generation_markers(tokenizer.chat_template):
-        return tokenizer.chat_template
-    try:
-        return get_training_chat_template(tokenizer)
-    except ValueError:
-        return None
 
 
 def _batches(rows: Iterable[Rendered]) -> Iterator[list[Rendered]]:
