@@ -3,25 +3,20 @@
 from html import escape
 
 from app.context import Context
-from studio.db import jobs
 from studio.db.jobs import JobView
-from studio.jobs.lifecycle import ENDED, LIVE, RESUMABLE
+from studio.jobs.lifecycle import LIVE, RESUMABLE
 
-ACTIONS = ("stop", "stop_now", "pause", "resume", "save", "sooner", "remove")
+ACTIONS = ("stop", "stop_now", "pause", "resume", "save")
 
 
-def belongs(job: JobView, action: str, place: int | None) -> bool:
+def belongs(job: JobView, action: str) -> bool:
     """Whether a button is shown: in the states where it can be meant, greyed or not."""
-    if action == "remove":
-        return job.state in ENDED
     if action == "resume":
         return job.state in RESUMABLE
-    if action == "sooner":
-        return place is not None and place > 1
     return job.state in LIVE or (action == "stop" and job.state in ("queued", "paused"))
 
 
-def refusal(job: JobView, action: str, place: int | None) -> str | None:
+def refusal(job: JobView, action: str) -> str | None:
     """Why an action is not possible now: a key below `runs.why.`; None if it is possible."""
     if action in ("stop", "stop_now"):
         if job.state in ("queued", "paused"):
@@ -31,11 +26,7 @@ def refusal(job: JobView, action: str, place: int | None) -> str | None:
         return _live_refusal(job)
     if action in ("pause", "save"):
         return _live_refusal(job)
-    if action == "resume":
-        return None if job.state in RESUMABLE else "not_resumable"
-    if action == "sooner":
-        return None if place is not None and place > 1 else "not_behind"
-    return "still_there" if job.state in LIVE | {"queued", "paused"} else None
+    return None if job.state in RESUMABLE else "not_resumable"
 
 
 def _live_refusal(job: JobView) -> str | None:
@@ -44,11 +35,11 @@ def _live_refusal(job: JobView) -> str | None:
     return "asked_already" if job.wish in ("stop", "stop_now", "pause") else None
 
 
-def why_html(context: Context, job: JobView, place: int | None) -> str:
+def why_html(context: Context, job: JobView) -> str:
     """Below the buttons: why each greyed one is grey."""
     by_reason: dict[str, list[str]] = {}
     for action in ACTIONS:
-        reason = refusal(job, action, place) if belongs(job, action, place) else None
+        reason = refusal(job, action) if belongs(job, action) else None
         if reason:
             by_reason.setdefault(reason, []).append(context.say(f"runs.action.{action}"))
     lines = [
@@ -67,10 +58,5 @@ def act(context: Context, job_id: int, action: str) -> None:
         desk.pause(job_id)
     elif action == "resume":
         desk.resume(job_id)
-    elif action == "save":
-        desk.save_now(job_id)
     else:
-        with context.registry.session() as session:
-            waiting = [job.id for job in jobs.queue(session)]
-        if job_id in waiting:
-            desk.move(job_id, waiting.index(job_id))  # one place nearer: counted from 1
+        desk.save_now(job_id)

@@ -53,12 +53,12 @@ def back_link(context: Context) -> str:
     return f'<p class="lu-note">{link(page_path(context.language, "runs"), context.say("runs.back"))}</p>'
 
 
-def head_html(context: Context, job: JobView, place: int | None) -> str:
-    """Title, the state in one sentence, and how far it is."""
+def head_html(context: Context, job: JobView, place: int | None, waits: str = "") -> str:
+    """Title, the state in one sentence, and how far it is; `waits` says what a waiting run waits for."""
     return (
         back_link(context)
         + f'<h1 class="lu-title">{job.id} · {escape(job.title)} {state_chip(job.state, context.say)}</h1>'
-        + f"<p>{escape(sentence(context, job, place))}</p>"
+        + f"<p>{escape(f'{sentence(context, job, place)} {waits}'.strip())}</p>"
         + _progress_html(context, job)
         + f'<p class="lu-note">{escape(context.say("runs.may_close")) if job.state in LIVE else ""}</p>'
         + f'<p class="lu-note">{link(page_path(context.language, "runs", runs=job.id), context.say("runs.beside"))}</p>'

@@ -30,6 +30,11 @@ class RunsDesk:
     _writer: Writer
     _wake: Callable[[], None]
 
+    @property
+    def devices(self) -> tuple[str, ...]:
+        """What runs can be queued for."""
+        return self._read_machine().devices
+
     # -- the queue -----------------------------------------------------------------------------------------------
 
     def move(self, job_id: int, position: int) -> None:
@@ -45,8 +50,7 @@ class RunsDesk:
             Conflict: the job does not wait.
             RefusedInput: this machine has no such device.
         """
-        known = self._read_machine().devices
-        if device is not None and device not in known:
+        if device is not None and device not in (known := self.devices):
             raise RefusedInput("run.no_device", device=device, known=", ".join(known))
         with self._writer.begin() as session:
             job = jobs.require(session, job_id)

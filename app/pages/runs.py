@@ -1,9 +1,10 @@
-"""Runs: the list of all, the queue, and one run in detail at `?run=ID` (several curves at `?runs=1,2`).
+"""Runs: the queue, the list of all, and one run in detail at `?run=ID` (several curves at `?runs=1,2`).
 
-Everything shown is read from the registry, so a reload or a second window changes nothing. The buttons ask the desk.
+`?tag=`, `?state=`, `?model=`, `?dataset=` and `?archived=1` narrow the list. Everything shown is read from the
+registry, so a reload or a second window changes nothing. The buttons ask the desk.
 """
 
-from datetime import datetime
+import json
 from typing import Any
 
 import gradio as gr
@@ -11,49 +12,54 @@ import gradio as gr
 from app import runs_beside
 from app.charts import run_chart
 from app.context import Context
-from app.i18n import page_path
-from app.markup import empty_page, heading, link, notice, table
+from app.data.panel import answered, panel, told
+from app.markup import heading, notice
 from app.pages.shell import bind, number_in, query_of, redraw_on_change
 from app.run_actions import ACTIONS, act, belongs, refusal, why_html
-from app.run_view import back_link, checkpoints_html, head_html, log_html, run_cells, run_columns, settings_html
+from app.run_view import back_link, checkpoints_html, head_html, log_html, settings_html
+from app.runs import keeping, listing, queue_view
 from studio.db import checkpoints, jobs
-from studio.db.jobs import JobView
 from studio.errors import UnknownName
+
+_GO = "(address) => { if (address) window.location.href = address; }"
 
 
 def build(context: Context) -> None:
     say = context.say
     with gr.Column(visible=False, elem_id="runs-list-view") as list_column:
         gr.HTML(heading(say("runs.title"), say("runs.note")))
+        queue_box = panel("runs-queue")
         search_box = gr.Textbox(
             placeholder=say("runs.search"), show_label=False, container=False, max_lines=1, elem_id="runs-search"
         )
-        list_box = gr.HTML(elem_id="runs-list")
+        bar_box, list_box = panel("runs-bar"), panel("runs-list")
     with gr.Column(visible=False, elem_id="runs-detail-view") as detail_column:
         head_box = gr.HTML(elem_id="runs-head")
         with gr.Row(elem_classes="lu-actions"):
             buttons = [_button(context, action) for action in ACTIONS]
-        with gr.Row(visible=False) as confirm_row:
-            name_box = gr.Textbox(label=say("runs.remove_confirm"), elem_id="runs-remove-name", scale=3)
-            confirm_button = gr.Button(say("runs.action.remove"), variant="stop", elem_id="runs-remove-confirm")
         why_box = gr.HTML(elem_id="runs-why")
+        keep_box = panel("runs-keep")
         run_chart(context, elem_id="runs-chart")
         checkpoints_box = gr.HTML(elem_id="runs-checkpoints")
         with gr.Accordion(say("runs.log"), open=True, elem_id="runs-log-fold") as log_fold:
             log_box = gr.HTML(elem_id="runs-log")
         with gr.Accordion(say("runs.settings"), open=False, elem_id="runs-settings-fold") as settings_fold:
             settings_box = gr.HTML(elem_id="runs-settings")
-    outputs = [list_column, list_box, detail_column, head_box, *buttons, why_box, checkpoints_box]
-    outputs += [log_fold, settings_fold, log_box, settings_box]
-    redraw_on_change(context, draw, inputs=[search_box], outputs=outputs)
-    search_box.change(bind(search, context), [search_box], [list_box], show_progress="hidden")
-    for action, button in zip(ACTIONS, buttons, strict=True):
-        if action != "remove":
-            button.click(bind(_ACT[action], context), None, outputs, show_progress="hidden")
-    buttons[-1].click(lambda: gr.Row(visible=True), None, confirm_row, show_progress="hidden")
-    confirm_button.click(bind(remove, context), [name_box], [why_box], show_progress="hidden").success(
-        None, js=f"() => {{ location.href = '{page_path(context.language, 'runs')}' }}"
+    state, asks, target = (
+        gr.Textbox("", visible=False, elem_id=f"runs-{name}") for name in ("state", "asks", "target")
     )
+    listed = [queue_box, bar_box, list_box, state]
+    detailed = [head_box, *buttons, why_box, keep_box, checkpoints_box, log_fold, settings_fold, log_box, settings_box]
+    outputs = [list_column, *listed, detail_column, *detailed]
+    given, quiet = [search_box, state, asks], {"show_progress": "hidden"}
+    redraw_on_change(context, draw, inputs=given, outputs=outputs)
+    search_box.change(bind(search, context), [search_box, state], [list_box, state], **quiet)
+    queue_box.select(bind(press_queue, context), given, listed, **quiet)
+    for box in (bar_box, list_box):
+        box.select(bind(press_list, context), given, listed, **quiet)
+    for action, button in zip(ACTIONS, buttons, strict=True):
+        button.click(bind(_ACT[action], context), given, outputs, **quiet)
+    keep_box.select(bind(press_keep, context), None, [keep_box, asks, target], **quiet).success(None, [target], js=_GO)
 
 
 def _button(context: Context, action: str) -> gr.Button:
@@ -62,39 +68,52 @@ def _button(context: Context, action: str) -> gr.Button:
     )
 
 
-def draw(context: Context, query: dict[str, str], text: str | None = "") -> list[Any]:
+# -- what is shown ---------------------------------------------------------------------------------------------------
+
+
+def draw(
+    context: Context, query: dict[str, str], text: str | None = "", state: str | None = "", asks: str | None = ""
+) -> list[Any]:
     """Everything on the page, for the runs that the address names or for the list."""
     if query.get("runs"):
         shown = draw_several(context, runs_beside.numbers_in(query["runs"]))
     elif (job_id := number_in(query, "run")) is not None:
-        shown = draw_detail(context, job_id)
+        shown = draw_detail(context, job_id, asks or "")
     else:
-        listed = [gr.update(visible=True), list_html(context, text or ""), gr.update(visible=False)]
-        return [*listed, *_detail("", below="")]
-    return [gr.update(visible=False), "", gr.update(visible=True), *shown]
+        known = json.loads(state) if state else listing.from_query(query)
+        return [gr.update(visible=True), *draw_list(context, known, text), gr.update(visible=False), *_detail("")]
+    return [gr.update(visible=False), "", "", "", "", gr.update(visible=True), *shown]
 
 
-def draw_detail(context: Context, job_id: int) -> list[Any]:
-    """Head, buttons, why-not, checkpoints, log and settings of one run."""
+def draw_list(context: Context, state: listing.State, text: str | None) -> list[str]:
+    """Queue, filters, table, and the state as JSON."""
+    return [
+        queue_view.draw(context),
+        listing.bar(context, state),
+        listing.draw(context, state, text or ""),
+        json.dumps(state),
+    ]
+
+
+def draw_detail(context: Context, job_id: int, asks: str = "") -> list[Any]:
+    """Head, buttons, why-not, what is kept of it, checkpoints, log and settings of one run."""
     try:
         with context.registry.session() as session:
             job = jobs.job(session, job_id)
-            waiting = [each.id for each in jobs.queue(session)]
             saved = checkpoints.list_checkpoints(session, job_id)
             alerts = jobs.events(session, job_id, types=("alert",))[-5:]
             plans = jobs.events(session, job_id, types=("plan",))
     except UnknownName as error:
-        return _detail(back_link(context) + notice(error.message(context.language), "bad"), below="")
-    place = waiting.index(job_id) + 1 if job_id in waiting else None
-    told = "".join(notice(context.say(f"alerts.{each.data['code']}", **each.data["values"]), "warn") for each in alerts)
-    buttons = [
-        gr.update(visible=belongs(job, action, place), interactive=refusal(job, action, place) is None)
-        for action in ACTIONS
-    ]
+        return _detail(back_link(context) + notice(error.message(context.language), "bad"))
+    place, wait = queue_view.state_of(context, job_id) if job.state == "queued" else (None, None)
+    waits = queue_view.wait_text(context, wait) if wait else ""
+    said = "".join(notice(context.say(f"alerts.{each.data['code']}", **each.data["values"]), "warn") for each in alerts)
+    buttons = [gr.update(visible=belongs(job, action), interactive=refusal(job, action) is None) for action in ACTIONS]
     return [
-        head_html(context, job, place) + told,
+        head_html(context, job, place, waits) + said,
         *buttons,
-        why_html(context, job, place),
+        why_html(context, job),
+        keeping.draw(context, job_id, asks),
         checkpoints_html(context, saved),
         *[gr.update(visible=True)] * 2,
         log_html(context, job),
@@ -105,74 +124,72 @@ def draw_detail(context: Context, job_id: int) -> list[Any]:
 def draw_several(context: Context, numbers: list[int]) -> list[Any]:
     """Several runs: who they are, and below their curves what was set differently."""
     with context.registry.session() as session:
-        known = {job.id: job for job in jobs.list_jobs(session, kinds=("train",))}
-    shown = [known.pop(number) for number in numbers if number in known]
-    return _detail(runs_beside.head_html(context, shown), below=runs_beside.below_html(context, shown, known.values()))
+        shown = jobs.by_numbers(session, numbers)
+        newest = jobs.list_jobs(session, kinds=("train",), limit=runs_beside.MAX_OFFERED + len(shown))
+    others = [job for job in newest if job.id not in numbers]
+    return _detail(runs_beside.head_html(context, shown), below=runs_beside.below_html(context, shown, others))
 
 
-def _detail(head: str, *, below: str) -> list[Any]:
+def _detail(head: str, *, below: str = "") -> list[Any]:
     """The detail view where it is not about one run: no buttons, no log, no settings."""
     hidden = gr.update(visible=False)
-    return [head, *[hidden for _ in ACTIONS], "", below, hidden, hidden, "", ""]
+    return [head, *[hidden for _ in ACTIONS], "", "", below, hidden, hidden, "", ""]
 
 
-def search(context: Context, text: str) -> str:
-    return list_html(context, text)
+# -- handlers --------------------------------------------------------------------------------------------------------
 
 
-def list_html(context: Context, text: str = "", *, now: datetime | None = None) -> str:
-    """The queue, and the table of all runs."""
-    with context.registry.session() as session:
-        found = jobs.list_jobs(session, kinds=("train",), search=text.strip())
-        queued = [job for job in jobs.queue(session) if job.kind == "train"]
-    if not found and not text.strip():
-        start = link(page_path(context.language, "train"), context.say("runs.start"), classes="lu-button")
-        return empty_page(context.say("runs.empty"), start)
-    body = table(run_columns(context), [run_cells(context, job, now=now) for job in found])
-    if not found:
-        body = notice(context.say("runs.none_found", text=text))
-    return _queue_html(context, queued) + body
+def search(context: Context, text: str, state: str) -> list[str]:
+    """What is typed is looked for at once, from the first page on."""
+    known = {name: value for name, value in _read(state).items() if name != "start"}
+    return [listing.draw(context, known, text), json.dumps(known)]
 
 
-def _queue_html(context: Context, queued: list[JobView]) -> str:
-    if not queued:
-        return ""
-    say = context.say
-    rows = [[str(place), _queued(context, job)] for place, job in enumerate(queued, start=1)]
-    return table([say("runs.column.place"), say("runs.column.waits")], rows, caption=say("runs.queue"))
+def press_queue(context: Context, event: gr.EventData, text: str, state: str, asks: str) -> list[str]:
+    """Something in the queue was pressed or chosen."""
+    queue_view.press(context, told(event))
+    queue, *rest = draw_list(context, _read(state), text)
+    return [answered(queue), *rest]
 
 
-def _queued(context: Context, job: JobView) -> str:
-    return link(page_path(context.language, "runs", run=job.id), f"{job.id} · {job.title}")
+def press_list(context: Context, event: gr.EventData, text: str, state: str, asks: str) -> list[str]:
+    """A filter was chosen, runs were ticked, or something was done with them."""
+    known, why = listing.press(context, _read(state), told(event))
+    if why:
+        gr.Warning(why, title=context.say("common.notice"), duration=15)
+    queue, bar, listed, kept = draw_list(context, known, text)
+    return [queue, answered(bar), answered(listed), kept]
 
 
-def _act(context: Context, request: gr.Request, action: str) -> list[Any]:
+def press_keep(context: Context, request: gr.Request, event: gr.EventData) -> list[str]:
+    """Something in the part of name, tags, note and files was pressed."""
+    job_id = _named(request)
+    kept = keeping.press(context, job_id, told(event))
+    return [answered(keeping.draw(context, job_id, kept.asks)), kept.asks, kept.goto]
+
+
+def _act(context: Context, request: gr.Request, action: str, *given: str) -> list[Any]:
     """Carry out a button's action on the run of the address, and show how it stands then."""
+    act(context, _named(request), action)
+    return draw(context, query_of(request), *given)
+
+
+def _named(request: gr.Request) -> int:
     job_id = number_in(query_of(request), "run")
     if job_id is None:
         raise UnknownName("job.unknown", job="–")
-    act(context, job_id, action)
-    return draw(context, query_of(request))
+    return job_id
 
 
-def remove(context: Context, request: gr.Request, name: str) -> str:
-    """Delete an ended run with its files, once its number was typed."""
-    job_id = number_in(query_of(request), "run")
-    if job_id is None or name.strip() != str(job_id):
-        raise gr.Error(
-            context.say("runs.remove_mismatch", job=job_id or "–"),
-            title=context.say("common.notice"),
-            print_exception=False,
-        )
-    context.desk.remove(job_id)
-    return ""
+def _read(state: str | None) -> listing.State:
+    return json.loads(state) if state else {}
 
 
 def _action(name: str):
-    def acting(context: Context, request: gr.Request) -> list[Any]:
-        return _act(context, request, name)
+    def acting(context: Context, request: gr.Request, text: str, state: str, asks: str) -> list[Any]:
+        return _act(context, request, name, text, state, asks)
 
     return acting
 
 
-_ACT = {action: _action(action) for action in ACTIONS if action != "remove"}
+_ACT = {action: _action(action) for action in ACTIONS}

@@ -63,7 +63,7 @@ def top_bar(context: Context, page: str) -> None:
 def bar_html(context: Context, query: dict[str, str], *, page: str) -> str:
     """The top bar as it stands now."""
     with context.registry.session() as session:
-        running, waiting = jobs.live(session), len(jobs.queue(session))
+        running, waiting = jobs.live(session), jobs.num_waiting(session)
     tabs = "".join(_tab(context, name, page) for name in PAGES)
     other = next(language for language in LANGUAGES if language != context.language)
     # The link's address is mended on click so that the query (?run=12) is kept.

@@ -46,10 +46,11 @@ def test_eight_pages_at_once_all_work(served, browser):
         each.wait_for_selector(f"#runs-head h1:has-text('{title}')")
         each.wait_for_selector(".lu-chart[data-painted]")
     last = pages[-1]
-    last.click("#runs-remove")
-    last.locator("#runs-remove-name").locator("textarea, input").fill("7")
-    last.click("#runs-remove-confirm")
-    last.wait_for_selector(f"text=Type {filled.ids['ended']} to delete")
+    last.click("#runs-keep summary")
+    last.click("#runs-keep button[data-do=delete]")
+    last.wait_for_selector(f"text=Delete {filled.ids['ended']} · {title} from the list?")
+    last.click("#runs-keep button[data-do=no]")
+    last.wait_for_selector("#runs-keep button[data-do=delete]")
     context.close()
 
 

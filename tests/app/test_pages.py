@@ -35,15 +35,17 @@ def test_home_of_an_empty_studio_offers_both_ways(empty):
 
 
 def test_the_list_of_runs_names_all_and_escapes(context):
-    listed = runs.list_html(context)
+    listed = runs.draw(context, {})[3]
     assert "&lt;i&gt;second&lt;/i&gt; try" in listed and "<i>second" not in listed
     for state in ("queued", "running", "failed", "succeeded"):
         assert context.say(f"common.state.{state}") in listed
 
 
 def test_runs_are_searched(context):
-    assert "first try" in runs.list_html(context, "FIRST") and "too high" not in runs.list_html(context, "FIRST")
-    assert "100%" in runs.list_html(context, "100%")
+    assert (
+        "first try" in runs.search(context, "FIRST", "")[0] and "too high" not in runs.search(context, "FIRST", "")[0]
+    )
+    assert "100%" in runs.search(context, "100%", "")[0]
 
 
 def test_a_runs_detail_tells_state_log_and_settings(context, filled):
@@ -58,11 +60,11 @@ def test_a_runs_detail_tells_state_log_and_settings(context, filled):
         if each.name == name
     )
     assert text.index(chosen) < text.index(filled_in), "what a person set comes first"
-    assert drawn[0]["visible"] is False and drawn[2]["visible"] is True
+    assert drawn[0]["visible"] is False and drawn[5]["visible"] is True
 
 
 def test_an_unknown_run_is_one_sentence(context):
-    text = runs.draw(context, {"run": "999"})[3]
+    text = runs.draw(context, {"run": "999"})[6]
     assert "999" in text and "Traceback" not in text
 
 
@@ -75,7 +77,7 @@ def test_several_runs_lie_beside_each_other_by_links_alone(context, filled):
             for title, rate in (("slow", 1e-4), ("fast", 5e-4))
         ]
     drawn = runs.draw(context, {"runs": f"{ours[0]}, {ours[1]},{ours[0]},x,99999"})
-    head, below = drawn[3], drawn[-5]
+    head, below = drawn[6], drawn[-5]
     assert head.count("<tr>") == 3, "a heading and the two runs that exist, each once"
     assert f'href="/{context.language}/runs?runs={ours[1]}"' in head, "take the first away"
     labels = {each.name: each.label(context.language) for each in parameters("sft")}
@@ -96,10 +98,10 @@ def test_an_address_without_a_run_shows_the_list(context, query):
         ("running", {"stop", "stop_now", "pause", "save"}),
         ("queued", {"stop"}),
         ("paused", {"stop", "resume"}),
-        ("succeeded", {"remove"}),
-        ("failed", {"resume", "remove"}),
-        ("lost", {"resume", "remove"}),
-        ("cancelled", {"remove"}),
+        ("succeeded", set()),
+        ("failed", {"resume"}),
+        ("lost", {"resume"}),
+        ("cancelled", set()),
     ],
 )
 def test_buttons_are_live_where_the_life_cycle_allows(filled, state, allowed):
@@ -108,10 +110,10 @@ def test_buttons_are_live_where_the_life_cycle_allows(filled, state, allowed):
     with filled.writer.begin() as session:
         made = add_run(session, title="x", state=state)
         job = jobs.job(session, made)
-    assert {action for action in run_actions.ACTIONS if run_actions.refusal(job, action, None) is None} == allowed
-    shown = {action for action in run_actions.ACTIONS if run_actions.belongs(job, action, None)}
+    assert {action for action in run_actions.ACTIONS if run_actions.refusal(job, action) is None} == allowed
+    shown = {action for action in run_actions.ACTIONS if run_actions.belongs(job, action)}
     assert shown >= allowed
-    why = run_actions.why_html(filled.context(), job, None)
+    why = run_actions.why_html(filled.context(), job)
     for action in shown - allowed:
         assert filled.context().say(f"runs.action.{action}") in why
 
@@ -121,17 +123,7 @@ def test_a_button_asks_the_desk(context, filled):
     run_actions.act(context, run, "stop")
     with filled.studio.registry.session() as session:
         assert jobs.job(session, run).wish == "stop"
-    assert context.say("runs.wish.stop") in runs.draw(context, {"run": str(run)})[3]
-
-
-def test_moving_up_takes_one_place(context, filled):
-    from tests.app.seeding import add_run
-
-    with filled.writer.begin() as session:
-        last = add_run(session, title="last", state="queued")
-    run_actions.act(context, last, "sooner")
-    with filled.studio.registry.session() as session:
-        assert [job.id for job in jobs.queue(session)][0] == last
+    assert context.say("runs.wish.stop") in runs.draw(context, {"run": str(run)})[6]
 
 
 def test_checkpoints_are_listed_and_picked_from_the_address(context, filled):
