@@ -33,6 +33,8 @@ class AtomicCheckpoints:
     """Where `step-<N>` folders go. Set before training."""
     same_run: Mapping[str, Any]
     """What a run must have in common with this one to go on from its checkpoints. Set before training."""
+    before_save: Callable[[], None]
+    """Called before each checkpoint. Set before training."""
     after_save: Callable[[Path, float], None]
     """Called with each finished checkpoint and the seconds that it took. Set before training."""
     new_rate: float | None = None
@@ -54,6 +56,7 @@ class AtomicCheckpoints:
         if self._step_end and self._step_end[0] == step:
             # Part of the next step was done already; it will be done again, from the start.
             self._step_end[1].put_back()
+        self.before_save()
         target = self.checkpoints / f"step-{step}"
         facts = {"step": step, "trainable_dtypes": sorted(set(trainable.values())), "same_run": self.same_run}
         with whole_folder(target, **facts) as folder:

@@ -5,6 +5,7 @@ two arguments only. Rows come in random order, or from easy to hard where the sp
 """
 
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,6 +52,7 @@ def main(attempt: Attempt) -> dict[str, Any]:
     trainer.peaks = peaks
     trainer.same_run = run
     trainer.checkpoints, trainer.after_save = Path(attempt.spec.checkpoints_path), reporter.checkpoint_saved
+    trainer.before_save = partial(attempt.phase, "saving")
     trainer.new_rate = attempt.spec.values["learning_rate"] if is_foreign(attempt, resume_from) else None
     check_counts(trainer, len(train_dataset))
     reporter.report_memory()

@@ -33,6 +33,9 @@ def forecast(facts: Facts, values: Mapping[str, Any]) -> Forecast:
     if facts.inventory is None or facts.shapes is None or steps is None:
         return Forecast(steps, None, None, None, None)
     count = -(-steps // values["save_steps"])
+    limit = values.get("save_total_limit") or count
+    # The best one stays besides the newest ones, and a new one is there before an old one goes.
+    count = min(count, limit + 2)
     return Forecast(
         steps=steps,
         seconds=_seconds(facts, values, steps),

@@ -5,6 +5,7 @@ Written for Linux, macOS and Windows; Linux is what the tests run on.
 
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -15,6 +16,8 @@ from typing import BinaryIO
 
 import psutil
 
+ATTEMPT = "LUTHIER_ATTEMPT"
+"""In a job's environment: the attempt's folder, by which what it started is known."""
 _EXIT_SECONDS = 2.0
 _START_TOLERANCE_SECONDS = 5.0
 """psutil derives a start time from the wall clock, which may be set meanwhile."""
@@ -127,6 +130,31 @@ def end_group(process: Process, marker: str, *, force: bool) -> None:
                 member.kill() if force else member.terminate()
         else:
             os.killpg(process.pid, signal.SIGKILL if force else signal.SIGTERM)
+
+
+def end_leftovers(pid: int, marker: str) -> None:
+    """Kill what an ended process left running in its session, a loader's workers say.
+
+    A number is only given to a new process when nobody bears it any more, as process, group or session; one that has
+    the session and was started with `marker` in `ATTEMPT` of its environment is the ended process's own.
+    """
+    if os.name == "nt":
+        return
+    for other in psutil.pids():
+        with contextlib.suppress(OSError, psutil.Error):
+            if other == pid or os.getsid(other) != pid:
+                continue
+            if psutil.Process(other).environ().get(ATTEMPT) == marker:
+                os.kill(other, signal.SIGKILL)
+
+
+def oom_kills() -> int | None:
+    """How often this machine's kernel has ended a process because memory ran out; None where it does not tell."""
+    try:
+        found = re.search(r"^oom_kill (\d+)$", Path("/proc/vmstat").read_text(), re.MULTILINE)
+    except OSError:
+        return None
+    return int(found.group(1)) if found else None
 
 
 def trainer_command(module: str, folder: Path) -> list[str]:

@@ -5,7 +5,8 @@ opinion on what a job does; what becomes of a finished job's product is `studio.
 """
 
 import logging
-import os
+import shutil
+import signal
 import threading
 import time
 from collections.abc import Callable
@@ -15,24 +16,25 @@ from pathlib import Path
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
-from studio.db import datasets, models
 from studio.db.engine import Writer, next_change
 from studio.db.jobs import live, move, newest_attempt, num_waiting, record_event, wish
 from studio.db.tables import Attempt, Checkpoint, Job, Lease
 from studio.errors import StudioError
 from studio.hardware import cpu_count
 from studio.jobs import processes, queueing
+from studio.jobs.attempts import environment_of, saved_checkpoints, spec_of
 from studio.jobs.ingest import ingest
 from studio.jobs.lifecycle import LIVE
 from studio.jobs.measuring import take_measurement
 from studio.jobs.processes import Process
 from studio.jobs.products import take_product
+from studio.jobs.retention import forget_surplus
+from studio.jobs.shrinking import try_smaller
 from studio.paths import PROJECT_ROOT, Workspace
 from studio.protocol import (
     CONTROL,
     LOG,
     SPEC,
-    CheckpointRef,
     Control,
     Result,
     Spec,
@@ -44,8 +46,13 @@ from studio.protocol import (
 
 LINGER_SECONDS = 10.0
 """A process that has written its result may take this long to leave."""
-STOP_GRACE_SECONDS = {"stop_now": 10.0, "stop": 120.0, "pause": 120.0}
-"""How long a job may go without obeying a wish and without a sign of life, before it is made to end."""
+STOP_GRACE_SECONDS = {"stop_now": 8.0, "stop": 120.0, "pause": 120.0}
+"""How long a job may go without obeying a wish before it is made to end: for `stop_now` since it was asked, for the
+others without a sign of life."""
+SAVING, SAVING_GRACE_SECONDS = "saving", 1800.0
+"""A large checkpoint on a slow disk takes its time, and gives no sign meanwhile."""
+DEAF_SECONDS = 600.0
+"""A job that goes on as if nobody had asked is made to end after that, signs of life or not."""
 
 _log = logging.getLogger(__name__)
 
@@ -55,6 +62,9 @@ class _Watch:
     """What the supervisor notices about a live job between two rounds; losing it costs only a longer wait."""
 
     last_sign: float
+    oom_kills: int | None = None
+    """Processes that the kernel had ended for want of memory when the watch began."""
+    asked: float | None = None
     result_seen: float | None = None
     terminated: float | None = None
 
@@ -117,6 +127,10 @@ class Supervisor:
         for job_id in followed:
             with self._writer.begin() as session:
                 self._follow(session, job_id)
+            with self._writer.begin() as session:
+                surplus = forget_surplus(session, session.get_one(Job, job_id))
+            for folder in surplus:
+                shutil.rmtree(folder, ignore_errors=True)
         while self._start_next():
             pass
         self._idle_since_change = before if is_idle else None
@@ -129,18 +143,23 @@ class Supervisor:
         process = self._process_of(session, attempt)
         # Looked at before the events are read: what a dead process wrote is then all there is.
         is_alive = process is not None and processes.is_alive(process, str(folder))
-        watch = self._watches.setdefault((job_id, attempt.number), _Watch(self._now()))
+        watch = self._watch(job_id, attempt.number)
         if ingest(session, attempt, folder):
             watch.last_sign = self._now()
             self._wake.set()  # there may be more, and an end is settled only when all is read
         elif not is_alive:
-            self._settle(session, job, attempt, read_result(folder))
+            self._settle(session, job, attempt, watch)
         if not is_alive:
             return
         if read_result(folder) is not None:
             self._hurry_out(process, folder, watch)
         elif job.wish:
             self._deliver(job, process, folder, watch)
+
+    def _watch(self, job_id: int, attempt: int) -> _Watch:
+        if (job_id, attempt) not in self._watches:
+            self._watches[job_id, attempt] = _Watch(self._now(), processes.oom_kills())
+        return self._watches[job_id, attempt]
 
     def _process_of(self, session: Session, attempt: Attempt) -> Process | None:
         """The attempt's process; one whose pid was not noted, because the server died just then, is looked for."""
@@ -156,16 +175,25 @@ class Supervisor:
         told = read_control(folder)
         if told is None or told.number < job.wish_number:
             write_struct(folder / CONTROL, Control(number=job.wish_number, request=job.wish))
-            watch.last_sign, watch.terminated = self._now(), None
-            return
-        grace = STOP_GRACE_SECONDS.get(job.wish)
-        if grace is None:  # "save" is a request without an end
+            watch.last_sign = watch.asked = self._now()
+            watch.terminated = None
+        elif job.wish not in STOP_GRACE_SECONDS:  # "save" is a request without an end
             job.wish = None
-        elif watch.terminated is None and self._now() - watch.last_sign > grace:
+        elif watch.terminated is None and self._has_waited(job, watch):
             processes.end_group(process, str(folder), force=False)
             watch.terminated = self._now()
         elif watch.terminated is not None and self._now() - watch.terminated > LINGER_SECONDS / 2:
             processes.end_group(process, str(folder), force=True)
+
+    def _has_waited(self, job: Job, watch: _Watch) -> bool:
+        """Whether a job has had the time that a stop may take."""
+        watch.asked = self._now() if watch.asked is None else watch.asked
+        silent, waited = self._now() - watch.last_sign, self._now() - watch.asked
+        if job.wish == "stop_now":
+            return waited > STOP_GRACE_SECONDS[job.wish]
+        if job.phase == SAVING:
+            return silent > SAVING_GRACE_SECONDS
+        return silent > STOP_GRACE_SECONDS[job.wish] or waited > DEAF_SECONDS
 
     def _hurry_out(self, process: Process, folder: Path, watch: _Watch) -> None:
         watch.result_seen = watch.result_seen or self._now()
@@ -174,13 +202,19 @@ class Supervisor:
 
     # -- settling a dead one -------------------------------------------------------------------------------------
 
-    def _settle(self, session: Session, job: Job, attempt: Attempt, result: Result | None) -> None:
+    def _settle(self, session: Session, job: Job, attempt: Attempt, watch: _Watch) -> None:
         """Give a job whose process is gone the state that its result, or the lack of one, tells."""
+        folder = self._workspace.attempt(job.id, attempt.number)
         attempt.exit_code = processes.reap(attempt.pid) if attempt.pid else None
         attempt.ended_at = utc_now()
         self._watches.pop((job.id, attempt.number), None)
+        if attempt.pid:
+            processes.end_leftovers(attempt.pid, str(folder))
+        result = read_result(folder)
         if result is not None:
             self._settle_with_result(session, job, result)
+        elif _was_killed_for_memory(attempt, watch):
+            self._settle_with_result(session, job, Result(outcome="failed", reason="job.out_of_memory_killed"))
         elif job.wish in STOP_GRACE_SECONDS:
             move(session, job.id, "stopped", reason="job.stopped_by_force")
         elif attempt.pid is None:  # the server died between claiming the job and starting its process
@@ -204,7 +238,8 @@ class Supervisor:
                 _log.exception("Job %s: its product could not be taken over", job.id)
                 state, reason, values = "failed", "job.product_lost", {"detail": error.strerror or str(error)}
         self._keep_measurement(session, job, state, reason)
-        move(session, job.id, state, reason=reason, values=values)
+        if not try_smaller(session, job, reason, values):
+            move(session, job.id, state, reason=reason, values=values)
 
     def _keep_measurement(self, session: Session, job: Job, state: str, reason: str | None) -> None:
         try:
@@ -254,10 +289,10 @@ class Supervisor:
         """Enter the next attempt and write its spec.json."""
         job = session.get_one(Job, job_id)
         job.attempt += 1
-        saved = _checkpoints(session, job_id) if job.attempt > 1 else []
+        saved = saved_checkpoints(session, job_id) if job.attempt > 1 else []
         # Runs on several GPUs share the processors.
         threads = max(1, cpu_count() // len(self._devices)) if job.needs_device else 1
-        spec = _spec(session, job, self._workspace, device, threads, saved)
+        spec = spec_of(session, job, self._workspace, device, threads, saved)
         folder = self._workspace.attempt(job_id, job.attempt)
         folder.mkdir(parents=True, exist_ok=True)
         write_struct(folder / SPEC, spec)
@@ -268,7 +303,7 @@ class Supervisor:
                 started_at=utc_now(),
                 event_offset=0,
                 invalid_lines=0,
-                start_step=saved[0].step if saved else 0,
+                start_step=next((each.step for each in [*saved, spec.start_from] if each), 0),
             )
         )
         return spec
@@ -280,8 +315,15 @@ class Supervisor:
             self._command(module, folder),
             folder=PROJECT_ROOT,
             log=folder / LOG,
-            environment=_environment(self._workspace, spec),
+            environment=environment_of(self._workspace, spec),
         )
+
+
+def _was_killed_for_memory(attempt: Attempt, watch: _Watch) -> bool:
+    """Whether the kernel ended this process, as far as can be told: it ended one, and this one did not end itself."""
+    now = processes.oom_kills()
+    has_ended_one = None not in (now, watch.oom_kills) and now > watch.oom_kills
+    return has_ended_one and attempt.pid is not None and attempt.exit_code in (None, -signal.SIGKILL)
 
 
 def resume(session: Session, job_id: int) -> None:
@@ -295,69 +337,6 @@ def resume(session: Session, job_id: int) -> None:
         record_event(session, job_id, type="resume", data={})
 
 
-def _checkpoints(session: Session, job_id: int) -> list[CheckpointRef]:
-    """Newest first."""
-    found = session.scalars(select(Checkpoint).where(Checkpoint.job_id == job_id).order_by(Checkpoint.step.desc()))
-    return [CheckpointRef(step=each.step, path=each.path, digest=each.digest) for each in found]
-
-
 def _last_saving_attempt(session: Session, job_id: int) -> int:
     """The newest attempt that saved a checkpoint; 0 if none did."""
     return session.scalar(select(func.max(Checkpoint.attempt)).where(Checkpoint.job_id == job_id)) or 0
-
-
-def _spec(
-    session: Session, job: Job, workspace: Workspace, device: str, threads: int, saved: list[CheckpointRef]
-) -> Spec:
-    return Spec(
-        job_id=job.id,
-        attempt=job.attempt,
-        kind=job.kind,
-        values=job.values,
-        checkpoints_path=str(workspace.checkpoints(job.id)),
-        output_path=str(workspace.job(job.id) / "output"),
-        device=device,
-        threads=threads,
-        seed=job.values.get("seed", 42),
-        dataset=datasets.by_version_id(session, job.dataset_version_id).ref() if job.dataset_version_id else None,
-        model=models.by_id(session, job.model_id).ref() if job.model_id else None,
-        resume_from=saved,
-        libraries=_library_versions(),
-    )
-
-
-def _library_versions() -> dict[str, str]:
-    """What is installed, read from package metadata: nothing is imported."""
-    from importlib.metadata import PackageNotFoundError, version
-
-    found = {}
-    for name in ("torch", "transformers", "trl", "peft", "datasets", "accelerate", "bitsandbytes"):
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
-
-
-def _environment(workspace: Workspace, spec: Spec) -> dict[str, str]:
-    """The job's environment: no hub access unless it is there to fetch, its caches inside the workspace."""
-    environment = dict(os.environ)
-    environment |= {
-        "PYTHONUNBUFFERED": "1",
-        "PYTHONWARNINGS": "ignore::FutureWarning,ignore::DeprecationWarning",  # nothing a person could act on
-        "TOKENIZERS_PARALLELISM": "false",
-        "TRITON_CACHE_DIR": str(workspace.cache / "triton"),
-        "LUTHIER_TRACES": str(workspace.cache / "traces"),
-        "HF_DATASETS_CACHE": str(workspace.cache / "datasets"),
-    }
-    if spec.kind != "fetch":
-        environment |= {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}
-    if spec.threads:
-        environment["OMP_NUM_THREADS"] = str(spec.threads)
-    if spec.device == "cpu":
-        # Threads that wait without spinning: beside another busy program, a browser say, four steps took 36 s this way
-        # and 91 s with OpenMP's default; alone 27 s and 20 s (docs/measurements.md).
-        environment.setdefault("OMP_WAIT_POLICY", "passive")
-    if spec.device.startswith("cuda:"):
-        environment["CUDA_VISIBLE_DEVICES"] = spec.device.removeprefix("cuda:")
-    return environment

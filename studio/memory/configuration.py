@@ -28,6 +28,8 @@ NEUTRAL = frozenset(
         "max_grad_norm",
         "eval_steps",
         "save_steps",
+        "save_total_limit",
+        "retry_smaller",
         "early_stopping_patience",
         "logging_steps",
         "seed",

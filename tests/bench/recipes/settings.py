@@ -47,7 +47,15 @@ OUTSIDE = ("model_name_or_path", "dataset", "run_name", "goal", "intention", "se
 """Not part of a recipe."""
 MEASURED_ELSEWHERE = {"validation_split": 0.0}
 """The bench holds out rows of its own; a run trains on all that it is given."""
-WATCHING = ("save_steps", "eval_steps", "logging_steps", "per_device_eval_batch_size", "early_stopping_patience")
+WATCHING = (
+    "save_steps",
+    "save_total_limit",
+    "retry_smaller",
+    "eval_steps",
+    "logging_steps",
+    "per_device_eval_batch_size",
+    "early_stopping_patience",
+)
 """Values that change no weight where nothing is validated."""
 KEYED = frozenset(
     [

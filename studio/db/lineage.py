@@ -1,0 +1,56 @@
+"""Where a run came from: the checkpoint of another run that it goes on from, kept as the run's event `lineage`."""
+
+from dataclasses import asdict, dataclass
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from studio.db import comparisons, jobs
+from studio.db.checkpoints import CheckpointView
+from studio.db.jobs import record_event
+from studio.db.tables import Comparison, Job, JobEvent
+from studio.jobs.lifecycle import ENDED
+from studio.protocol import CheckpointRef
+
+LINEAGE = "lineage"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Origin:
+    """The checkpoint that a run goes on from, as it was then: its run may be gone since."""
+
+    run: int
+    title: str
+    checkpoint: int
+    step: int
+    path: str
+    digest: str
+
+    def ref(self) -> CheckpointRef:
+        return CheckpointRef(step=self.step, path=self.path, digest=self.digest)
+
+
+def record_origin(session: Session, job_id: int, saved: CheckpointView) -> None:
+    found = Origin(
+        run=saved.job_id,
+        title=saved.run,
+        checkpoint=saved.id,
+        step=saved.step,
+        path=saved.path,
+        digest=saved.digest,
+    )
+    record_event(session, job_id, type=LINEAGE, data=asdict(found))
+
+
+def origin(session: Session, job_id: int) -> Origin | None:
+    told = jobs.events(session, job_id, types=(LINEAGE,))
+    return Origin(**told[-1].data) if told else None
+
+
+def used_checkpoints(session: Session) -> set[int]:
+    """Checkpoints that must stay: a run that has not ended goes on from them, or a person asked them something."""
+    lineages = select(JobEvent).join(Job, JobEvent.job_id == Job.id)
+    waiting = session.scalars(lineages.where(JobEvent.type == LINEAGE, Job.state.not_in(ENDED)))
+    used = {event.data["checkpoint"] for event in waiting}
+    asked = comparisons.columns_of(session, set(session.scalars(select(Comparison.id))))
+    return used | {column["checkpoint"] for columns, _ in asked.values() for column in columns if column["checkpoint"]}
