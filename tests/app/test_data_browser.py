@@ -23,7 +23,8 @@ KEY = re.compile(r"\b(?:data|problems|errors)\.[a-z_]+\.[a-z_]+")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     place = workspace(tmp_path_factory.mktemp("browser") / "luthier")
     place.make()
-    started = Server(place).start()
+    # An answer of a search ends after one row group, so that a few megabytes are a long search.
+    started = Server(place, before="from app.data import rows; rows.SEARCH_SECONDS = 0.0").start()
     yield started
     started.stop()
     end_everything(place)
@@ -138,6 +139,34 @@ def test_a_panel_is_free_again_once_it_was_answered(page, server, rows):
         page.locator("#data-versions button[data-do=push]").click()
         page.wait_for_function(is_free, timeout=4_000)
     assert page.locator("[data-testid=toast-body]").count() >= 1
+
+
+def test_a_long_search_goes_on_by_itself(page, server, tmp_path):
+    """Nobody presses anything between the first answer and the row at the end of the data set."""
+    told = " ".join(corpus("english", "computers")["completion"])
+    lines = [{"prompt": f"Question {n}?", "completion": f"{told[n:]}{8 * told} No {n}."} for n in range(600)]
+    lines.append({"prompt": "The last?", "completion": "The needle."})
+    path = tmp_path / "long.jsonl"
+    path.write_text("\n".join(map(json.dumps, lines)), "utf-8")
+    assert followed(server.workspace, server.do("import_dataset", source=str(path), name="long")).state == "succeeded"
+
+    page.goto(f"{server.url}/en/data?dataset=long")
+    page.wait_for_selector("#data-rows article")
+    page.evaluate("""() => {
+        window.seen = [];
+        const look = () => {
+            const bar = document.querySelector('#data-rows .lu-progress div');
+            if (bar && window.seen.at(-1) !== bar.style.width) window.seen.push(bar.style.width);
+        };
+        new MutationObserver(look).observe(document.body, {childList: true, subtree: true, attributes: true});
+    }""")
+    page.fill("#data-rows input[name=search]", "the NEEDLE")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#data-rows article:has-text('The needle.')", timeout=30_000)
+    assert page.locator("#data-rows article").count() == 1
+    page.wait_for_selector("#data-rows .lu-searching", state="detached")
+    shares = [float(each.rstrip("%")) for each in page.evaluate("window.seen")]
+    assert len(shares) >= 2 and shares == sorted(shares) and shares[-1] < 100
 
 
 @pytest.mark.parametrize("language", LANGUAGES)

@@ -18,12 +18,18 @@ START_SECONDS = 120.0
 
 
 class Server:
-    """`python -m app.cli ui` on loopback; `start`, `kill` (SIGKILL) and `stop` (SIGTERM)."""
+    """`python -m app.cli ui` on loopback; `start`, `kill` (SIGKILL) and `stop` (SIGTERM).
 
-    def __init__(self, workspace: Workspace, *, port: int = 0, options: Sequence[str] = (), **environment: str) -> None:
+    `before` is Python code that the process runs first: a constant that a test wants otherwise.
+    """
+
+    def __init__(
+        self, workspace: Workspace, *, port: int = 0, options: Sequence[str] = (), before: str = "", **environment: str
+    ) -> None:
         self.workspace = workspace
         self.url = ""
-        self._command = [sys.executable, "-m", "app.cli", "ui", "--no-browser", "--port", str(port), *options]
+        program = ["-c", f"{before}; from app.cli import main; main()"] if before else ["-m", "app.cli"]
+        self._command = [sys.executable, *program, "ui", "--no-browser", "--port", str(port), *options]
         self._environment = environment
         self._process: subprocess.Popen[bytes] | None = None
 
