@@ -29,6 +29,7 @@ from app.forms import (
 from app.i18n import page_path
 from app.markup import heading
 from app.pages.shell import POLL_SECONDS, bind, redraw_on_change
+from app.runs import grid, queue_view
 from app.train_drawing import DRAWN, Before, draw, missing
 from app.training_form import (
     Form,
@@ -68,8 +69,17 @@ def build(context: Context) -> None:
             _sections(context, parts, fields)
             parts["baseline"] = panel("train-baseline-field")
             _settings(context, parts, fields)
+            parts["grid"] = panel("train-grid")
         with gr.Column(scale=2, min_width=320, elem_classes="lu-plan", elem_id="train-plan-column"):
             parts["plan"] = gr.HTML(elem_id="train-plan", js_on_load=plan_view.PLAN_SCRIPT, padding=False)
+            parts["device"] = gr.Dropdown(
+                queue_view.device_choices(context),
+                value="",
+                label=say("train.device"),
+                visible=len(context.desk.devices) > 1,
+                interactive=True,
+                elem_id="train-device",
+            )
             parts["start"] = gr.Button(
                 say("train.start"), variant="primary", size="lg", interactive=False, elem_id="train-start"
             )
@@ -157,9 +167,11 @@ def _wire(context: Context, parts: dict[str, Any], fields: list[Field]) -> None:
         [*(each.reason.select for each in fields), parts["changed"].select], bind(back, context), given, drawn, **quiet
     )
     parts["plan"].select(bind(press, context), given, drawn, **quiet)
-    parts["start"].click(bind(start, context), [parts["request"], *given], [parts["target"], *drawn], **quiet).success(
+    asked = [parts["request"], parts["device"], *given]
+    parts["start"].click(bind(start, context), asked, [parts["target"], *drawn], **quiet).success(
         None, [parts["target"]], js=_GO
     )
+    grid.wire(context, parts["grid"], given=asked, target=parts["target"], go=_GO)
     named = {"dataset": fields[_place("dataset")].component, "model": fields[_place("model_name_or_path")].component}
     baseline_view.wire(context, parts["baseline"], **named, given=given, timer=parts["timer"])
     gr.context.Context.root_block.load(None, js=_FRESH)
@@ -251,14 +263,20 @@ def _without(context: Context, form: Form, names: list[str], shown: str | None, 
 
 
 def start(
-    context: Context, request_id: str, shown: str | None, draft: Any, preset: str | None, *entered: Any
+    context: Context,
+    request_id: str,
+    device: str | None,
+    shown: str | None,
+    draft: Any,
+    preset: str | None,
+    *entered: Any,
 ) -> list[Any]:
     """Queue the run; returns its address first. Asked twice from one page with the same settings, it is one run."""
     form, seen = look(context, read_form(shown, preset, entered))
     if missing(context, form, seen):
         return ["", *draw(context, form, seen, Before(shown, entered))]
     try:
-        job_id = context.desk.train(form.spec(), request_id=request_of(request_id, form))
+        job_id = context.desk.train(form.spec(), request_id=request_of(request_id, form), device=device or None)
     except SpecRefused as error:
         return ["", *draw(context, form, replace(seen, faults=tuple(error.faults)), Before(shown, entered))]
     left = {"named": {name: form.named[name] for name in ("dataset", "model_name_or_path")}}

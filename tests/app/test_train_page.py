@@ -121,7 +121,7 @@ class Page:
         return self.take(train.use_preset(self.context, *self.given))
 
     def start(self) -> str:
-        address, *drawn = train.start(self.context, self.parts["request"], *self.given)
+        address, *drawn = train.start(self.context, self.parts["request"], "", *self.given)
         self.take(drawn)
         return address
 
