@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from studio.db import comparisons, datasets, jobs, models
+from studio.db import checkpoints, comparisons, datasets, jobs, models
 from studio.db.datasets import DatasetSummary
 from studio.db.engine import Writer
 from studio.db.jobs import NewJob
@@ -21,6 +21,7 @@ from studio.desk_adding import AddingDesk
 from studio.desk_asking import AskingDesk
 from studio.desk_baseline import BaselineDesk
 from studio.desk_data import check_name
+from studio.desk_going_on import GoingOnDesk
 from studio.desk_memory import MemoryDesk
 from studio.desk_runs import RunsDesk
 from studio.desk_scoring import ScoringDesk
@@ -39,7 +40,7 @@ def is_hub_id(text: str) -> bool:
     return bool(_HUB_ID.fullmatch(text))
 
 
-class Desk(TrainingDesk, RunsDesk, AddingDesk, ScoringDesk, AskingDesk, BaselineDesk, MemoryDesk):
+class Desk(TrainingDesk, GoingOnDesk, RunsDesk, AddingDesk, ScoringDesk, AskingDesk, BaselineDesk, MemoryDesk):
     """The studio's counter. One per server; its methods may be called from any thread."""
 
     def __init__(
@@ -143,11 +144,14 @@ class Desk(TrainingDesk, RunsDesk, AddingDesk, ScoringDesk, AskingDesk, Baseline
 
         Raises:
             Conflict: the job cannot be resumed (it succeeded, or never started).
+            RefusedInput: the disk has no room for another checkpoint.
         """
         with self._writer.begin() as session:
             job = jobs.require(session, job_id)
             if job.kind != "train" or job.state in ("succeeded", "cancelled"):
                 raise Conflict("job.not_resumable", job=job_id)
+            saved = checkpoints.list_checkpoints(session, job_id)
+            self._require_space(saved[-1].size_bytes if saved else 0)
             supervisor.resume(session, job_id)
         self._wake()
 

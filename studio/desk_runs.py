@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from studio.db import comparisons, jobs, models, runs
+from studio.db import comparisons, jobs, lineage, models, runs
 from studio.db import queue as queue_rules
 from studio.db.engine import Writer, next_change
 from studio.db.tables import Job
@@ -190,6 +190,10 @@ def refuse_if_used(session: Session, workspace: Workspace, job_id: int) -> None:
         if Path(model.path).is_relative_to(folder):
             raise Conflict("run.used_by_model", job=job_id, model=model.name)
     saved = runs.checkpoint_ids(session, job_id)
+    for other in [*jobs.live(session), *jobs.queue(session)]:
+        begins = lineage.origin(session, other.id)
+        if begins and begins.checkpoint in saved:
+            raise Conflict("run.used_by_job", job=job_id, other=other.id, title=other.title)
     asked = comparisons.columns_of(session, {answer.comparison_id for answer in comparisons.open_answers(session)})
     if any(column.get("checkpoint") in saved for columns, _ in asked.values() for column in columns):
         raise Conflict("run.used_by_answers", job=job_id)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.orm import Session
 
-from studio.db import datasets, jobs, models, runs
+from studio.db import datasets, jobs, lineage, models, runs
 from studio.db.datasets import DatasetSummary
 from studio.db.jobs import NewJob
 from studio.db.models import ModelSummary
@@ -98,6 +98,7 @@ class TrainingDesk:
                 self._begin_curve(session, new_id, known)
             for tag in runs.tags_of(session, [job_id]).get(job_id, ()):
                 runs.add_tag(session, new_id, tag)
+            lineage.copy_origin(session, job_id, new_id)
         self._wake()
         return new_id
 

@@ -47,6 +47,13 @@ def origin(session: Session, job_id: int) -> Origin | None:
     return Origin(**told[-1].data) if told else None
 
 
+def copy_origin(session: Session, job_id: int, to: int) -> None:
+    """Have the run `to` begin where the run `job_id` began, if that was at a checkpoint."""
+    found = origin(session, job_id)
+    if found and origin(session, to) is None:
+        record_event(session, to, type=LINEAGE, data=asdict(found))
+
+
 def used_checkpoints(session: Session) -> set[int]:
     """Checkpoints that must stay: a run that has not ended goes on from them, or a person asked them something."""
     lineages = select(JobEvent).join(Job, JobEvent.job_id == Job.id)

@@ -1,0 +1,121 @@
+"""The desk's verbs that take up a run where it ended: further from a checkpoint, smaller, or more carefully."""
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from studio.db import checkpoints, jobs, lineage
+from studio.db.checkpoints import CheckpointView
+from studio.db.engine import Writer
+from studio.db.jobs import NewJob
+from studio.errors import Conflict, Fault, RefusedInput, SpecRefused
+from studio.jobs import shrinking
+from studio.params.table import find_fault, parameters
+
+NON_FINITE = frozenset({"job.non_finite", "job.non_finite_weights"})
+SLOWER = 0.5
+"""What the learning rate is multiplied with after a loss or gradient that was no number."""
+
+
+class GoingOnDesk:
+    """What `Desk` can do with a run that ended, besides resuming it as it was."""
+
+    _writer: Writer
+    _wake: Callable[[], None]
+
+    def go_on(
+        self,
+        checkpoint_id: int,
+        *,
+        epochs: float = 0.0,
+        learning_rate: float | None = None,
+        run_name: str | None = None,
+        request_id: str | None = None,
+    ) -> int:
+        """Queue a run of its own that goes on from a checkpoint, optimizer and place in the data included.
+
+        Args:
+            epochs: so many more than the run of the checkpoint was to have.
+            learning_rate: another one from there on; None keeps it.
+
+        Raises:
+            UnknownName: no such checkpoint.
+            RefusedInput: run.checkpoint_gone; run.nothing_more, where it would be over before its first step.
+            SpecRefused: the rate or the epochs are no such number.
+        """
+        with self._writer.begin() as session:
+            saved = checkpoints.checkpoint(session, checkpoint_id)
+            known = jobs.require(session, saved.job_id)
+            if not (Path(saved.path) / "manifest.json").exists():
+                raise RefusedInput("run.checkpoint_gone", step=saved.step)
+            values, changed = _longer(known.values, saved, epochs), ["num_train_epochs"] if epochs else []
+            if learning_rate is not None and learning_rate != values["learning_rate"]:
+                values, changed = values | {"learning_rate": learning_rate}, [*changed, "learning_rate"]
+            _check(values, changed, saved)
+            self._require_space(saved.size_bytes)
+            same = ("method", "tuning", "dataset_version_id", "model_id", "wanted_device")
+            new = NewJob(
+                kind="train",
+                title=run_name or f"{known.title} › {saved.step}",
+                values=values,
+                chosen=sorted({*known.chosen, *changed}),
+                needs_device=True,
+                request_id=request_id,
+                **{name: getattr(known, name) for name in same},
+            )
+            job_id = self._add(session, new)
+            if lineage.origin(session, job_id) is None:  # the same request again is the same run
+                lineage.record_origin(session, job_id, saved)
+                for plan in jobs.events(session, known.id, types=("plan",))[-1:]:
+                    jobs.record_event(session, job_id, type="plan", data=plan.data)
+        self._wake()
+        return job_id
+
+    def try_smaller(self, job_id: int) -> None:
+        """Queue a run that ran out of memory again, with the next smaller setting, from its newest checkpoint.
+
+        Raises:
+            Conflict: it did not run out of memory, or nothing smaller is left.
+        """
+        with self._writer.begin() as session:
+            job = jobs.require(session, job_id)
+            if job.state != "failed" or job.reason not in shrinking.OUT_OF_MEMORY:
+                raise Conflict("run.had_memory", job=job_id)
+            if not shrinking.shrink(session, job, job.reason_values):
+                raise Conflict("run.nothing_smaller", job=job_id)
+        self._wake()
+
+    def try_slower(self, job_id: int, *, request_id: str | None = None) -> int:
+        """Queue a run with half the learning rate, from the last checkpoint of one whose loss was no number any more.
+
+        Raises:
+            Conflict: its loss was fine, or nothing was saved.
+        """
+        with self._writer.begin() as session:
+            job = jobs.require(session, job_id)
+            saved = checkpoints.list_checkpoints(session, job_id)
+            if job.state != "failed" or job.reason not in NON_FINITE or not saved:
+                raise Conflict("run.was_finite", job=job_id)
+            rate = SLOWER * job.values["learning_rate"]
+        return self.go_on(saved[-1].id, learning_rate=rate, request_id=request_id)
+
+
+def _longer(values: dict[str, Any], saved: CheckpointView, epochs: float) -> dict[str, Any]:
+    """The values of a run that lasts so many epochs more; where steps are counted, as many steps as those are."""
+    if values["max_steps"] > 0:
+        steps = math.ceil(epochs * saved.step / saved.epoch) if saved.epoch else 0
+        return values | {"max_steps": values["max_steps"] + steps}
+    return values | {"num_train_epochs": values["num_train_epochs"] + epochs}
+
+
+def _check(values: dict[str, Any], changed: list[str], saved: CheckpointView) -> None:
+    table = {parameter.name: parameter for parameter in parameters(values["method"])}
+    faults: list[Fault | None] = [find_fault(table[name], values[name]) for name in changed]
+    if found := [fault for fault in faults if fault]:
+        raise SpecRefused(found)
+    counts_steps = values["max_steps"] > 0
+    done, wanted = (saved.step, values["max_steps"]) if counts_steps else (saved.epoch, values["num_train_epochs"])
+    # Epochs are told as a share of batches, so the last step may stand a little before the whole number.
+    if wanted <= done + (0 if counts_steps else 1e-3):
+        raise RefusedInput("run.nothing_more", step=saved.step)
