@@ -205,6 +205,7 @@ def memory(  # noqa: PLR0913 - each argument is one option of the command
 ) -> None:
     """Predict a run's memory: `memory SPEC.yaml`, or `memory --config config.json --tuning qlora --max-length 2048`."""
     from app import memory_command, probe_command
+    from app.memory import documents
 
     if config is not None:
         arguments = [*([str(spec)] if spec else []), *context.args]
@@ -212,9 +213,9 @@ def memory(  # noqa: PLR0913 - each argument is one option of the command
     elif fit or gpu_memory:
         raise RefusedInput("memory.fit_of_what")
     elif spec is not None and probe:
-        found = memory_command.worded(probe_command.measure(workspace(), read_yaml(spec)))
+        found = documents.worded(probe_command.measure(workspace(), read_yaml(spec)))
     elif spec is not None:
-        found = memory_command.worded(client.call(workspace(), "predict", spec=read_yaml(spec)))
+        found = documents.worded(client.call(workspace(), "predict", spec=read_yaml(spec)))
     else:
         raise RefusedInput("cli.memory_of_what")
     show.lines(found, memory_command.lines(found), as_json=as_json)

@@ -3,9 +3,9 @@
     trace(config, Mode(is_full=False, dtype="bfloat16", ...))
         -> Profile(kept=Size(token=233_900.0, pair=0.0, position=0.0, fixed=0.0), forward=Peak(...), ...)
 
-The model is built with three layers and run forward and backward at four batch shapes under a tensor mode that counts
-the storages alive; its middle layer tells. What a kernel holds inside itself is not seen; a flash kernel, which needs
-a GPU, is stood in for by the tensors that it takes, keeps and gives.
+The model is built with two layers and run forward and backward under a tensor mode that counts the storages alive; the
+upper one tells, and what more the lower one keeps. What a kernel holds inside itself is not seen; a flash kernel, which
+needs a GPU, is stood in for by the tensors that it takes, keeps and gives.
 """
 
 import hashlib
@@ -13,22 +13,21 @@ import importlib.metadata
 import json
 import logging
 import os
-import weakref
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy
 import torch
 from torch._subclasses import FakeTensorMode
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 from studio.memory.layers import Mode, Peak, Profile, Size
-from trainers.trace_model import layers_of, pretend, short_model, trained_above
+from trainers.storages import Storages, Terms, Uneven
+from trainers.trace_model import holder_of, layers_of, pretend, short_model, trained_above
 
+PRIMES = ((113, 127), (131, 137), (139, 149), (151, 157), (163, 167))
+"""Of a batch, and of an eighth of a row's length: one pass tells how everything grows (`trainers.storages.Terms`)."""
 SHAPES = ((1, 1024), (1, 2048), (2, 1024), (2, 2048))
-"""Batch and row length: as many as a size has parts."""
+"""Batch and row length, as many as a size has parts: where one pass cannot tell."""
 KEPT = "LUTHIER_TRACES"
 """The variable that names the folder where traces are kept from job to job."""
 
@@ -90,103 +89,107 @@ def trace(config: Any, mode: Mode) -> Profile:
     model = short_model(config, mode)
     with FakeTensorMode(allow_non_fake_inputs=True):
         pretend(model)
-        found = [_measure(model, mode, *shape) for shape in SHAPES]
-    return Profile(**{name: _fitted([each[name] for each in found]) for name in found[0]})
+        try:
+            found = _measure(model, mode, *_telling(model, mode), Terms)
+        except Uneven:
+            found = _solved([_measure(model, mode, *shape, Storages) for shape in SHAPES])
+    return Profile(**{name: _profile_part(parts) for name, parts in found.items()})
 
 
-def _fitted(sizes: list[Any]) -> Size | Peak:
-    """From bytes at each of SHAPES, or from a row of bytes at each: every moment of a pass is a size of its own.
+def _telling(model: Any, mode: Mode) -> tuple[int, int]:
+    """A batch and a row length of primes that divide no width of the model.
+
+    Raises:
+        Uneven: rows are put together from virtual tokens and others.
+    """
+    if mode.num_virtual_tokens:
+        raise Uneven
+    widths = {size for weight in model.parameters() for size in weight.shape}
+    return next((batch, 8 * prime) for batch, prime in PRIMES if all(size % batch and size % prime for size in widths))
+
+
+def _solved(found: list[dict[str, Any]]) -> dict[str, numpy.ndarray]:
+    """From bytes at each of SHAPES: every moment of a pass is a size of its own.
 
     Mostly the operations of a pass are the same at every shape: the same place in each row is the same moment.
     """
-    is_peak = not isinstance(sizes[0], int)
-    if is_peak and len({len(each) for each in sizes}) > 1:
-        sizes = [max(each) for each in sizes]  # the shape decides what is done: then only the peaks are comparable
-    bytes_at = numpy.array(sizes, float).reshape(len(SHAPES), -1)
     shapes = numpy.array([_terms(batch, row) for batch, row in SHAPES], float)
-    moments = numpy.linalg.solve(shapes, bytes_at).round(6).T
-    if not is_peak:
-        return Size(*moments[0].tolist())
+    parts = {}
+    for name in found[0]:
+        sizes = [numpy.atleast_1d(each[name]) for each in found]
+        if len({len(each) for each in sizes}) > 1:
+            # The shape decides what is done: then only the peaks are comparable.
+            sizes = [each.max(keepdims=True) for each in sizes]
+        moments = numpy.linalg.solve(shapes, numpy.array(sizes, float)).round(6).T
+        parts[name] = moments if numpy.ndim(found[0][name]) else moments[0]
+    return parts
+
+
+def _profile_part(parts: numpy.ndarray) -> Size | Peak:
+    """From four terms, or from four of each moment: of these, what is ever the largest."""
+    if parts.ndim == 1:
+        return Size(*parts.tolist())
     grid = numpy.array([_terms(2**batch, 2**row) for batch in range(8) for row in range(4, 18)], float)
-    largest = sorted(set((grid @ moments.T).argmax(axis=1).tolist()))
-    return Peak(tuple(Size(*moments[place].tolist()) for place in largest))
+    largest = sorted(set((grid @ parts.T).argmax(axis=1).tolist()))
+    return Peak(tuple(Size(*parts[place].tolist()) for place in largest))
 
 
 def _terms(batch: int, row: int) -> tuple[int, int, int, int]:
     return batch * row, batch * row**2, row, 1
 
 
-class Storages(TorchDispatchMode):
-    """Counts the bytes of every storage that an operation makes, as long as it is alive."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.alive = 0
-        self.moments: list[int] = []
-        """Bytes after each operation."""
-        self._seen = weakref.WeakKeyDictionary()
-
-    def ignore(self, tensors: Iterable[torch.Tensor]) -> None:
-        """These are there already and do not count."""
-        self._seen.update((each.untyped_storage(), True) for each in tensors)
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        made = func(*args, **(kwargs or {}))
-        for each in tree_leaves(made):
-            if isinstance(each, torch.Tensor):
-                self._count(each.untyped_storage())
-        self.moments.append(self.alive)
-        return made
-
-    def _count(self, storage: Any) -> None:
-        if storage in self._seen:
-            return
-        self._seen[storage] = True
-        size = storage.nbytes()
-        self.alive += size
-        weakref.finalize(storage, self._gone, size)
-
-    def _gone(self, size: int) -> None:
-        self.alive -= size
-
-
-def _measure(model: Any, mode: Mode, batch: int, row: int) -> dict[str, Any]:
-    """Bytes of the middle layer and of what stands around the layers, at one batch shape."""
+def _measure(model: Any, mode: Mode, batch: int, row: int, counter: type[Storages]) -> dict[str, Any]:
+    """Bytes of the last layer and of what stands around the layers: of one shape, or with `Terms` of each sort."""
     layers = layers_of(model)
     model.zero_grad(set_to_none=True)
-    training = _Pass(model, layers, mode, batch, row)
+    training = _Pass(model, layers, mode, _inputs(mode, batch, row), _counter(counter, batch, row))
     training.run()
     with torch.no_grad():
-        evaluation = _Pass(model, layers, mode, batch, row)
+        evaluation = _Pass(model, layers, mode, _inputs(mode, batch, row), _counter(counter, batch, row))
         evaluation.run()
-    before = training.alive["in 1"]
-    kept = training.alive["in 2"] - before
+    last = len(layers) - 1
+    first = last - 1
+    before = training.alive[f"in {last}"]
+    kept = training.alive["over"] - before
     grads = sum(weight.nbytes for weight in trained_above(model, layers))
+    grads = numpy.array([0, 0, 0, grads]) if counter is Terms else grads
     return {
         "kept": kept,
-        "forward": training.moments["out 1"] - before,
-        "backward": training.moments["grad 0"] - before - grads,
-        "no_grad": evaluation.moments["out 1"] - evaluation.alive["in 1"],
-        "below": training.alive["in 0"],
-        "first": before - training.alive["in 0"] - kept,
-        "above": training.alive["end"] - training.alive["in 2"] - kept,
+        "forward": training.moments[f"out {last}"] - before,
+        "backward": training.moments[f"grad {first}"] - before - grads,
+        "no_grad": evaluation.moments[f"out {last}"] - evaluation.alive[f"in {last}"],
+        "below": training.alive[f"in {first}"],
+        "first": before - training.alive[f"in {first}"] - kept,
+        "above": training.alive["end"] - training.alive["over"],
     }
+
+
+def _counter(counter: type[Storages], batch: int, row: int) -> Storages:
+    return counter(batch, row) if counter is Terms else counter()
+
+
+def _inputs(mode: Mode, batch: int, row: int) -> dict[str, torch.Tensor]:
+    # Virtual tokens of a prompt are part of the row; those of a prefix stand in keys and values only.
+    own = row - (mode.num_virtual_tokens if mode.variant in ("prompt_tuning", "p_tuning") else 0)
+    return {name: torch.ones(batch, own, dtype=torch.int64) for name in ("input_ids", "attention_mask")}
 
 
 class _Pass:
     """One pass through the model; `alive` and `moments` by the places that it came to."""
 
-    def __init__(self, model: Any, layers: Any, mode: Mode, batch: int, row: int) -> None:
-        self.alive: dict[str, int] = {}
+    def __init__(
+        self, model: Any, layers: Any, mode: Mode, inputs: dict[str, torch.Tensor], storages: Storages
+    ) -> None:
+        self.alive: dict[str, Any] = {}
         self.moments: dict[str, numpy.ndarray] = {}
         """Bytes after each operation since the place before."""
-        self._model, self._mode = model, mode
-        self._inputs = {name: torch.ones(batch, row, dtype=torch.int64) for name in ("input_ids", "attention_mask")}
-        self._storages = Storages()
+        self._model, self._mode, self._inputs, self._storages = model, mode, inputs, storages
         self._storages.ignore([*model.parameters(), *model.buffers(), *self._inputs.values()])
         self._hooks = [layer.register_forward_pre_hook(self._on_input(i)) for i, layer in enumerate(layers)]
         self._hooks += [layer.register_forward_hook(self._on_output(i)) for i, layer in enumerate(layers)]
-        self._hooks.append(model.register_forward_hook(lambda *_: self._mark("end")))
+        around = (each for each in holder_of(model, layers).children() if each is not layers)
+        self._hooks += [each.register_forward_pre_hook(self._after(len(layers) - 1)) for each in around]
+        self._hooks.append(model.register_forward_hook(self._at_end))
 
     def run(self) -> None:
         dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(self._mode.mixed_precision)
@@ -209,6 +212,20 @@ class _Pass:
                 self._mark(f"in {number}")
 
         return note
+
+    def _after(self, last: int) -> Any:
+        """What is called next, the norm mostly: only then has the decoder let go of the last layer's input."""
+
+        def note(*_: Any) -> None:
+            if f"out {last}" in self.alive and "over" not in self.alive:
+                self._mark("over")
+
+        return note
+
+    def _at_end(self, *_: Any) -> None:
+        if "over" not in self.alive:
+            self._mark("over")
+        self._mark("end")
 
     def _on_output(self, number: int) -> Any:
         def note(module: Any, given: Any, output: Any) -> None:

@@ -1,4 +1,4 @@
-"""A model for a trace: three decoder layers of any size without a byte of weights, adapters and kernels as in training.
+"""A model for a trace: two decoder layers of any size without a byte of weights, adapters and kernels as in training.
 
 It is built on the meta device; under a fake tensor mode `pretend` moves it to a CPU that is none. What only a GPU does
 is stood in for: its dropout, and a flash kernel by the tensors that it takes, keeps and gives.
@@ -11,7 +11,9 @@ import torch
 
 from studio.memory.layers import Mode
 
-LAYERS = 3
+LAYERS = 2
+LAYERS_BELOW = {"freeze": 1}
+"""By variant: layers that are not trained, below those that are."""
 FLASH_STAND_IN = "stand_in"
 
 
@@ -22,8 +24,10 @@ def short_model(config: Any, mode: Mode) -> Any:
     with torch.device("meta"):
         short = _shortened(config, mode)
         model = AutoModel.from_config(short, dtype=getattr(torch, mode.dtype), trust_remote_code=False)
-    model.requires_grad_(mode.is_full)
-    if mode.lora_target_modules:
+    model.requires_grad_(mode.is_full and mode.is_usual)
+    if mode.variant == "freeze":
+        layers_of(model)[1:].requires_grad_(True)
+    elif mode.lora_target_modules or mode.variant:
         model = _adapted(model, mode)
     if mode.gradient_checkpointing:
         model.gradient_checkpointing_enable({"use_reentrant": False})
@@ -63,9 +67,10 @@ def pretend(model: Any) -> None:
 
 def _shortened(config: Any, mode: Mode) -> Any:
     short = copy.deepcopy(config.get_text_config())
-    short.num_hidden_layers = LAYERS
+    count = num_layers(mode)
+    short.num_hidden_layers = count
     if getattr(short, "layer_types", None):
-        short.layer_types = list(short.layer_types[:LAYERS])
+        short.layer_types = list(short.layer_types[:count])
     short._attn_implementation = _attention(mode.attn_implementation)
     return short
 
@@ -106,33 +111,58 @@ class _Flash(torch.autograd.Function):
         return made
 
 
-def _adapted(model: Any, mode: Mode) -> Any:
-    from peft import LoraConfig, get_peft_model
+def num_layers(mode: Mode) -> int:
+    return LAYERS + LAYERS_BELOW.get(mode.variant, 0)
 
-    names = mode.lora_target_modules
-    adapted = get_peft_model(
-        model,
-        LoraConfig(
-            r=mode.lora_r,
-            target_modules="all-linear" if names == ("all-linear",) else list(names),
-            lora_dropout=0.05 if mode.has_dropout else 0.0,
-        ),
-        autocast_adapter_dtype=False,
-    )
+
+def _adapted(model: Any, mode: Mode) -> Any:
+    from peft import get_peft_model
+
+    adapted = get_peft_model(model, _adapter(mode), autocast_adapter_dtype=False)
     for weight in adapted.parameters():
         if weight.requires_grad:
             weight.data = weight.data.to(getattr(torch, mode.adapter_dtype))
     return adapted
 
 
+def _adapter(mode: Mode) -> Any:
+    """peft's config."""
+    import peft
+
+    names = mode.lora_target_modules
+    if names:
+        return peft.LoraConfig(
+            r=mode.lora_r,
+            target_modules="all-linear" if names == ("all-linear",) else list(names),
+            lora_dropout=0.05 if mode.has_dropout else 0.0,
+            use_dora=mode.variant == "dora",
+        )
+    # Without a head there is no causal language model; a task that is none lets peft put its tokens before the rest.
+    virtual = {"num_virtual_tokens": mode.num_virtual_tokens, "task_type": "FEATURE_EXTRACTION"}
+    return {
+        "prompt_tuning": lambda: peft.PromptTuningConfig(**virtual),
+        "p_tuning": lambda: peft.PromptEncoderConfig(**virtual),
+        "prefix_tuning": lambda: peft.PrefixTuningConfig(**virtual),
+        "ia3": peft.IA3Config,
+        "ln_tuning": peft.LNTuningConfig,
+    }[mode.variant]()
+
+
 def layers_of(model: Any) -> Any:
-    """The decoder's layers: the one list of modules that is as long as the config said."""
+    """The decoder's layers: the one list of modules that is as long as its config says."""
+    count = model.config.num_hidden_layers
     lists = [each for each in model.modules() if isinstance(each, torch.nn.ModuleList)]
-    return next(each for each in lists if len(each) == LAYERS)
+    return next(each for each in lists if len(each) == count)
+
+
+def holder_of(model: Any, layers: Any) -> Any:
+    """The module that has the layers, and beside them what comes before and after."""
+    return next(each for each in model.modules() if any(child is layers for child in each.children()))
 
 
 def trained_above(model: Any, layers: Any) -> list[torch.nn.Parameter]:
-    """Trained weights that have their gradients when the middle layer's turn comes."""
-    below = {id(weight) for layer in layers[:-1] for weight in layer.parameters()}
+    """Trained weights that have their gradients when the last layer's turn comes; virtual tokens have theirs last."""
+    below = {id(weight) for layer in layers for weight in layer.parameters()}
     below |= {id(weight) for weight in model.get_input_embeddings().parameters()}
+    below |= {id(weight) for name, weight in model.named_parameters() if "prompt_encoder" in name.split(".")}
     return [weight for weight in model.parameters() if weight.requires_grad and id(weight) not in below]

@@ -18,6 +18,11 @@ from studio.memory.stack import Stack, coefficients
 TRAINS_OWN_WEIGHTS = frozenset({"full", "freeze"})
 ON_LAYERS = frozenset({"lora", "qlora"})
 """Tunings whose adapters sit on linear layers and keep those layers' inputs."""
+ADDS_TOKENS = frozenset({"prompt_tuning", "p_tuning", "prefix_tuning"})
+WITHOUT_LORA = ADDS_TOKENS | {"ia3", "ln_tuning"}
+"""peft's other tunings, which a trace can have. A bottleneck adapter is none of peft's."""
+VIRTUAL_TOKENS = 20
+"""peft has no default for num_virtual_tokens; this many are usual (Lester et al. 2021 tried 1 to 150)."""
 DTYPE_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 
 
@@ -30,6 +35,8 @@ class Layers(Protocol):
     """Bytes of a device batch of `batch` rows; all peaks are above what stood before the layer."""
 
     is_traced: bool
+    has_beside: bool
+    """What the tuning keeps beside a layer is part of these figures."""
 
     def kept(self, batch: int, row_tokens: int) -> float:
         """By one layer, until the backward pass has come to it."""
@@ -64,7 +71,7 @@ def layers_of(inventory: Inventory, values: Mapping[str, Any], *, stack: Stack, 
     if stack.has_traced_layers:
         wanted = mode_of(values, stack=stack, device=device)
         if same := next((pair for pair in inventory.profiles if pair[0] == wanted), None):
-            return Traced(inventory, values, same, same, share=1.0)
+            return Traced(inventory, values, same, same, share=1.0, has_beside=True)
         if run.is_full and (whole := run.best(inventory, lambda mode: mode.is_full)):
             return Traced(inventory, values, whole, whole, share=1.0)
         plain = run.best(inventory, lambda mode: not mode.is_full and not mode.lora_target_modules)
@@ -80,18 +87,19 @@ def mode_of(values: Mapping[str, Any], *, stack: Stack, device: str = "cuda") ->
     """How a layer is trained with these settings; None where it takes more than one trace, or one that nobody makes."""
     tuning, named = values["tuning"], ("dtype", "mixed_precision", "attn_implementation", "gradient_checkpointing")
     usual = {name: values[name] for name in named} | {"is_on_gpu": device != "cpu"}
-    if not stack.has_traced_layers or values.get("use_dora"):
+    if not stack.has_traced_layers or tuning not in TRAINS_OWN_WEIGHTS | ON_LAYERS | WITHOUT_LORA:
         return None
     if tuning in TRAINS_OWN_WEIGHTS:
-        return Mode(is_full=True, **usual)
-    if tuning not in ON_LAYERS:
-        return None
+        return Mode(is_full=True, variant="freeze" if tuning == "freeze" else "", **usual)
+    usual |= {"is_full": False, "adapter_dtype": stack.adapter_dtype(tuning)}
+    if tuning in WITHOUT_LORA:
+        count = (values.get("num_virtual_tokens") or VIRTUAL_TOKENS) if tuning in ADDS_TOKENS else 0
+        return Mode(variant=tuning, num_virtual_tokens=count, **usual)
     return Mode(
-        is_full=False,
         lora_target_modules=tuple(values["lora_target_modules"]),
         lora_r=values.get("lora_r", 0),
         has_dropout=values.get("lora_dropout", 0) > 0,
-        adapter_dtype=stack.adapter_dtype(tuning),
+        variant="dora" if values.get("use_dora") else "",
         **usual,
     )
 
@@ -110,7 +118,7 @@ class _Choice:
 
     def best(self, inventory: Inventory, is_wanted: Any) -> "tuple[Mode, Profile] | None":
         alike = [pair for pair in inventory.profiles if pair[0].gradient_checkpointing == self.gradient_checkpointing]
-        wanted = [pair for pair in alike if is_wanted(pair[0])]
+        wanted = [pair for pair in alike if pair[0].is_usual and is_wanted(pair[0])]
         return max(wanted, key=lambda pair: self._likeness(pair[0]), default=None)
 
     def _likeness(self, mode: Mode) -> tuple[bool, ...]:
@@ -138,6 +146,7 @@ class Traced:
     least: tuple[Mode, Profile]
     most: tuple[Mode, Profile]
     share: float
+    has_beside: bool = False
     is_traced: bool = True
 
     def kept(self, batch: int, row_tokens: int) -> float:
@@ -187,6 +196,7 @@ class Formula:
     inventory: Inventory
     values: Mapping[str, Any]
     stack: Stack
+    has_beside: bool = False
     is_traced: bool = False
 
     def kept(self, batch: int, row_tokens: int) -> float:

@@ -11,13 +11,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from studio.memory.activations import DTYPE_BYTES, ON_LAYERS, TRAINS_OWN_WEIGHTS
+from studio.memory.activations import DTYPE_BYTES, ON_LAYERS, TRAINS_OWN_WEIGHTS, VIRTUAL_TOKENS
 from studio.memory.inventory import Inventory, Module
 from studio.memory.stack import Stack, coefficients
 
 Values = Mapping[str, Any]
-VIRTUAL_TOKENS = 20
-"""peft has no default for num_virtual_tokens; this many are usual (Lester et al. 2021 tried 1 to 150)."""
 BOTTLENECK_SIZE = 64
 TRAINED_LAYERS = 2
 _IA3_OUTPUTS = frozenset({"k_proj", "v_proj", "query_key_value", "c_attn", "qkv_proj"})
@@ -104,6 +102,11 @@ def copies_beside(inventory: Inventory, values: Values) -> float:
     if values.get("use_dora") and values["tuning"] in ON_LAYERS:
         # The norm of weight and adapter together: B A, their sum, and its squares (peft: DoraLinearLayer).
         return 3 * _largest(inventory.targets(values["lora_target_modules"])) * 4
+    return dequantised(inventory, values)
+
+
+def dequantised(inventory: Inventory, values: Values) -> float:
+    """Bytes of the one weight of 8 bits that is multiplied with in 16."""
     return 2.0 * _largest(inventory.inner_linears) if is_int8(values) else 0.0
 
 

@@ -26,9 +26,19 @@ class Mode:
     is_on_gpu: bool = True
     kbit_prep: bool = False
     """The norms are in float32 (peft's prepare_model_for_kbit_training)."""
+    variant: str = ""
+    """Where it is neither all weights nor LoRA nor nothing: `dora`, or the tuning's name."""
+    num_virtual_tokens: int = 0
+
+    @property
+    def is_usual(self) -> bool:
+        """All weights, LoRA, or no adapter at all."""
+        return not self.variant
 
     def document(self) -> dict[str, Any]:
-        return asdict(self) | {"lora_target_modules": list(self.lora_target_modules)}
+        told = asdict(self) | {"lora_target_modules": list(self.lora_target_modules)}
+        # Traces that ship were made before there were variants.
+        return {name: value for name, value in told.items() if value or name not in ("variant", "num_virtual_tokens")}
 
     @classmethod
     def from_document(cls, document: Mapping[str, Any]) -> "Mode":

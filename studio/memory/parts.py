@@ -13,6 +13,7 @@ from studio.memory.activations import DTYPE_BYTES, TRAINS_OWN_WEIGHTS, Layers, c
 from studio.memory.adapters import (
     Trained,
     copies_beside,
+    dequantised,
     kept_beside,
     trained,
     virtual_tokens,
@@ -247,6 +248,8 @@ class Run:
         return {"activations": (layers * each + below) * streams}
 
     def _beside(self, batch: Batch) -> float:
+        if self.layers.has_beside:
+            return 0.0
         return batch.tokens * kept_beside(self.inventory, self.values, self.width)
 
     def inputs(self, batch: Batch) -> Parts:
@@ -289,7 +292,8 @@ class Run:
         if self.inventory.num_experts > 1 and self.values["tuning"] == "qlora":
             expert = 3 * self.inventory.hidden_size * self.inventory.intermediate_size
             size += expert * coefficients()["layer_backward"]["moe"]["expert_copies_bytes"]
-        return {"layer": size + copies_beside(self.inventory, self.values)}
+        copied = dequantised if self.layers.has_beside else copies_beside
+        return {"layer": size + copied(self.inventory, self.values)}
 
     # -- loss, passes without gradients, step -----------------------------------------------------------------------
 

@@ -137,7 +137,7 @@ def survey(
             return _without_code(config, found["error"])
         there = _merged(there, found, wanted)
         _keep(cache / f"{key_of(config)}.json", there)
-    return from_figures({**there["inventory"], "adapters": there["adapters"], "profiles": there["profiles"]})
+    return _inventory(there)
 
 
 def known(config: Mapping[str, Any], *, cache: Path) -> Inventory | None:
@@ -148,7 +148,7 @@ def known(config: Mapping[str, Any], *, cache: Path) -> Inventory | None:
     """
     check_dimensions(config)
     found = _known(config, cache)
-    return found and from_figures(found["inventory"])
+    return found and _inventory(found)
 
 
 def check_dimensions(config: Mapping[str, Any]) -> None:
@@ -231,6 +231,10 @@ def sizes(config: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, A
 def _unpacked(packed: list[Any], modes: list[dict[str, Any]]) -> dict[str, Any]:
     """`[3, sizes]` -> the fourth of the family's modes, and the sizes."""
     return {"mode": modes[packed[0]], "sizes": packed[1]}
+
+
+def _inventory(known: Mapping[str, Any]) -> Inventory:
+    return from_figures({**known["inventory"], "adapters": known["adapters"], "profiles": known["profiles"]})
 
 
 def _known(config: Mapping[str, Any], cache: Path) -> dict[str, Any] | None:

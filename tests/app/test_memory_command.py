@@ -15,6 +15,8 @@ from typer.testing import CliRunner
 
 from app import memory_command
 from app.cli import app
+from app.memory import documents
+from app.memory.fitted import fit_config
 from app.memory_options import asked
 from studio.errors import RefusedInput, SpecRefused
 from studio.hardware import Machine
@@ -93,7 +95,7 @@ def test_what_is_given_stays(config: Path) -> None:
 
 
 def test_too_large_is_an_answer_and_no_refusal(place: Workspace) -> None:
-    found = memory_command.fit_config(LLAMA_70B, asked([]), place, memory_command.machine_with("24GiB"))
+    found = fit_config(LLAMA_70B, asked([]), place, memory_command.machine_with("24GiB"))
     assert found["fits"] is False and found["verdict"] == "too_large" and found["too_large_by_bytes"] > 5 * GIB
     assert found["settings"]["tuning"] == "qlora" and found["settings"]["per_device_train_batch_size"] == 1
     first, *rest = memory_command.lines(found)
@@ -102,7 +104,7 @@ def test_too_large_is_an_answer_and_no_refusal(place: Workspace) -> None:
 
 def test_a_machine_without_a_gpu_is_fitted_by_its_main_memory(place: Workspace) -> None:
     machine = Machine(cpu_count=4, ram_bytes=64 * GIB, ram_free_bytes=60 * GIB)
-    found = memory_command.fit_config(LLAMA_8B, asked([]), place, machine)
+    found = fit_config(LLAMA_8B, asked([]), place, machine)
     assert found["fits"] is True and found["settings"]["dtype"] == "float32"
 
 
@@ -399,7 +401,7 @@ def test_a_model_larger_than_the_disk_is_told(place: Workspace, monkeypatch: pyt
     from collections import namedtuple
 
     usage = namedtuple("usage", "total used free")
-    monkeypatch.setattr(memory_command.shutil, "disk_usage", lambda _: usage(100 * GIB, 95 * GIB, 5 * GIB))
+    monkeypatch.setattr(documents.shutil, "disk_usage", lambda _: usage(100 * GIB, 95 * GIB, 5 * GIB))
     assert any("5.00 GiB" in note for note in peak(LLAMA_8B, place=place)["notes"])
 
 

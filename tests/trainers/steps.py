@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, TrainerCallback
 
-from trainers.trace import Storages
+from trainers.storages import Storages
 
 VOCABULARY = 2048
 PROMPT, ANSWER = 64, 96

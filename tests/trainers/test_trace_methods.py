@@ -12,12 +12,16 @@ import pytest
 from transformers import AutoConfig
 
 from studio.hardware import Machine
+from studio.memory.activations import mode_of
 from studio.memory.estimate import Estimate, Shapes, estimate
 from studio.memory.inventory import Inventory, from_figures
+from studio.memory.layers import Mode
 from studio.memory.methods import METHODS
+from studio.memory.stack import installed_stack
 from tests.trainers.steps import ANSWER, PROMPT, VOCABULARY, WRITES, Seen, batch_size, watched
 from tests.trainers.test_trace import COMMON, FAMILIES, profiles_of
 from trainers.inspect import figures_of
+from trainers.trace import trace
 
 # What trl, peft and transformers say of one another.
 pytestmark = [pytest.mark.filterwarnings(f"ignore::{name}") for name in ("FutureWarning", "UserWarning")]
@@ -35,13 +39,16 @@ def config_of(family: str) -> Any:
 
 
 @cache
-def inventory_of(family: str, tuning: str, *, checkpointing: bool) -> Inventory:
-    config = config_of(family)
-    profiles = profiles_of(config, tuning=tuning, checkpointing=checkpointing, has_dropout=False)
-    return from_figures(figures_of(config) | {"profiles": profiles})
+def inventory_of(family: str, mode: Mode | None) -> Inventory:
+    """With a trace of this way of training; None: one of a layer without adapters, for what is added by formula."""
+    config, plain = config_of(family), {"tuning": "lora", "checkpointing": True, "has_dropout": False}
+    own = mode and [{"mode": mode.document(), "sizes": trace(config, mode).document()}]
+    return from_figures(figures_of(config) | {"profiles": own or profiles_of(config, **plain)})
 
 
-def predicted(family: str, method: str, tuning: str, *, row_tokens: int, **settings: Any) -> Estimate:
+def predicted(
+    family: str, method: str, tuning: str, *, row_tokens: int, by_formula: bool = False, **settings: Any
+) -> Estimate:
     values = {
         "tuning": tuning,
         "dtype": "float32",
@@ -57,11 +64,8 @@ def predicted(family: str, method: str, tuning: str, *, row_tokens: int, **setti
         "max_completion_length": ANSWER,
     } | settings
     shapes = Shapes(PROMPT if method in WRITES else row_tokens)
-    traced = "full" if tuning in ("full", "freeze") else "lora"
-    checkpointing = values["gradient_checkpointing"]
-    return estimate(
-        inventory_of(family, traced, checkpointing=checkpointing), values, shapes=shapes, machine=CPU, method=method
-    )
+    mode = None if by_formula else mode_of(values, stack=installed_stack(), device="cpu")
+    return estimate(inventory_of(family, mode), values, shapes=shapes, machine=CPU, method=method)
 
 
 def counted(found: Estimate, phase: str) -> int:

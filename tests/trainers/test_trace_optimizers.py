@@ -7,7 +7,7 @@ import torch
 
 from studio.memory.stack import coefficients
 from studio.params.table import parameters
-from trainers.trace import Storages
+from trainers.storages import Storages
 
 LARGEST = (2048, 512)
 SHAPES = [LARGEST, *[(512, 512)] * 8, *[(512,)] * 8]

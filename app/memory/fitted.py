@@ -1,0 +1,109 @@
+"""Settings that fit, for a model that is known by its config.json alone: `luthier memory --config ... --fit`."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING, Any
+
+from app.memory.documents import document_of
+from app.memory.surveyed import at_hand, inventory_of, is_known, seen_as, shapes_of, wants_trace
+from app.memory_options import NAMED, Asked
+from studio.hardware import Machine
+from studio.memory.inventory import Inventory
+from studio.params.table import effective_batch_size
+from studio.paths import Workspace
+
+if TYPE_CHECKING:
+    from studio.memory.fit import Fit
+
+SETTINGS = (
+    "tuning",
+    "dtype",
+    "mixed_precision",
+    "per_device_train_batch_size",
+    "gradient_accumulation_steps",
+    "per_device_eval_batch_size",
+    "max_length",
+    "packing",
+    "gradient_checkpointing",
+    "loss_kernel",
+    "optim",
+    "attn_implementation",
+    "lora_r",
+    "lora_target_modules",
+)
+"""What decides how much memory a run takes, in the order in which `--fit` prints it."""
+TRACES = 2
+"""How often a search may have the layers traced: what it finds then may be trained in another way still."""
+
+
+def fit_config(config: Mapping[str, Any], question: Asked, place: Workspace, machine: Machine) -> dict[str, Any]:
+    """The settings of largest throughput that fit, filled in as the form would be; what is given stays.
+
+    Returns:
+        `settings`, `fits`, `changed` (names that were not left as the form fills them in), `cuts_rows`,
+        `too_large_by_bytes`, `largest` (each `name`, `bytes`, `knob`), and the estimate of these settings.
+
+    Raises:
+        RefusedInput: as `predict_config`.
+    """
+    is_sure = is_known(config, place)
+    model = at_hand(config, question, place) or inventory_of(config, question, place)
+    settled, found = _fit(model, question, machine)
+    for _ in range(TRACES):
+        if is_sure and not wants_trace(model, settled, machine):
+            break
+        # The layers as they are trained with what was found; then the search looks again.
+        model, _ = seen_as(config, settled, place, is_tried=wants_trace(model, settled, machine))
+        settled, found = _fit(model, question, machine)
+        is_sure = True
+    return _fitted_document(found, config, settled, model, place)
+
+
+def fit_at_once(
+    config: Mapping[str, Any], question: Asked, place: Workspace, machine: Machine
+) -> dict[str, Any] | None:
+    """As `fit_config`, by arithmetic alone: None where a model of this family cannot be counted without its code.
+
+    Raises:
+        RefusedInput: as `fit_config`.
+    """
+    model = at_hand(config, question, place)
+    if model is None:
+        return None
+    settled, found = _fit(model, question, machine)
+    return _fitted_document(found, config, settled, model, place)
+
+
+def _fitted_document(
+    found: "Fit", config: Mapping[str, Any], settled: Asked, model: Inventory, place: Workspace
+) -> dict[str, Any]:
+    return {
+        "settings": {name: settled.values[name] for name in SETTINGS if name in settled.values},
+        "fits": found.estimate.verdict == "fits",
+        "changed": sorted(found.values),
+        "cuts_rows": found.cuts_rows,
+        "too_large_by_bytes": found.excess_bytes,
+        "largest": [asdict(term) for term in found.largest],
+        **document_of(found.estimate, config, settled, model, place),
+    }
+
+
+def _fit(model: Inventory, question: Asked, machine: Machine) -> tuple[Asked, "Fit"]:
+    """With everything that was not said as the form would have it, and then as it fits best."""
+    from studio.advisor.complete import complete
+    from studio.advisor.facts import Facts
+    from studio.memory.fit import fit
+
+    said = question.of_table(question.given)
+    values, _ = complete({**NAMED, **said}, Facts(machine=machine, inventory=model))
+    question = replace(question, values={**question.values, **values})
+    found = fit(
+        model,
+        question.values,
+        shapes=shapes_of(question),
+        machine=machine,
+        chosen=question.given.keys(),
+        stack=question.stack,
+        wanted_batch=effective_batch_size(question.values),
+    )
+    return replace(question, values={**question.values, **found.values}), found
