@@ -20,7 +20,7 @@ from transformers.generation.streamers import BaseStreamer
 from studio.errors import JobFailed
 from trainers.data import Messages, Renderer
 from trainers.loading import four_bit, load_model, load_tokenizer, usual_dtype
-from trainers.manifest import MANIFEST, damaged_files
+from trainers.manifest import MANIFEST, damaged_files, digest_of
 
 MAX_BASES = 2
 MAX_ADAPTERS = 8
@@ -37,6 +37,8 @@ class Place:
     model_path: str
     adapter_path: str | None = None
     load_in_4bit: bool = False
+    digest: str | None = None
+    """Of the checkpoint, as the registry knows it; None where no checkpoint answers."""
 
     @property
     def base(self) -> tuple[str, bool]:
@@ -105,7 +107,7 @@ class Models:
             JobFailed: the weights cannot be loaded, or the question is longer than the model can read.
         """
         base = self._base(place)
-        with self._adapter(base, place.adapter_path):
+        with self._adapter(base, place):
             return _generate(base, messages, sampling, on_text=on_text, cancelled=cancelled)
 
     @contextmanager
@@ -116,7 +118,7 @@ class Models:
             JobFailed: the weights cannot be loaded.
         """
         base = self._base(place)
-        with self._adapter(base, place.adapter_path):
+        with self._adapter(base, place):
             yield base.model, base.renderer
 
     def _base(self, place: Place) -> _Base:
@@ -131,20 +133,21 @@ class Models:
         folder = Path(place.model_path)
         if not folder.is_dir():
             raise JobFailed("answer_model_missing")
-        if (folder / MANIFEST).exists():
-            _check(folder)
+        if (folder / MANIFEST).exists() or _is_full(place):
+            _check(folder, place.digest if _is_full(place) else None)
         dtype = usual_dtype(self._device)
         tokenizer = load_tokenizer(folder)
         quantization = four_bit(dtype) if place.load_in_4bit else None
         model = load_model(folder, dtype=dtype, device=self._device, quantization=quantization)
         return _Base(model.eval(), Renderer(tokenizer))
 
-    def _adapter(self, base: _Base, path: str | None) -> AbstractContextManager:
+    def _adapter(self, base: _Base, place: Place) -> AbstractContextManager:
         """Switch `base` to an adapter, or for the time of the context to none."""
+        path = place.adapter_path
         if path is None:
             return base.model.disable_adapter() if base.num_named else nullcontext()
         if path not in base.adapters:
-            _check(Path(path))
+            _check(Path(path), place.digest)
             _put_on(base, path, self._device)
         base.adapters.move_to_end(path)
         base.model.set_adapter(base.adapters[path])
@@ -168,10 +171,20 @@ def _put_on(base: _Base, path: str, device: str) -> None:
         base.model.delete_adapter(base.adapters.popitem(last=False)[1])
 
 
-def _check(folder: Path) -> None:
+def _is_full(place: Place) -> bool:
+    """Whether the model itself is the checkpoint."""
+    return place.digest is not None and place.adapter_path is None
+
+
+def _check(folder: Path, digest: str | None) -> None:
+    """Compare a folder with its manifest, and that with the `digest` of a checkpoint that this studio wrote.
+
+    Raises:
+        JobFailed: answer_checkpoint_missing or answer_checkpoint_damaged.
+    """
     if not folder.is_dir():
         raise JobFailed("answer_checkpoint_missing")
-    if damaged_files(folder, suffixes=LOADED_KINDS):
+    if damaged_files(folder, suffixes=LOADED_KINDS) or (digest is not None and digest_of(folder) != digest):
         raise JobFailed("answer_checkpoint_damaged")
 
 

@@ -49,13 +49,11 @@ def inventory(path: str | Path, tokenizer: Any) -> dict[str, Any]:
     Raises:
         JobFailed: model_unreadable: no causal language model that transformers knows.
     """
-    from transformers import AutoConfig
-
+    from trainers.model_config import read_config
     from trainers.variety import unknown_markers
 
     try:
-        config = AutoConfig.from_pretrained(path, local_files_only=True, trust_remote_code=False)
-        found = figures_of(config)
+        found = figures_of(read_config(path))
     except (OSError, ValueError, KeyError, ImportError) as error:
         raise JobFailed("model_unreadable", path=str(path), error=str(error).strip().splitlines()[0][:300]) from error
     template = {"has_chat_template": bool(tokenizer.chat_template), "unknown_markers": unknown_markers(tokenizer)}
@@ -80,10 +78,12 @@ def build(config: Any) -> Any:
     import torch
     from transformers import AutoModelForCausalLM
 
+    # A config of another origin is one whose code the administrator allowed (`trainers.model_config`).
+    is_allowed = not type(config).__module__.startswith("transformers.")
     # The dtype that training will use is the form's choice; here the config's own is told.
     with torch.device("meta"):
         try:
-            return AutoModelForCausalLM.from_config(config, trust_remote_code=False)
+            return AutoModelForCausalLM.from_config(config, trust_remote_code=is_allowed)
         except ValueError:
             from transformers import AutoModelForImageTextToText
 
@@ -134,11 +134,10 @@ def traces(path: str | Path) -> list[dict[str, Any]]:
 
     On a CPU the process itself makes up most, and nobody is short of memory for a layer.
     """
-    from transformers import AutoConfig
-
+    from trainers.model_config import read_config
     from trainers.trace import usual_profiles
 
-    return usual_profiles(AutoConfig.from_pretrained(path, local_files_only=True, trust_remote_code=False))
+    return usual_profiles(read_config(path))
 
 
 def modules(model: Any) -> list[dict[str, Any]]:

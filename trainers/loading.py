@@ -1,24 +1,27 @@
-"""Loading tokenizers and models: safetensors only, no code from the model's folder, the dtype always spelled out."""
+"""Loading tokenizers and models: safetensors only, no code from the model's folder unless an administrator allowed it
+(`trainers.model_config`), the dtype always spelled out."""
 
 from pathlib import Path
 from typing import Any
 
 from studio.errors import JobFailed
-
-LOCAL_ONLY = {"local_files_only": True, "trust_remote_code": False}
+from trainers.model_config import is_code_allowed, read_config
 
 
 def load_tokenizer(path: str | Path) -> Any:
     """The tokenizer of a model folder, with a padding token.
 
     Raises:
-        JobFailed: tokenizer_unreadable, or no_end_token (a model without one could never learn to stop).
+        JobFailed: tokenizer_unreadable, brought.code, or no_end_token (a model without one could never learn to
+            stop).
     """
     from transformers import AutoTokenizer
 
     try:
-        tokenizer = AutoTokenizer.from_pretrained(path, **LOCAL_ONLY)
-    except (OSError, ValueError, ImportError) as error:
+        # transformers would read the config.json by itself, with every key of it, to choose the tokenizer's class.
+        config = read_config(path) if (Path(path) / "config.json").exists() else None
+        tokenizer = AutoTokenizer.from_pretrained(path, config=config, **_local_only(path))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, ImportError) as error:
         raise JobFailed("tokenizer_unreadable", path=str(path), error=_first_line(error)) from error
     if tokenizer.eos_token is None:
         raise JobFailed("no_end_token", path=str(path))
@@ -43,24 +46,36 @@ def load_model(
     import torch
     from transformers import AutoModelForCausalLM
 
+    refuse_adapter(path)
     try:
         model, info = AutoModelForCausalLM.from_pretrained(
             path,
+            config=read_config(path),
             dtype=getattr(torch, dtype),
             attn_implementation=attn_implementation,
             quantization_config=quantization,
             device_map={"": device},
             use_safetensors=True,
             output_loading_info=True,
-            **LOCAL_ONLY,
+            **_local_only(path),
         )
-    except (OSError, ValueError, ImportError, KeyError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, ImportError) as error:
         raise JobFailed("model_unreadable", path=str(path), error=_first_line(error)) from error
     # transformers fills missing weights with random numbers and goes on; that is never what a person wants.
     faults = sorted(info["missing_keys"]) + sorted(str(key) for key in info["mismatched_keys"])
     if faults:
         raise JobFailed("model_incomplete", path=str(path), count=len(faults), first=faults[0])
     return model
+
+
+def refuse_adapter(path: str | Path) -> None:
+    """transformers would put an adapter that lies in a model's folder on the model unasked, pickled ones too.
+
+    Raises:
+        JobFailed: brought.adapter.
+    """
+    if (Path(path) / "adapter_config.json").exists():
+        raise JobFailed("brought.adapter", path=str(path))
 
 
 def own_device(device: str) -> str:
@@ -92,6 +107,10 @@ def four_bit(compute_dtype: str) -> Any:
         bnb_4bit_use_double_quant=True,
         bnb_4bit_compute_dtype=getattr(torch, compute_dtype),
     )
+
+
+def _local_only(path: str | Path) -> dict[str, bool]:
+    return {"local_files_only": True, "trust_remote_code": is_code_allowed(path)}
 
 
 def _first_line(error: BaseException) -> str:

@@ -17,6 +17,10 @@ from studio.protocol import sync_folder, write_atomically
 
 MANIFEST = "manifest.json"
 TEMPORARY_PREFIX = ".unfinished-"
+OPENED_KINDS = frozenset(
+    {".safetensors", ".json", ".jinja", ".model", ".txt", ".py", ".bin", ".pt", ".pth", ".ckpt", ".pkl", ".npz"}
+)
+"""What the libraries may open in a folder, asked or not."""
 
 
 @contextmanager
@@ -43,13 +47,15 @@ def whole_folder(target: Path, **facts: Any) -> Iterator[Path]:
 
 
 def seal(folder: Path, **facts: Any) -> None:
-    """fsync every file of `folder` and write its manifest, last."""
+    """fsync every file and folder below `folder`, and write its manifest last."""
     files = {}
     for path in sorted(each for each in folder.rglob("*") if each.is_file()):
         with path.open("rb+") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
             os.fsync(file.fileno())
         files[path.relative_to(folder).as_posix()] = {"size": path.stat().st_size, "sha256": digest}
+    for inner in (each for each in folder.rglob("*") if each.is_dir()):
+        sync_folder(inner)
     write_atomically(folder / MANIFEST, json.dumps({**facts, "files": files}, indent=1, sort_keys=True).encode())
 
 
@@ -66,12 +72,18 @@ def digest_of(folder: Path) -> str:
 
 
 def damaged_files(folder: Path, *, suffixes: tuple[str, ...] = ("",)) -> list[str]:
-    """Names of files that are missing or differ from the manifest, or the manifest's own where that is unreadable."""
+    """Names of files that are missing, differ from the manifest or were put beside its own, or the manifest itself.
+
+    Args:
+        suffixes: look at no others of those listed; files that are not listed count whatever it says.
+    """
     manifest = read_manifest(folder)
-    if manifest is None:
+    if not isinstance(manifest, dict) or not isinstance(manifest.get("files"), dict):
         return [MANIFEST]
     files = ((name, listed) for name, listed in manifest["files"].items() if name.endswith(suffixes))
-    return [name for name, listed in files if not _is_as_listed(folder / name, listed)]
+    return [name for name, listed in files if not _is_as_listed(folder / name, listed)] + _strangers(
+        folder, manifest["files"]
+    )
 
 
 def size_of(folder: Path) -> int:
@@ -82,6 +94,13 @@ def sweep_unfinished(parent: Path) -> None:
     """Remove what a killed process left half-written in `parent`; call it only where nobody else writes."""
     for path in parent.glob(f"{TEMPORARY_PREFIX}*"):
         shutil.rmtree(path, ignore_errors=True)
+
+
+def _strangers(folder: Path, listed: dict[str, Any]) -> list[str]:
+    """Files that a library would open if it found them; what a file manager leaves behind does no harm."""
+    found = (path for path in folder.rglob("*") if path.suffix in OPENED_KINDS)
+    names = (path.relative_to(folder).as_posix() for path in found)
+    return sorted(name for name in names if name not in listed and name != MANIFEST)
 
 
 def _is_as_listed(path: Path, listed: dict[str, Any]) -> bool:

@@ -47,6 +47,7 @@ class Question(msgspec.Struct, frozen=True):
     settings: Settings = Settings()
     adapter_path: str | None = None
     load_in_4bit: bool = False
+    digest: str | None = None
 
     @property
     def base(self) -> tuple[str, bool]:
@@ -127,7 +128,7 @@ def answer(attempt: Attempt, models: Any, question: Question, cancelled: threadi
     """Make one answer and report it; whatever goes wrong is that answer's error and nobody else's."""
     from trainers.generation import Place, Sampling
 
-    place = Place(question.model_path, question.adapter_path, question.load_in_4bit)
+    place = Place(question.model_path, question.adapter_path, question.load_in_4bit, question.digest)
     messages = [{"role": each.role, "content": each.content} for each in question.messages]
     started = time.monotonic()
 
@@ -224,6 +225,8 @@ def _code(error: Exception, models: Any) -> str:
         models.forget()
         return "job.answer_out_of_memory"
     if isinstance(error, JobFailed):
+        if error.reason == "template.unbounded":
+            return "job.template.answer"
         return error.code if error.reason.startswith("answer_") else "job.answer_model_unreadable"
     return "job.answer_failed"
 

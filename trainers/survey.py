@@ -49,7 +49,9 @@ def config_of(document: dict[str, Any]) -> Any:
     """
     from transformers import AutoConfig
 
-    family, fields = document.get("model_type"), {k: v for k, v in document.items() if k != "model_type"}
+    from trainers.model_config import cleaned
+
+    family, fields = document.get("model_type"), {k: v for k, v in cleaned(document).items() if k != "model_type"}
     return AutoConfig.for_model(family, **fields)
 
 

@@ -45,21 +45,21 @@ class Templates:
     def __init__(self, tokenizer: Any) -> None:
         """
         Raises:
-            JobFailed: template_too_long.
+            JobFailed: template.too_long.
         """
         self._tokenizer = tokenizer
         self._child: _Child | None = None
         templates = tokenizer.chat_template
         length = sum(map(len, templates.values())) if isinstance(templates, dict) else len(templates or "")
         if length > MAX_CHARACTERS:
-            raise JobFailed("template_too_long", characters=length, most=MAX_CHARACTERS)
+            raise JobFailed("template.too_long", characters=length, most=MAX_CHARACTERS)
 
     def apply(self, messages: list[dict[str, Any]], **options: Any) -> dict[str, list[int]]:
         """`input_ids`, and with `return_assistant_tokens_mask` also `assistant_masks`, as `apply_chat_template` does.
 
         Raises:
             jinja2.TemplateError: the template does not take this conversation.
-            JobFailed: template_unbounded: it took too long, or too much memory.
+            JobFailed: template.unbounded: it took too long, or too much memory.
         """
         return self._ask({"messages": messages, "options": options}, _apply)
 
@@ -72,7 +72,7 @@ class Templates:
             wanted: (number of turns, whether the next answer is asked for).
 
         Raises:
-            JobFailed: template_unbounded.
+            JobFailed: template.unbounded.
         """
         made = self._ask({"messages": messages, "wanted": wanted, "tools": tools}, _beginnings)["made"]
         return {
@@ -84,7 +84,7 @@ class Templates:
         """A template with generation marks: the tokenizer's own, or trl's for this family; None where there is none.
 
         Raises:
-            JobFailed: template_unbounded: trl renders the tokenizer's own to find out.
+            JobFailed: template.unbounded: trl renders the tokenizer's own to find out.
         """
         # Takes seconds, and the child can load nothing: it is made anew, as a fork of a job that knows trl.
         import trl.chat_template_utils  # noqa: F401
@@ -109,7 +109,7 @@ class Templates:
             answer = self._child.ask({**request, "do": perform.__name__})
         except _Ended:
             self.close()
-            raise JobFailed("template_unbounded", seconds=CPU_SECONDS, gib=EXTRA_BYTES >> 30) from None
+            raise JobFailed("template.unbounded", seconds=CPU_SECONDS, gib=EXTRA_BYTES >> 30) from None
         if "fault" in answer:
             raise jinja2.TemplateError(answer["fault"])
         return answer

@@ -1,7 +1,7 @@
 """Read what a model folder is, and refuse what the studio does not open; no weights are loaded, no torch needed.
 
 Accepted: config.json, a tokenizer, and weights in safetensors. Whether transformers carries the architecture is told by
-the inspect job.
+the inspect job. The server itself reads here what strangers wrote, so everything has a largest size and a known kind.
 """
 
 import hashlib
@@ -13,14 +13,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from studio.errors import RefusedInput
 
 PICKLED = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model")
-MAX_HEADER_BYTES = 100 << 20
-"""safetensors' own limit."""
+MAX_HEADER_BYTES = 32 << 20
+"""Of a weight file; 60,000 tensors take some 8 MiB. safetensors' own limit is 100 MB, which is 1 GB once it is read."""
+MAX_JSON_BYTES = 64 << 20
+MAX_CONFIG_BYTES = 8 << 20
+MAX_README_BYTES = 256 << 10
+MAX_WORD = 200
+"""Characters of what a model says of itself in a word: its architecture, its licence."""
+_BITS_A_BYTE = 8
+_LICENSE = re.compile(r"^license:[ \t]*[\"']?([^\s\"'\[{!&*#][^\"'\r\n#]*?)[\"']?[ \t]*(?:#.*)?$", re.MULTILINE)
 _FRONT_MATTER = re.compile(r"\A---\r?\n(.*?)\r?\n---", re.DOTALL)
 
 
@@ -46,19 +51,22 @@ def read_model_folder(path: str | Path) -> ModelFacts:
     """Facts of a local model folder.
 
     Raises:
-        RefusedInput: model.not_a_folder, no_config, broken_config, only_pickled, no_weights, broken_weights,
-            missing_weights, no_tokenizer.
+        RefusedInput: model.not_a_folder, is_adapter, link_outside, no_config, broken_config, only_pickled, no_weights,
+            broken_weights, missing_weights, no_tokenizer.
     """
     folder = Path(path)
     if not folder.is_dir():
         raise RefusedInput("model.not_a_folder", path=str(path))
+    if (folder / "adapter_config.json").exists():
+        raise RefusedInput("model.is_adapter", path=str(folder))
     config = _config(folder)
+    _refuse_links(folder)
     weights = _weights(folder)
     if not any((folder / name).is_file() for name in TOKENIZERS):
         raise RefusedInput("model.no_tokenizer", path=str(folder))
     headers = {file.name: _header(file) for file in weights}
     return ModelFacts(
-        architecture=(config.get("architectures") or [config.get("model_type", "?")])[0],
+        architecture=_architecture(config),
         size_bytes=sum(file.stat().st_size for file in weights),
         parameters=sum(map(_count, headers.values())),
         has_chat_template=_has_chat_template(folder),
@@ -68,10 +76,26 @@ def read_model_folder(path: str | Path) -> ModelFacts:
     )
 
 
+def _refuse_links(folder: Path) -> None:
+    """Files lie in the folder itself; a hub cache's folder (`snapshots/<revision>`) links to `blobs` beside it."""
+    allowed = [folder.resolve()]
+    if folder.parent.name == "snapshots":
+        allowed.append(folder.parent.parent.resolve() / "blobs")
+    for path in folder.rglob("*"):
+        if path.is_symlink() and not any(path.resolve().is_relative_to(place) for place in allowed):
+            raise RefusedInput("model.link_outside", path=str(folder), file=path.relative_to(folder).as_posix())
+
+
+def _architecture(config: dict[str, Any]) -> str:
+    named = config.get("architectures")
+    first = named[0] if isinstance(named, list) and named else config.get("model_type", "?")
+    return str(first)[:MAX_WORD]
+
+
 def _config(folder: Path) -> dict[str, Any]:
     if not (folder / "config.json").is_file():
         raise RefusedInput("model.no_config", path=str(folder))
-    config = _json(folder / "config.json")
+    config = _json(folder / "config.json", most=MAX_CONFIG_BYTES)
     if not isinstance(config, dict) or not (config.get("architectures") or config.get("model_type")):
         raise RefusedInput("model.broken_config", path=str(folder / "config.json"))
     return config
@@ -85,8 +109,12 @@ def _weights(folder: Path) -> list[Path]:
     index = folder / "model.safetensors.index.json"
     if index.is_file():
         listed = _json(index)
-        names = set(listed["weight_map"].values()) if isinstance(listed, dict) and "weight_map" in listed else set()
-        missing = sorted(name for name in names if not (folder / str(name)).is_file())
+        listed = listed.get("weight_map") if isinstance(listed, dict) else None
+        names = set(map(str, listed.values())) if isinstance(listed, dict) else set()
+        outside = sorted(name for name in names if Path(name).name != name)
+        if outside:
+            raise RefusedInput("model.link_outside", path=str(folder), file=outside[0][:MAX_WORD])
+        missing = sorted(name for name in names if not (folder / name).is_file())
         if missing:
             raise RefusedInput("model.missing_weights", path=str(folder), file=missing[0], count=len(missing))
     return found
@@ -101,8 +129,9 @@ def _header(file: Path) -> bytes:
                 raise ValueError(f"header of {length} bytes")
             header = opened.read(length)
         ends = [entry["data_offsets"][1] for name, entry in json.loads(header).items() if name != "__metadata__"]
-        is_whole = file.stat().st_size == 8 + length + max(ends, default=0)
-    except (struct.error, ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
+        size = file.stat().st_size
+        is_whole = size == 8 + length + max(ends, default=0) and _count(header) <= size * _BITS_A_BYTE
+    except (struct.error, ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError) as error:
         raise RefusedInput("model.broken_weights", path=str(file)) from error
     if not is_whole:
         raise RefusedInput("model.broken_weights", path=str(file))
@@ -129,18 +158,23 @@ def _has_chat_template(folder: Path) -> bool:
 
 
 def _license(folder: Path) -> str | None:
-    """The licence a README names, or None: front matter that cannot be read is nobody's fault here."""
+    """The licence a README names, or None: front matter that cannot be read is nobody's fault here.
+
+    One line is looked for; a YAML parser can be made to crash the process by what is nested deep enough.
+    """
     try:
-        found = _FRONT_MATTER.match((folder / "README.md").read_text("utf-8", errors="replace"))
-        facts = yaml.load(found[1], getattr(yaml, "CSafeLoader", yaml.SafeLoader)) if found else None
-    except (FileNotFoundError, yaml.YAMLError):
+        with (folder / "README.md").open("rb") as file:
+            matter = _FRONT_MATTER.match(file.read(MAX_README_BYTES).decode("utf-8", "replace"))
+    except OSError:
         return None
-    named = facts.get("license") if isinstance(facts, dict) else None
-    return named if isinstance(named, str) else None
+    named = _LICENSE.search(matter[1]) if matter else None
+    return named[1][:MAX_WORD] if named else None
 
 
-def _json(path: Path) -> Any:
+def _json(path: Path, *, most: int = MAX_JSON_BYTES) -> Any:
     try:
+        if path.stat().st_size > most:
+            raise ValueError(f"more than {most >> 20} MiB")
         return json.loads(path.read_bytes())
-    except (ValueError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise RefusedInput("model.broken_json", path=str(path)) from error

@@ -37,6 +37,10 @@ def calls(path: Path) -> Iterator[tuple[str, dict[str, ast.expr], int]]:
             yield ast.unparse(node.func), named, node.lineno
 
 
+ALLOWED_BY_HASH = {"trainers/model_config.py", "trainers/loading.py", "trainers/inspect.py"}
+"""Where a model's code may run if an administrator's file names its hash (`test_models.py`)."""
+
+
 def is_true(value: ast.expr | None) -> bool:
     return not (value is None or (isinstance(value, ast.Constant) and not value.value))
 
@@ -46,6 +50,8 @@ def test_no_shell_no_pickle_no_remote_code(path):
     found = []
     for name, named, line in calls(path):
         switches = [each for each in ("shell", "trust_remote_code", "allow_pickle") if is_true(named.get(each))]
+        if str(path.relative_to(PROJECT_ROOT)) in ALLOWED_BY_HASH:
+            switches = [each for each in switches if each != "trust_remote_code"]
         is_unsafe_load = name == "torch.load" and not is_true(named.get("weights_only"))
 
         if name in NEVER or switches or is_unsafe_load:

@@ -159,5 +159,5 @@ def test_one_base_carries_its_adapters_and_damage_is_seen(tiny: Path, adapters: 
         text(None, [{"role": "user", "content": "word " * 300}])
     (copies[0] / "adapter_config.json").write_text("{}")
     with pytest.raises(JobFailed) as caught:
-        Models("cpu")._adapter(models._base(Place(str(tiny))), str(copies[0]))
+        Models("cpu")._adapter(models._base(Place(str(tiny))), Place(str(tiny), str(copies[0])))
     assert caught.value.reason == "answer_checkpoint_damaged"
