@@ -6,24 +6,42 @@
 
 `dvc pull` with that .dvc file fetches the same bytes. What is there already is not sent again; a pointer is written
 last, so that it never names what is not whole. Credentials come from where the store's own tools look for them
-(environment, profile files). Used inside jobs: fsspec is imported where it is needed.
+(environment, profile files). S3 is spoken by pyarrow, which is there anyway (AWS_ENDPOINT_URL names another store that
+speaks it, such as MinIO); other stores need the package that `PACKAGES` names. Used inside jobs: fsspec and pyarrow are
+imported where they are needed.
 """
 
 import hashlib
+import importlib.util
 import json
 import posixpath
 import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
+from urllib.parse import quote
 
 import msgspec
 import yaml
 
 from studio.errors import RefusedInput
 
-STORES = ("file", "memory", "s3", "gs", "gcs", "az", "abfs", "adl", "oss", "sftp", "ssh", "hdfs", "webhdfs")
-"""What fsspec may be asked for: folders and stores with a login, no plain web address."""
+STORES = ("file", "memory", "s3", "gs", "gcs", "az", "abfs", "oss", "sftp", "ssh", "hdfs", "webhdfs")
+"""What may be asked for: folders and stores with a login, no plain web address."""
+PACKAGES = MappingProxyType(
+    {
+        "gs": "gcsfs",
+        "gcs": "gcsfs",
+        "az": "adlfs",
+        "abfs": "adlfs",
+        "oss": "ossfs",
+        "sftp": "paramiko",
+        "ssh": "paramiko",
+    }
+)
+"""The Python package that a store needs and the studio does not bring."""
 POINTERS = "luthier"
 CHUNK_BYTES = 1 << 20
 _NAME = re.compile(r"\w[\w .()+-]{0,63}")
@@ -49,11 +67,15 @@ def check_remote(remote: str) -> str:
     """The kind of remote that an address names; a plain path is a folder.
 
     Raises:
-        RefusedInput: it is none that holds data sets.
+        RefusedInput: it is none that holds data sets, or needs a package that is not installed.
     """
     protocol, _, rest = remote.partition("://") if "://" in remote else ("file", "", remote)
     if protocol not in STORES or "::" in remote or not rest:
         raise RefusedInput("data.remote.kind", remote=remote, known=", ".join(f"{each}://" for each in STORES))
+    package = PACKAGES.get(protocol)
+    if package and importlib.util.find_spec(package) is None:
+        command = f"{sys.executable} -m pip install {package}"
+        raise RefusedInput("data.remote.package", remote=remote, package=package, command=command)
     return protocol
 
 
@@ -177,13 +199,11 @@ class _Store:
     """A remote's root, and the few things that are asked of it; every failure is a sentence."""
 
     def __init__(self, remote: str) -> None:
-        import fsspec
-
-        check_remote(remote)
+        protocol = check_remote(remote)
         self._remote = remote
         try:
-            self._files, root = fsspec.core.url_to_fs(remote)
-        except (ImportError, ValueError) as error:
+            self._files, root = _opened(remote, protocol)
+        except (ImportError, ValueError, OSError) as error:
             raise self._refused(error) from None
         self._root = root.rstrip("/")
 
@@ -235,4 +255,18 @@ class _Store:
         return f"{self._root}/{path}"
 
     def _refused(self, error: Exception) -> RefusedInput:
-        return RefusedInput("data.remote.refused", remote=self._remote, detail=f"{type(error).__name__}: {error}"[:300])
+        detail = (str(error) or type(error).__name__)[:300]
+        return RefusedInput("data.remote.refused", remote=self._remote, detail=detail)
+
+
+def _opened(remote: str, protocol: str) -> tuple[Any, str]:
+    """The file system of an address, as fsspec knows them, and the path in it."""
+    import fsspec
+
+    if protocol != "s3":
+        return fsspec.core.url_to_fs(remote)
+    from fsspec.implementations.arrow import ArrowFSWrapper
+    from pyarrow.fs import FileSystem
+
+    files, root = FileSystem.from_uri(quote(remote, safe=":/?&=@%+"))
+    return ArrowFSWrapper(files), root

@@ -1,14 +1,16 @@
 """Versions go to a remote and come back byte for byte, in DVC's layout; nothing half or damaged is taken."""
 
 import hashlib
+import importlib.util
 import json
 
 import fsspec
 import pytest
 import yaml
+from fsspec.registry import known_implementations
 
 from studio.errors import RefusedInput
-from studio.workshop.versions.remote import pull, push, tree_bytes
+from studio.workshop.versions.remote import PACKAGES, pull, push, tree_bytes
 from tests.unit.workshop.making import pair, version
 
 
@@ -98,9 +100,17 @@ def test_a_web_address_is_no_remote(folder, remote):
     assert refused.value.code == "data.remote.kind"
 
 
-def test_a_store_without_its_package_is_a_sentence(folder):
-    with pytest.raises(RefusedInput, match="s3"):
-        push(folder, "s3://bucket/data", name="support", version=1)
+def test_a_store_without_its_package_is_a_sentence_that_names_it(folder, monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    for remote, package in (("gs://bucket/data", "gcsfs"), ("sftp://host/data", "paramiko"), ("oss://b/d", "ossfs")):
+        with pytest.raises(RefusedInput, match=f"pip install {package}$") as refused:
+            push(folder, remote, name="support", version=1)
+        assert refused.value.code == "data.remote.package"
+
+
+def test_the_packages_are_those_that_fsspec_asks_for():
+    for protocol, package in PACKAGES.items():
+        assert package in known_implementations[protocol]["err"]
 
 
 def test_what_was_never_pushed_is_told_with_what_was(folder, tmp_path):
