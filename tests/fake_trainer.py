@@ -1,12 +1,14 @@
 """A job process that follows the protocol and trains nothing: `python -m tests.fake_trainer <module> <attempt folder>`.
 
-What it does is told by its spec's values: `steps`, `seconds_a_step`, `save_every`, `fail_at`, `die_at` (killed from
-outside, so to speak), `deaf` (obeys no request), `torn_line`, `bad_line`.
+What it does is told by its spec's values: `steps`, `seconds_a_step`, `save_every`, `best_at` (the step whose held-out
+loss is lowest), `fail_at` (with `fail_reason`, and only with more than `fits` rows at once), `die_at` (killed from
+outside, so to speak), `deaf` (obeys no request), `child` (starts a process that outlives it), `torn_line`, `bad_line`.
 """
 
 import hashlib
 import os
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -19,6 +21,8 @@ def main(folder: Path) -> None:
     values = spec.values
     events = EventLog(folder)
     events.write("phase", name="training")
+    if values.get("child"):
+        subprocess.Popen(["sleep", "120"])
     whole = [saved for saved in spec.resume_from if saved.step != values.get("sets_aside")]
     for saved in spec.resume_from:
         if saved not in whole:
@@ -40,9 +44,7 @@ def main(folder: Path) -> None:
         if values.get("bad_line") == step:
             _write_raw(folder, b"this is no event\n")
         if values.get("fail_at") == step:
-            result = Result(outcome="failed", reason="job.non_finite", values={"step": step}, exit_code=1)
-            write_struct(folder / RESULT, result)
-            sys.exit(1)
+            _fail(folder, values)
         if values.get("die_at") == step and not spec.resume_from:
             if values.get("torn_line"):
                 _write_raw(folder, b'{"seq": 999, "time": "2026')
@@ -52,13 +54,23 @@ def main(folder: Path) -> None:
     )
 
 
+def _fail(folder: Path, values: dict) -> None:
+    if values.get("per_device_train_batch_size", 1) <= values.get("fits", 0):
+        return
+    reason, told = values.get("fail_reason", "job.non_finite"), {"step": values["fail_at"]}
+    write_struct(folder / RESULT, Result(outcome="failed", reason=reason, values=told, exit_code=1))
+    sys.exit(1)
+
+
 def _save(spec, events: EventLog, step: int) -> None:
     place = Path(spec.checkpoints_path) / f"step-{step}"
     place.mkdir(parents=True)
     (place / "manifest.json").write_text("{}")
     digest = hashlib.sha256(b"{}").hexdigest()
+    best = spec.values.get("best_at")
+    metrics = {"loss": 1.0} | ({"eval_loss": 1.0 + abs(step - best)} if best else {})
     events.write(
-        "checkpoint", step=step, epoch=step / 10, path=str(place), size_bytes=2, digest=digest, metrics={"loss": 1.0}
+        "checkpoint", step=step, epoch=step / 10, path=str(place), size_bytes=2, digest=digest, metrics=metrics
     )
 
 

@@ -177,10 +177,11 @@ def table_html(context: Context, saved: list[CheckpointView]) -> str:
             number_text(each.metrics.get("eval_loss")),
             bytes_text(each.size_bytes),
             escape(when_text(each.created_at, language)),
+            link(page_path(language, "runs", run=each.job_id, on=each.id), say("runs.further.from_here")),
         ]
         for each in saved
     ]
-    return table([say(f"checkpoints.column.{name}") for name in names], rows)
+    return table([*[say(f"checkpoints.column.{name}") for name in names], ""], rows)
 
 
 def saved_html(context: Context, made: list[ComparisonView]) -> str:

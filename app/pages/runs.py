@@ -1,7 +1,8 @@
 """Runs: the queue, the list of all, and one run in detail at `?run=ID` (several curves at `?runs=1,2`).
 
-`?tag=`, `?state=`, `?model=`, `?dataset=` and `?archived=1` narrow the list. Everything shown is read from the
-registry, so a reload or a second window changes nothing. The buttons ask the desk.
+`?run=ID&on=CHECKPOINT` comes with that one chosen to go on from. `?tag=`, `?state=`, `?model=`, `?dataset=` and
+`?archived=1` narrow the list. Everything shown is read from the registry, so a reload or a second window changes
+nothing. The buttons ask the desk.
 """
 
 import json
@@ -17,7 +18,7 @@ from app.markup import heading, notice
 from app.pages.shell import bind, number_in, query_of, redraw_on_change
 from app.run_actions import ACTIONS, act, belongs, refusal, why_html
 from app.run_view import back_link, checkpoints_html, head_html, log_html, settings_html
-from app.runs import keeping, listing, queue_view
+from app.runs import going_on, keeping, listing, queue_view
 from studio.db import checkpoints, jobs
 from studio.errors import UnknownName
 
@@ -41,6 +42,7 @@ def build(context: Context) -> None:
         keep_box = panel("runs-keep")
         run_chart(context, elem_id="runs-chart")
         checkpoints_box = gr.HTML(elem_id="runs-checkpoints")
+        further_box = panel("runs-further")
         with gr.Accordion(say("runs.log"), open=True, elem_id="runs-log-fold") as log_fold:
             log_box = gr.HTML(elem_id="runs-log")
         with gr.Accordion(say("runs.settings"), open=False, elem_id="runs-settings-fold") as settings_fold:
@@ -49,7 +51,8 @@ def build(context: Context) -> None:
         gr.Textbox("", visible=False, elem_id=f"runs-{name}") for name in ("state", "asks", "target")
     )
     listed = [queue_box, bar_box, list_box, state]
-    detailed = [head_box, *buttons, why_box, keep_box, checkpoints_box, log_fold, settings_fold, log_box, settings_box]
+    detailed = [head_box, *buttons, why_box, keep_box, checkpoints_box, further_box]
+    detailed += [log_fold, settings_fold, log_box, settings_box]
     outputs = [list_column, *listed, detail_column, *detailed]
     given, quiet = [search_box, state, asks], {"show_progress": "hidden"}
     redraw_on_change(context, draw, inputs=given, outputs=outputs)
@@ -60,6 +63,8 @@ def build(context: Context) -> None:
     for action, button in zip(ACTIONS, buttons, strict=True):
         button.click(bind(_ACT[action], context), given, outputs, **quiet)
     keep_box.select(bind(press_keep, context), None, [keep_box, asks, target], **quiet).success(None, [target], js=_GO)
+    pressed = further_box.select(bind(press_further, context), None, [further_box, target], **quiet)
+    pressed.success(None, [target], js=_GO)
 
 
 def _button(context: Context, action: str) -> gr.Button:
@@ -78,7 +83,7 @@ def draw(
     if query.get("runs"):
         shown = draw_several(context, runs_beside.numbers_in(query["runs"]))
     elif (job_id := number_in(query, "run")) is not None:
-        shown = draw_detail(context, job_id, asks or "")
+        shown = draw_detail(context, job_id, asks or "", chosen=number_in(query, "on"))
     else:
         known = json.loads(state) if state else listing.from_query(query)
         return [gr.update(visible=True), *draw_list(context, known, text), gr.update(visible=False), *_detail("")]
@@ -95,8 +100,8 @@ def draw_list(context: Context, state: listing.State, text: str | None) -> list[
     ]
 
 
-def draw_detail(context: Context, job_id: int, asks: str = "") -> list[Any]:
-    """Head, buttons, why-not, what is kept of it, checkpoints, log and settings of one run."""
+def draw_detail(context: Context, job_id: int, asks: str = "", *, chosen: int | None = None) -> list[Any]:
+    """Head, buttons, why-not, what is kept of it, checkpoints, going on, log and settings of one run."""
     try:
         with context.registry.session() as session:
             job = jobs.job(session, job_id)
@@ -115,6 +120,7 @@ def draw_detail(context: Context, job_id: int, asks: str = "") -> list[Any]:
         why_html(context, job),
         keeping.draw(context, job_id, asks),
         checkpoints_html(context, saved),
+        going_on.draw(context, job_id, chosen),
         *[gr.update(visible=True)] * 2,
         log_html(context, job),
         settings_html(context, job, plans[-1].data if plans else {}),
@@ -133,7 +139,7 @@ def draw_several(context: Context, numbers: list[int]) -> list[Any]:
 def _detail(head: str, *, below: str = "") -> list[Any]:
     """The detail view where it is not about one run: no buttons, no log, no settings."""
     hidden = gr.update(visible=False)
-    return [head, *[hidden for _ in ACTIONS], "", "", below, hidden, hidden, "", ""]
+    return [head, *[hidden for _ in ACTIONS], "", "", below, "", hidden, hidden, "", ""]
 
 
 # -- handlers --------------------------------------------------------------------------------------------------------
@@ -166,6 +172,13 @@ def press_keep(context: Context, request: gr.Request, event: gr.EventData) -> li
     job_id = _named(request)
     kept = keeping.press(context, job_id, told(event))
     return [answered(keeping.draw(context, job_id, kept.asks)), kept.asks, kept.goto]
+
+
+def press_further(context: Context, request: gr.Request, event: gr.EventData) -> list[str]:
+    """Something in the part about going on was pressed."""
+    job_id = _named(request)
+    goto = going_on.press(context, job_id, told(event))
+    return [answered(going_on.draw(context, job_id, number_in(query_of(request), "on"))), goto]
 
 
 def _act(context: Context, request: gr.Request, action: str, *given: str) -> list[Any]:
