@@ -43,8 +43,7 @@ def main(folder: Path) -> None:
             _save(spec, events, step)
         if values.get("bad_line") == step:
             _write_raw(folder, b"this is no event\n")
-        if values.get("fail_at") == step:
-            _fail(folder, values)
+        _fail(folder, values, step)
         if values.get("die_at") == step and not spec.resume_from:
             if values.get("torn_line"):
                 _write_raw(folder, b'{"seq": 999, "time": "2026')
@@ -54,10 +53,10 @@ def main(folder: Path) -> None:
     )
 
 
-def _fail(folder: Path, values: dict) -> None:
-    if values.get("per_device_train_batch_size", 1) <= values.get("fits", 0):
+def _fail(folder: Path, values: dict, step: int) -> None:
+    if values.get("fail_at") != step or values.get("per_device_train_batch_size", 1) <= values.get("fits", 0):
         return
-    reason, told = values.get("fail_reason", "job.non_finite"), {"step": values["fail_at"]}
+    reason, told = values.get("fail_reason", "job.non_finite"), {"step": step}
     write_struct(folder / RESULT, Result(outcome="failed", reason=reason, values=told, exit_code=1))
     sys.exit(1)
 
