@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from studio.errors import RefusedInput
 from studio.workshop.problems import shorten
+from studio.workshop.reading import few_words
 
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8"),
@@ -30,10 +31,14 @@ _COMMON_CHINESE = re.compile(rb"(?:[\xa1-\xa3][\xa1-\xfe]|[\xb0-\xd7][\xa1-\xfe]
 _TWO_BEYOND_ASCII = re.compile(rb"[\x80-\xff]{2}")
 _FOREIGN_WORD = re.compile(rb"[A-Za-z]*[\x80-\xff][\x40-\x7e\x80-\xff]*")
 """A letter of two bytes may have one of ASCII in second place."""
+_KOREAN = ("cp949", "euc_kr", "johab")
+_AS_WRITTEN = {"shift_jis_2004": "cp932", "shift_jisx0213": "cp932"}
+"""What such files are in truth: read by the standard's letter, the backslash of JSON is a yen sign."""
 _SPARSE = 0.15
 """Below this share of bytes beyond ASCII a text is mostly English; its encoding is then rather a usual one."""
 _OTHER_SCRIPT = 0.6
 """Share of bytes beyond ASCII in such words from which on they are no Latin ones with accents."""
+FEW_WORDS_CONFIDENCE = 0.6
 SAMPLE_BYTES = 1 << 16
 
 
@@ -137,6 +142,8 @@ def _guess(sample: bytes) -> Encoding | None:
 
     among = _LATIN if _has_accents_only(sample) else None
     is_sparse = _share_beyond_ascii(sample) < _SPARSE
+    if told := _told_by_few_words(sample) if is_sparse else None:
+        return told
     found = chardet.detect_all(
         _foreign_words(sample) if is_sparse and not among else sample,
         ignore_threshold=True,
@@ -146,8 +153,18 @@ def _guess(sample: bytes) -> Encoding | None:
         encoding_era=chardet.EncodingEra.MODERN_WEB if is_sparse else chardet.EncodingEra.ALL,
     )
     best = _first_that_decodes(sample, ((each["encoding"], each["confidence"]) for each in found))
-    is_pairs = best is None or not best.name.startswith(_OF_PAIRS)
-    return Encoding("gb18030", 0.6) if is_pairs and _is_common_chinese(sample) else best
+    may_be_chinese = best is None or not best.name.startswith(_OF_PAIRS)
+    if is_sparse and best and best.name in _KOREAN:
+        may_be_chinese = few_words.is_chinese_rather_than_korean(sample)
+    return Encoding("gb18030", FEW_WORDS_CONFIDENCE) if may_be_chinese and _is_common_chinese(sample) else best
+
+
+def _told_by_few_words(sample: bytes) -> Encoding | None:
+    """What single words tell where there is too little for frequencies."""
+    name = few_words.kana(_FOREIGN_WORD.findall(sample))
+    if name is None and few_words.is_turkish(sample):
+        name = "cp1254"
+    return _first_that_decodes(sample, [(name, FEW_WORDS_CONFIDENCE)])
 
 
 def _foreign_words(sample: bytes) -> bytes:
@@ -184,6 +201,7 @@ def _first_that_decodes(sample: bytes, candidates: Iterable[tuple[str | None, fl
             codec = codecs.lookup(name or "").name
         except LookupError:
             continue
+        codec = _AS_WRITTEN.get(codec, codec)
         if _decodes(sample, codec):
             return Encoding(codec, round(confidence, 2))
     return None
