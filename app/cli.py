@@ -9,11 +9,13 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
+from uuid import uuid4
 
 import typer
 
 from app import client, data_commands, show
 from app.commands import AsJson, Wait, followed, raise_if_failed, read_lines, read_yaml, registry
+from app.runs import commands as run_commands
 from studio.errors import RefusedInput, StudioError
 from studio.paths import Workspace, workspace
 
@@ -28,6 +30,9 @@ for name, group in (
     ("checkpoints", checkpoints_app),
 ):
     app.add_typer(group, name=name)
+jobs_app.add_typer(run_commands.app)
+app.command("backup")(run_commands.backup)
+app.command("restore")(run_commands.restore)
 
 
 def main() -> None:
@@ -160,10 +165,24 @@ def models_show(name: str, as_json: AsJson = False) -> None:
 
 
 @app.command()
-def train(spec: Path, wait: Wait = False, as_json: AsJson = False) -> None:
+def train(
+    spec: Path,
+    try_values: Annotated[
+        list[str] | None, typer.Option("--try", help="Queue a run for each value: --try learning_rate=1e-4,2e-4")
+    ] = None,
+    gpu: Annotated[str | None, typer.Option(help="The one device that it may run on, cuda:1.")] = None,
+    wait: Wait = False,
+    as_json: AsJson = False,
+) -> None:
     """Queue a run. SPEC is YAML and needs only model_name_or_path and dataset; the rest is filled in."""
     place = workspace()
-    job_id = client.call(place, "train", spec=read_yaml(spec))
+    # A question whose answer was lost is asked again: with the same number it is the same run.
+    asked = {"spec": read_yaml(spec), "device": gpu, "request_id": uuid4().hex}
+    if try_values:
+        made = client.call(place, "train_grid", tried=run_commands.tried_values(try_values), **asked)
+        show.document(made, as_json=as_json, line="cli.grid")
+        return
+    job_id = client.call(place, "train", **asked)
     _show_job(place, job_id, wait=wait, as_json=as_json)
 
 
@@ -289,10 +308,15 @@ def jobs_log(job: int, lines: Annotated[int, typer.Option(help="How many, from t
 
 
 @jobs_app.command("rm")
-def jobs_rm(job: int, as_json: AsJson = False) -> None:
+def jobs_rm(
+    job: int,
+    keep_files: Annotated[bool, typer.Option("--keep-files", help="Leave its folder where it is.")] = False,
+    as_json: AsJson = False,
+) -> None:
     """Delete an ended job with its folder and checkpoints."""
-    client.call(workspace(), "remove", job_id=job)
-    show.document({"id": job, "removed": True}, as_json=as_json, line="cli.removed")
+    client.call(workspace(), "remove", job_id=job, keep_files=keep_files)
+    line = "cli.forgotten" if keep_files else "cli.removed"
+    show.document({"id": job, "removed": True}, as_json=as_json, line=line)
 
 
 # -- checkpoints -----------------------------------------------------------------------------------------------------

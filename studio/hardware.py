@@ -8,6 +8,7 @@ import importlib.metadata
 import os
 import platform
 import shutil
+import sqlite3
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -97,11 +98,20 @@ def doctor(workspace_root: Path) -> list[Fact]:
             {"free": _gib(machine.ram_free_bytes), "total": _gib(machine.ram_bytes)},
         ),
         _disk(workspace_root),
+        _sqlite(),
         *(_gpu_fact(gpu) for gpu in machine.gpus),
     ]
     if not machine.gpus:
         facts.append(Fact("no_gpu", True, {}))
     return facts + [_library(name) for name in ("torch", "transformers", "trl", "peft", "bitsandbytes")]
+
+
+def _sqlite() -> Fact:
+    """Python's own SQLite keeps the registry."""
+    from studio.db.engine import SAFE_SQLITE, is_sqlite_old
+
+    values = {"version": sqlite3.sqlite_version, "safe": ".".join(map(str, SAFE_SQLITE))}
+    return Fact("sqlite_old" if is_sqlite_old() else "sqlite", not is_sqlite_old(), values)
 
 
 def _disk(root: Path) -> Fact:

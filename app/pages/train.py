@@ -71,7 +71,6 @@ def build(context: Context) -> None:
             _settings(context, parts, fields)
             parts["grid"] = panel("train-grid")
         with gr.Column(scale=2, min_width=320, elem_classes="lu-plan", elem_id="train-plan-column"):
-            parts["plan"] = gr.HTML(elem_id="train-plan", js_on_load=plan_view.PLAN_SCRIPT, padding=False)
             parts["device"] = gr.Dropdown(
                 queue_view.device_choices(context),
                 value="",
@@ -80,6 +79,7 @@ def build(context: Context) -> None:
                 interactive=True,
                 elem_id="train-device",
             )
+            parts["plan"] = gr.HTML(elem_id="train-plan", js_on_load=plan_view.PLAN_SCRIPT, padding=False)
             parts["start"] = gr.Button(
                 say("train.start"), variant="primary", size="lg", interactive=False, elem_id="train-start"
             )

@@ -52,7 +52,7 @@ def wire(context: Context, shown: gr.HTML, *, given: Sequence[Any], target: gr.T
         target: where the address of the queued runs goes; `go` follows it.
     """
     gr.context.Context.root_block.load(bind(first, context), None, [shown], queue=False, show_progress="hidden")
-    quiet = {"show_progress": "hidden"}
+    quiet = {"show_progress": "hidden", "trigger_mode": "always_last"}
     shown.select(bind(press, context), list(given), [shown, target], **quiet).success(None, [target], js=go)
 
 
@@ -123,12 +123,18 @@ def _line(context: Context, number: int, name: str, typed: str, form: Form | Non
     setting = say("train.grid.setting", number=number + 1)
     label = say("train.grid.values", number=number + 1)
     picked = table().get(name)
+    # `data-draft`: an answer to what was entered before must not take away what is being entered now.
+    kept = ' data-change="change" data-key="{0}" data-draft="{0}"'
+    options = "".join(
+        f'<option value="{escape(value)}"{" selected" if value == name else ""}>{escape(words)}</option>'
+        for words, value in offered
+    )
     return (
-        '<div class="lu-grid-line">'
-        + controls.select(f"setting{number}", setting, offered, name, change="change", hides_label=True)
-        + f'<input type="text" name="values{number}" value="{escape(typed)}" aria-label="{escape(label)}"'
-        f' placeholder="{escape(_example(context, picked, form))}" autocomplete="off" data-key="values{number}"'
-        ' data-change="change" data-enter="change">' + "</div>"
+        f'<div class="lu-grid-line"><select name="setting{number}" aria-label="{escape(setting)}"'
+        f"{kept.format(f'setting{number}')}>{options}</select>"
+        f'<input type="text" name="values{number}" value="{escape(typed)}" aria-label="{escape(label)}"'
+        f' placeholder="{escape(_example(context, picked, form))}" autocomplete="off"'
+        f"{kept.format(f'values{number}')}></div>"
     )
 
 
@@ -163,11 +169,12 @@ def _outcome(context: Context, tried: Tried, form: Form | None, seen: Seen | Non
     if not tried.runs or form is None or seen is None:
         return f'<p class="lu-note">{escape(say("train.grid.empty"))}</p>'
     product = " × ".join(str(len(values)) for values in tried.values.values())
-    told_count = say("train.grid.count", product=product, count=len(tried.runs))
+    told_count = say("train.grid.count", count=len(tried.runs))
+    told_count = f"{product} = {told_count}" if len(tried.values) > 1 else told_count
     lack = missing(context, form, seen)
     taken, fault = _taken(context, tried, form, seen) if not lack else ("", "")
     label = say("train.grid.queue", count=len(tried.runs))
-    pressed = controls.button("queue", label, kind="primary", why_not=lack or fault)
+    pressed = controls.button("queue", label, kind="primary", why_not=lack or fault, settles=True)
     named = "".join(
         f"<li>{escape(short_label(table()[name], context.language))}: {escape(_values(context, name, values))}</li>"
         for name, values in tried.values.items()

@@ -13,6 +13,7 @@ from app.data import controls
 from app.data.panel import Told
 from app.i18n import page_path, when_text
 from app.markup import link, notice, table
+from app.runs.waiting_words import wait_words
 from studio.db import jobs
 from studio.db import queue as queue_rules
 from studio.db.jobs import Waiting
@@ -85,12 +86,7 @@ def _shift(context: Context, run: int, by: int) -> None:
 
 def wait_text(context: Context, wait: Wait) -> str:
     """Why a job does not run yet, in a sentence."""
-    values = dict(wait.values)
-    if "runs" in values:
-        values["runs"] = context.say("common.list_comma").join(str(run) for run in values["runs"])
-    if "time" in values:
-        values["time"] = when_text(values["time"], context.language)
-    return context.say(f"queue.wait.{wait.code}", **values)
+    return wait_words(wait, context.language)
 
 
 def device_text(context: Context, device: str) -> str:

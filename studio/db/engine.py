@@ -13,14 +13,19 @@ from pathlib import Path
 from urllib.parse import quote
 
 from sqlalchemy import Engine, create_engine, event, update
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import QueuePool, StaticPool
 
 from studio.db.tables import Clock
+from studio.errors import Failure
 
 HEAD = "0004"
 """Newest migration; a test compares it with the folder `migrations/`."""
-_BUSY_TIMEOUT_MS = 5000
+_PATIENCE_SECONDS = 30.0
+"""So long a statement waits for another program that holds the file (a backup tool, an opened database browser)."""
+SAFE_SQLITE = (3, 51, 3)
+"""Before it, several connections that write and checkpoint at once can corrupt a WAL."""
 
 
 class Writer:
@@ -30,13 +35,23 @@ class Writer:
         self._lock = threading.RLock()
         self.num_changes = 0
         """Transactions that changed something, counted in memory: an idle loop looks here and lets the file be."""
-        self._engine = _writing_engine(path)
-        _bring_up_to_date(self._engine)
+        with _worded():
+            self._engine = _writing_engine(path)
+            _bring_up_to_date(self._engine)
 
     @contextmanager
     def begin(self) -> Iterator[Session]:
-        """One short transaction: commits at the end, rolls back on any exception. Blocks other writers meanwhile."""
-        with self._lock, Session(self._engine, expire_on_commit=False) as session, session.begin():
+        """One short transaction: commits at the end, rolls back on any exception. Blocks other writers meanwhile.
+
+        Raises:
+            Failure: another program holds the file for longer than anybody waits.
+        """
+        with (
+            self._lock,
+            _worded(),
+            Session(self._engine, expire_on_commit=False) as session,
+            session.begin(),
+        ):
             yield session
             self.num_changes += "change" in session.info
 
@@ -52,20 +67,51 @@ class Reader:
         address = f"file:{quote(str(path))}?mode=ro"
 
         def connect() -> sqlite3.Connection:
-            connection = sqlite3.connect(address, uri=True, check_same_thread=False, isolation_level=None)
-            connection.execute(f"PRAGMA busy_timeout={_BUSY_TIMEOUT_MS}")
-            return connection
+            return sqlite3.connect(
+                address, uri=True, check_same_thread=False, isolation_level=None, timeout=_PATIENCE_SECONDS
+            )
 
         self._engine = create_engine("sqlite://", creator=connect, poolclass=QueuePool, pool_size=4, max_overflow=32)
         event.listen(self._engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN"))
 
     @contextmanager
     def session(self) -> Iterator[Session]:
-        with Session(self._engine, expire_on_commit=False) as session:
+        with _worded(), Session(self._engine, expire_on_commit=False) as session:
             yield session
 
     def close(self) -> None:
         self._engine.dispose()
+
+
+@contextmanager
+def open_alone(path: Path, *, mode: str) -> Iterator[sqlite3.Connection]:
+    """A plain connection for backup and restore: `mode` is ro, rw or rwc. Nothing else in the studio uses one.
+
+    Raises:
+        Failure: another program holds the file for longer than anybody waits.
+    """
+    address = f"file:{quote(str(path))}?mode={mode}"
+    connection = sqlite3.connect(address, uri=True, isolation_level=None, timeout=_PATIENCE_SECONDS)
+    try:
+        with _worded():
+            yield connection
+    finally:
+        connection.close()
+
+
+@contextmanager
+def _worded() -> Iterator[None]:
+    """SQLite's "database is locked" as what it means to a person."""
+    try:
+        yield
+    except (OperationalError, sqlite3.OperationalError) as error:
+        if "database is locked" not in str(error):
+            raise
+        raise Failure("registry.busy", seconds=int(_PATIENCE_SECONDS)) from error
+
+
+def is_sqlite_old(version: tuple[int, ...] = sqlite3.sqlite_version_info) -> bool:
+    return version < SAFE_SQLITE
 
 
 def next_change(session: Session) -> int:
@@ -77,8 +123,8 @@ def next_change(session: Session) -> int:
 
 def _writing_engine(path: Path) -> Engine:
     def connect() -> sqlite3.Connection:
-        connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
-        for pragma in ("journal_mode=WAL", "foreign_keys=ON", "synchronous=NORMAL", f"busy_timeout={_BUSY_TIMEOUT_MS}"):
+        connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=_PATIENCE_SECONDS)
+        for pragma in ("journal_mode=WAL", "foreign_keys=ON", "synchronous=NORMAL"):
             connection.execute(f"PRAGMA {pragma}")
         return connection
 
