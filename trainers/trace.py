@@ -149,17 +149,19 @@ def _measure(model: Any, mode: Mode, batch: int, row: int, counter: type[Storage
         evaluation.run()
     last = len(layers) - 1
     first = last - 1
+    # A prefix comes in a cache, whose keys and values go with the model's output.
+    cached = (training.alive["end"] - training.alive["left"]) / len(layers)
     before = training.alive[f"in {last}"]
-    kept = training.alive["over"] - before
+    kept = training.alive["over"] - before - cached
     grads = sum(weight.nbytes for weight in trained_above(model, layers))
     grads = numpy.array([0, 0, 0, grads]) if counter is Terms else grads
     return {
         "kept": kept,
         "forward": training.moments[f"out {last}"] - before,
-        "backward": training.moments[f"grad {first}"] - before - grads,
+        "backward": training.moments[f"grad {first}"] - (before - last * cached) - grads,
         "no_grad": evaluation.moments[f"out {last}"] - evaluation.alive[f"in {last}"],
         "below": training.alive[f"in {first}"],
-        "first": before - training.alive[f"in {first}"] - kept,
+        "first": before - cached - training.alive[f"in {first}"] - kept,
         "above": training.alive["end"] - training.alive["over"],
     }
 
@@ -195,11 +197,16 @@ class _Pass:
         dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(self._mode.mixed_precision)
         with self._storages:
             with torch.autocast("cpu", dtype=dtype, enabled=dtype is not None):
-                total = self._model(**self._inputs, use_cache=False).last_hidden_state.sum()
+                total = self._hidden().sum()
             if total.requires_grad:
                 total.backward()
         for hook in self._hooks:
             hook.remove()
+
+    def _hidden(self) -> torch.Tensor:
+        hidden = self._model(**self._inputs, use_cache=False).last_hidden_state
+        self.alive["left"] = self._storages.alive
+        return hidden
 
     def _mark(self, place: str) -> None:
         self.alive[place] = self._storages.alive

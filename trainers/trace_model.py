@@ -31,7 +31,8 @@ def short_model(config: Any, mode: Mode) -> Any:
         model = _adapted(model, mode)
     if mode.gradient_checkpointing:
         model.gradient_checkpointing_enable({"use_reentrant": False})
-    if not mode.is_full and (mode.gradient_checkpointing or not mode.lora_target_modules):
+    is_adapted = mode.lora_target_modules or mode.variant
+    if not mode.is_full and (mode.gradient_checkpointing or not is_adapted):
         model.enable_input_require_grads()
     return _with_gpu_dropout(model).train() if mode.is_on_gpu else model.train()
 

@@ -10,8 +10,9 @@ from studio.memory.activations import DTYPE_BYTES, Layers
 from studio.memory.inventory import Inventory
 from studio.memory.methods import Batch
 
-SCORES_BYTES = 16
-"""A word of the vocabulary for each row: scores in float32, warped, as probabilities, and the model's own."""
+SCORES_BYTES = 24
+"""A word of the vocabulary for each row, six times float32: the model's own scores, their copy, what each of two
+processors makes of them, probabilities, and what is drawn from them (real answers of grpo, tests/trainers)."""
 
 
 def generation(inventory: Inventory, values: Mapping[str, Any], batch: Batch, layers: Layers) -> dict[str, float]:

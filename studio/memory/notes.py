@@ -57,6 +57,9 @@ def _about_the_model(run: Run) -> Iterator[str]:
 
 
 def _about_the_tuning(run: Run) -> Iterator[str]:
+    if run.values["tuning"] == "bottleneck":
+        yield "tuning_never_seen"
+        return
     is_usual = run.values["tuning"] in ON_LAYERS | TRAINS_OWN_WEIGHTS and not run.values.get("use_dora")
     if not (is_usual or run.layers.has_beside):
         yield "tuning_by_formula"

@@ -245,7 +245,15 @@ class Run:
             each += self._beside(batch)
         below = self.layers.below(batch.rows, batch.row_tokens)
         streams = 2 if self.values.get("value_model") and self.method.has_critic else 1
-        return {"activations": (layers * each + below) * streams}
+        return {"activations": (layers * each + below + self._kept_frozen(batch)) * streams}
+
+    def _kept_frozen(self, batch: Batch) -> float:
+        """Inputs of layers that are not trained: torch's checkpoint holds them in a cycle that nothing collects."""
+        if self.values["tuning"] != "freeze" or not self.values["gradient_checkpointing"]:
+            return 0.0
+        counted = 1 if self.layers.has_beside else 0
+        frozen = self.inventory.num_hidden_layers - self._trained_layers - counted
+        return max(0.0, frozen) * batch.tokens * self.inventory.hidden_size * self.width
 
     def _beside(self, batch: Batch) -> float:
         if self.layers.has_beside:
@@ -256,7 +264,8 @@ class Run:
         """Token ids, labels and mask; on a CPU also those of the next batch, which the loader reads ahead."""
         reads_ahead = self.device == "cpu" and not self.method.generates
         batches = (2 if reads_ahead else 1) * self.method.batches_at_once
-        return {"inputs": 3 * 8 * batch.tokens * batches}
+        own = batch.tokens - batch.rows * virtual_tokens(self.values)
+        return {"inputs": 3 * 8 * own * batches}
 
     def _short_copies(self) -> Parts:
         """Autocast keeps a short copy of every weight that it multiplied with until the forward pass ends."""

@@ -36,8 +36,8 @@ UNTOLD: Mapping[tuple[Any, ...], tuple[float, float]] = {
     ("constants", "workspace_bytes"): (0, 2e7),
 }
 """Coefficient -> what stands in its place before anything was measured, and how far off that may well be."""
-HALVES, SEED = 40, 0
-ROUNDS = 10
+HALVES, SEED = 20, 0
+ROUNDS = 3
 NOISE = 1e-3
 """Of a measurement: less than that is not worth moving a coefficient by all that it may be off."""
 

@@ -135,3 +135,27 @@ def test_notes_widen_the_bands_and_can_turn_a_fit_into_a_tight_one():
     sure, unsure = predict("sft"), predict("ppo", **WRITTEN)
     spread = [(high - low) / found.allocated_bytes for found in (sure, unsure) for low, high in [found.reserved_bytes]]
     assert spread[1] > spread[0] + 0.1
+
+
+def spread(found):
+    low, high = found.device_bytes
+    return (high - low) / found.allocated_bytes
+
+
+def test_what_nothing_was_measured_against_says_so_and_has_the_widest_bands():
+    bottleneck, plain = predict("sft", tuning="bottleneck"), predict("sft")
+    assert bottleneck.notes == ("tuning_never_seen",) and not plain.notes
+    assert spread(bottleneck) > spread(predict("sft", tuning="ia3")) > spread(plain) + 0.1
+    ppo, grpo = predict("ppo", **WRITTEN), predict("grpo", **WRITTEN)
+    assert set(ppo.notes) - set(grpo.notes) == {"critic_by_formula"} and spread(ppo) > spread(grpo) + 0.05
+
+
+def test_a_bottleneck_that_nobody_measured_is_tight_where_lora_fits():
+    fits = predict("sft")
+    at_the_edge = next(gib for gib in range(8, 80) if on(gib, "lora") == "fits")
+    assert fits.verdict == "fits" and on(at_the_edge, "bottleneck") in ("tight", "too_large")
+
+
+def on(gib, tuning):
+    values = {**settings(tuning="lora", validation_split=0), "lora_r": 8, "tuning": tuning}
+    return estimate(from_config(LLAMA_8B), values, shapes=Shapes(512), machine=card(gib)).verdict
