@@ -62,8 +62,9 @@ def back_up(workspace: Workspace, file: Path) -> int:
         part.replace(file)
         sync_folder(file.parent)
         return file.stat().st_size
-    except OSError as error:
-        raise RefusedInput("backup.not_written", file=str(file), why=error.strerror or str(error)) from error
+    except (OSError, sqlite3.Error) as error:
+        why = getattr(error, "strerror", None) or str(error)
+        raise RefusedInput("backup.not_written", file=str(file), why=why) from error
     finally:
         part.unlink(missing_ok=True)
 
