@@ -117,7 +117,7 @@ def mount_language(
             mcp_server=False,
             max_file_size=upload_bytes,  # told to the browser, which refuses before it sends anything
             theme=theme(),
-            head=head(language),
+            head=head(),
         )
     _quieten(blocks)
     # Gradio looks whether a file that a page names was uploaded only once its app was launched; ours is mounted, and

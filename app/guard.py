@@ -18,26 +18,12 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.gradio_routes import is_answered
+from app.i18n import PAGES
 from app.login import Login
+from app.page_policy import PageSend, without_encoding
 from studio.messages import LANGUAGES, say
 
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
-_POLICY = "; ".join(
-    (
-        "default-src 'self'",
-        # Gradio's pages bring inline scripts and styles, and make functions of the texts that components are given.
-        "script-src 'self' 'unsafe-inline' 'unsafe-eval'",
-        "style-src 'self' 'unsafe-inline'",
-        "img-src 'self' data: blob:",
-        "font-src 'self' data:",
-        "connect-src 'self'",
-        "worker-src 'self' blob:",
-        "object-src 'none'",
-        "base-uri 'self'",  # Gradio's pages set their own
-        "form-action 'self'",
-        "frame-ancestors 'none'",
-    )
-)
 _FILE_POLICY = "default-src 'none'; sandbox; frame-ancestors 'none'"
 _HEADERS = {
     "X-Frame-Options": "DENY",
@@ -108,7 +94,9 @@ class Guard:
         elif scope["type"] == "http":
             request = Request(scope, receive)
             answer = self._refusal(request) or await self._at_the_door(request) or _no_such_route(scope)
-            await (answer or self._app)(scope, receive, _with_headers(send, scope["path"]))
+            compresses = self._login is not None and "gzip" in request.headers.get("accept-encoding", "")
+            sending = PageSend(_with_headers(send, scope["path"]), compresses=compresses)
+            await (answer or self._app)(without_encoding(scope) if _is_page(scope) else scope, receive, sending)
         else:
             # No page uses a WebSocket; an open one would need an origin check of its own.
             await send({"type": "websocket.close", "code": 1008})
@@ -168,8 +156,13 @@ def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
         return None
 
 
+def _is_page(scope: Scope) -> bool:
+    parts = scope["path"].strip("/").split("/")
+    return parts[0] in LANGUAGES and (len(parts) == 1 or parts[1] in PAGES)
+
+
 def _with_headers(send: Send, path: str) -> Send:
-    policy = _FILE_POLICY if "/gradio_api/file=" in path else _POLICY
+    is_file = "/gradio_api/file=" in path
 
     async def sending(message: Message) -> None:
         if message["type"] == "http.response.start":
@@ -178,7 +171,10 @@ def _with_headers(send: Send, path: str) -> Send:
                 del headers[name]  # Gradio lets pages of other ports and hosts read; nobody else has to
             for name, value in _HEADERS.items():
                 headers[name] = value
-            headers.setdefault("Content-Security-Policy", policy)
+            if is_file:  # a person's files are fetched, never shown or run, whatever they say they are
+                headers["Content-Type"] = "application/octet-stream"
+                headers["Content-Disposition"] = headers.get("Content-Disposition", "attachment")
+                headers["Content-Security-Policy"] = _FILE_POLICY
         await send(message)
 
     return sending

@@ -84,12 +84,12 @@ def _surfaces() -> dict[str, str]:
     return tokens
 
 
-def head(language: str) -> str:
-    """Style sheet and scripts that every page needs."""
+def head() -> str:
+    """Style sheet and script that every page needs; files, because inline scripts do not run (`app.page_policy`)."""
     return (
         f'<link rel="stylesheet" href="{static_url("studio.css")}">'
         f'<link rel="icon" type="image/svg+xml" href="{static_url("icon.svg")}">'
-        f'<script>document.documentElement.lang = "{"zh-CN" if language == "zh" else "en"}";</script>'
+        f'<script src="{static_url("page.js")}"></script>'
     )
 
 

@@ -66,13 +66,8 @@ def bar_html(context: Context, query: dict[str, str], *, page: str) -> str:
         running, waiting = jobs.live(session), jobs.num_waiting(session)
     tabs = "".join(_tab(context, name, page) for name in PAGES)
     other = next(language for language in LANGUAGES if language != context.language)
-    # The link's address is mended on click so that the query (?run=12) is kept.
-    remember = (
-        f"document.cookie='{COOKIE}={other};path=/;max-age=31536000;samesite=lax';"
-        "this.href=this.getAttribute('href').split('?')[0]+location.search"
-    )
     switch = (
-        f'<a href="{page_path(other, page)}" hreflang="{other}" onclick="{escape(remember)}">'
+        f'<a href="{page_path(other, page)}" hreflang="{other}" data-language="{other}" data-cookie="{COOKIE}">'
         f"{escape(context.say('common.other_language'))}</a>"
     )
     right = f'<span class="lu-machine">{escape(machine_line(context))}</span>{_pill(context, running, waiting)}{switch}'
