@@ -22,12 +22,18 @@ def document_of(
         beside.append(say("cli.memory.uncovered", versions=", ".join(question.stack.uncovered)))
     if question.ignored:
         beside.append(say("cli.memory.ignored", names=", ".join(question.ignored)))
+    return document | {"notes": document["notes"] + beside + notes_of_model(config, model, place)}
+
+
+def notes_of_model(config: Mapping[str, Any], model: Inventory, place: Workspace, language: str = "en") -> list[str]:
+    """What else there is to say of a model that is known by its config: compressed already, larger than the disk."""
+    notes = []
     if config.get("quantization_config"):
-        beside.append(say("cli.memory.quantised"))
+        notes.append(say("cli.memory.quantised", language))
     size, free = 2 * model.parameters, shutil.disk_usage(_existing(place.root)).free
     if size > free:
-        beside.append(say("cli.memory.disk", size=gib(size), free=gib(free)))
-    return document | {"notes": document["notes"] + beside}
+        notes.append(say("cli.memory.disk", language, size=gib(size), free=gib(free)))
+    return notes
 
 
 def worded(document: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Settings that fit, for a model that is known by its config.json alone: `luthier memory --config ... --fit`."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from app.memory.documents import document_of
@@ -36,6 +36,19 @@ TRACES = 2
 """How often a search may have the layers traced: what it finds then may be trained in another way still."""
 
 
+@dataclass(frozen=True)
+class Fitted:
+    settled: Asked
+    """The question with everything filled in, as it fits best."""
+    fit: "Fit"
+    model: Inventory
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What decides the memory, in the order of SETTINGS."""
+        return {name: self.settled.values[name] for name in SETTINGS if name in self.settled.values}
+
+
 def fit_config(config: Mapping[str, Any], question: Asked, place: Workspace, machine: Machine) -> dict[str, Any]:
     """The settings of largest throughput that fit, filled in as the form would be; what is given stays.
 
@@ -46,49 +59,47 @@ def fit_config(config: Mapping[str, Any], question: Asked, place: Workspace, mac
     Raises:
         RefusedInput: as `predict_config`.
     """
-    is_sure = is_known(config, place)
-    model = at_hand(config, question, place) or inventory_of(config, question, place)
-    settled, found = _fit(model, question, machine)
-    for _ in range(TRACES):
-        if is_sure and not wants_trace(model, settled, machine):
-            break
-        # The layers as they are trained with what was found; then the search looks again.
-        model, _ = seen_as(config, settled, place, is_tried=wants_trace(model, settled, machine))
-        settled, found = _fit(model, question, machine)
-        is_sure = True
-    return _fitted_document(found, config, settled, model, place)
-
-
-def fit_at_once(
-    config: Mapping[str, Any], question: Asked, place: Workspace, machine: Machine
-) -> dict[str, Any] | None:
-    """As `fit_config`, by arithmetic alone: None where a model of this family cannot be counted without its code.
-
-    Raises:
-        RefusedInput: as `fit_config`.
-    """
-    model = at_hand(config, question, place)
-    if model is None:
-        return None
-    settled, found = _fit(model, question, machine)
-    return _fitted_document(found, config, settled, model, place)
-
-
-def _fitted_document(
-    found: "Fit", config: Mapping[str, Any], settled: Asked, model: Inventory, place: Workspace
-) -> dict[str, Any]:
+    found = fitted(config, question, place, machine)
     return {
-        "settings": {name: settled.values[name] for name in SETTINGS if name in settled.values},
-        "fits": found.estimate.verdict == "fits",
-        "changed": sorted(found.values),
-        "cuts_rows": found.cuts_rows,
-        "too_large_by_bytes": found.excess_bytes,
-        "largest": [asdict(term) for term in found.largest],
-        **document_of(found.estimate, config, settled, model, place),
+        "settings": found.settings,
+        "fits": found.fit.estimate.verdict == "fits",
+        "changed": sorted(found.fit.values),
+        "cuts_rows": found.fit.cuts_rows,
+        "too_large_by_bytes": found.fit.excess_bytes,
+        "largest": [asdict(term) for term in found.fit.largest],
+        **document_of(found.fit.estimate, config, found.settled, found.model, place),
     }
 
 
-def _fit(model: Inventory, question: Asked, machine: Machine) -> tuple[Asked, "Fit"]:
+def fitted(config: Mapping[str, Any], question: Asked, place: Workspace, machine: Machine) -> Fitted:
+    """The search, with layers as they are trained with what it found.
+
+    Raises:
+        RefusedInput: as `predict_config`.
+    """
+    is_sure = is_known(config, place)
+    model = at_hand(config, question, place) or inventory_of(config, question, place)
+    found = _fit(model, question, machine)
+    for _ in range(TRACES):
+        wants = wants_trace(found.model, found.settled, machine)
+        if is_sure and not wants:
+            break
+        model, _ = seen_as(config, found.settled, place, is_tried=wants)
+        found, is_sure = _fit(model, question, machine), True
+    return found
+
+
+def fitted_at_once(config: Mapping[str, Any], question: Asked, place: Workspace, machine: Machine) -> Fitted | None:
+    """As `fitted`, by arithmetic alone: None where a model of this family cannot be counted without its code.
+
+    Raises:
+        RefusedInput: no config of a model.
+    """
+    model = at_hand(config, question, place)
+    return model and _fit(model, question, machine)
+
+
+def _fit(model: Inventory, question: Asked, machine: Machine) -> Fitted:
     """With everything that was not said as the form would have it, and then as it fits best."""
     from studio.advisor.complete import complete
     from studio.advisor.facts import Facts
@@ -106,4 +117,4 @@ def _fit(model: Inventory, question: Asked, machine: Machine) -> tuple[Asked, "F
         stack=question.stack,
         wanted_batch=effective_batch_size(question.values),
     )
-    return replace(question, values={**question.values, **found.values}), found
+    return Fitted(replace(question, values={**question.values, **found.values}), found, model)

@@ -9,6 +9,7 @@ import gradio as gr
 from app.context import Context
 from app.i18n import bytes_text, page_path, path_text
 from app.markup import chip, empty_page, facts, heading, link, notice
+from app.memory import not_owned
 from app.memory_badge import LOOK_SCRIPT, badge_html, badge_of, unseen_html
 from app.pages.shell import bind, redraw_on_change
 from studio.db import jobs, models
@@ -29,6 +30,7 @@ def build(context: Context) -> None:
         name_box = gr.Textbox(label=say("models.name"), info=say("models.name_help"), elem_id="models-name")
         add_button = gr.Button(say("models.add_button"), variant="primary", elem_id="models-add")
         added_html = gr.HTML(elem_id="models-added")
+    not_owned.build(context)
     redraw_on_change(context, draw, outputs=[list_html])
     list_html.select(bind(look, context), outputs=[list_html], show_progress="hidden")
     add_button.click(bind(add, context), [folder_box, name_box], [added_html, list_html])

@@ -1,0 +1,119 @@
+"""Would a model fit that one does not have? The models page answers from its config.json alone."""
+
+import json
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.memory import not_owned as page
+from app.memory.fitted import fitted
+from app.memory_command import machine_with
+from app.memory_options import asked
+from studio.errors import RefusedInput
+from studio.memory import survey
+from studio.messages import LANGUAGES
+from tests.app.conftest import Filled
+from tests.unit.memory.test_estimate import LLAMA_8B
+
+NEW = {**LLAMA_8B, "intermediate_size": 14080}
+"""Nobody has asked about it before, and it does not ship."""
+
+
+@pytest.fixture(autouse=True)
+def without_a_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a closer look would ask another process is held against its own tests (test_memory_command.py)."""
+
+    def refuse(request: dict[str, Any]) -> None:
+        raise AssertionError("arithmetic asks nobody")
+
+    monkeypatch.setattr(survey, "_ask", refuse)
+
+
+def answered(empty: Filled, place: str, language: str = "en", config: dict[str, Any] = NEW, length: int = 2048) -> str:
+    return page.first_look(empty.context(language), None, json.dumps(config), place, length)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize(
+    ("place", "verdicts"),
+    [("80 GiB", ["fits", "fits", "fits"]), ("24 GiB", ["too_large", "fits", "fits"]), ("8 GiB", ["too_large"] * 2)],
+)
+def test_each_way_of_training_has_its_verdict(empty: Filled, place: str, verdicts: list[str], language: str) -> None:
+    drawn = answered(empty, place, language)
+    say = empty.context(language).say
+    lines = drawn.split("<tr>")[2:]
+    assert len(lines) == 3
+    for line, verdict in zip(lines, verdicts, strict=False):
+        assert say(f"models.fit.{verdict}") in line
+    assert "7.9B" in drawn and escape(say("models.other.closer")) in drawn
+    assert "{" not in drawn and "models.other" not in drawn
+
+
+def test_its_numbers_are_those_of_the_search(empty: Filled) -> None:
+    drawn = answered(empty, "24GiB", config=LLAMA_8B)
+    found = page.fitted_at_once(
+        LLAMA_8B, asked(page.words("lora", 2048)), empty.context("en").desk.workspace, machine_with("24GiB")
+    )
+    assert found is not None
+    assert page.bytes_text(found.fit.estimate.allocated_bytes) in drawn
+    assert f"Rows at once: {found.settings['per_device_train_batch_size']}," in drawn
+
+
+def test_a_file_does_as_well_as_a_text(empty: Filled, tmp_path: Path) -> None:
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(NEW), "utf-8")
+    drawn = page.first_look(empty.context("en"), str(path), "", "24 GiB", 2048)
+    assert drawn == answered(empty, "24 GiB")
+
+
+def test_of_an_unknown_family_the_first_look_says_that_it_goes_on(empty: Filled) -> None:
+    drawn = answered(empty, "24 GiB", config={**NEW, "model_type": "never_seen"})
+    assert "ten seconds" in drawn and "<table" not in drawn
+
+
+def test_compressed_models_are_told(empty: Filled) -> None:
+    assert "compressed" in answered(empty, "24 GiB", config={**NEW, "quantization_config": {"bits": 4}})
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("", "memory.no_config_given"),
+        ("  ", "memory.no_config_given"),
+        ("{", "memory.no_json_config"),
+        ("[1]", "memory.no_json_config"),
+        ("[" * 100_000, "memory.no_json_config"),
+        ('"' + "x" * 2_000_000 + '"', "memory.no_json_config"),
+        ('{"hidden_size": 4}', "memory.no_family"),
+        (json.dumps({**NEW, "hidden_size": -4096}), "memory.odd_dimension"),
+        (json.dumps({**NEW, "num_hidden_layers": 10**9}), "memory.odd_dimension"),
+    ],
+)
+def test_what_is_no_config_is_refused_in_a_sentence(empty: Filled, text: str, code: str) -> None:
+    with pytest.raises(RefusedInput) as refused:
+        page.first_look(empty.context("en"), None, text, "24 GiB", 2048)
+    assert refused.value.code == code
+    for language in LANGUAGES:
+        assert "{" not in refused.value.message(language) and code not in refused.value.message(language)
+
+
+@pytest.mark.parametrize("length", [None, 0, 15, 10**9])
+def test_rows_of_no_length_are_refused(empty: Filled, length: int | None) -> None:
+    with pytest.raises(RefusedInput, match="tokens"):
+        page.first_look(empty.context("en"), None, json.dumps(NEW), "24 GiB", length)
+
+
+@pytest.mark.parametrize("place", ["", "a large one", "-3 GiB"])
+def test_no_size_of_a_gpu(empty: Filled, place: str) -> None:
+    with pytest.raises(RefusedInput, match="24GiB"):
+        page.first_look(empty.context("en"), None, json.dumps(NEW), place, 2048)
+
+
+def test_what_ships_with_its_traces_is_answered_closely_at_once(empty: Filled) -> None:
+    """A machine without a GPU needs no trace."""
+    context = empty.context("en")
+    drawn = page.second_look(context, None, json.dumps(LLAMA_8B), page.HERE, 1024)
+    found = fitted(LLAMA_8B, asked(page.words("qlora", 1024)), context.desk.workspace, page._machine(page.HERE))
+    assert page.bytes_text(found.fit.estimate.allocated_bytes) in drawn and "ten seconds" not in drawn
