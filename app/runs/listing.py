@@ -20,6 +20,7 @@ from studio.db import jobs, runs
 from studio.db.jobs import JobView
 from studio.db.runs import Choices, Page, Wanted
 from studio.errors import StudioError
+from studio.jobs.lifecycle import STATES
 
 PAGE_RUNS = 50
 FILTERS = ("state", "tag", "model", "dataset")
@@ -60,7 +61,7 @@ def bar(context: Context, state: State) -> str:
 
 def _offered(context: Context, known: Choices) -> dict[str, list[tuple[str, str]]]:
     return {
-        "state": [(context.say(f"common.state.{each}"), each) for each in known.states],
+        "state": [(context.say(f"common.state.{each}"), each) for each in STATES],
         "tag": [(each, each) for each in known.tags],
         "model": [(each, each) for each in known.models],
         "dataset": [(each, each) for each in known.datasets],

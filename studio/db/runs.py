@@ -89,7 +89,6 @@ def _versions(condition) -> Select:
 class Choices:
     """What the list can be narrowed to."""
 
-    states: list[str]
     tags: list[str]
     models: list[str]
     datasets: list[str]
@@ -104,7 +103,6 @@ def choices(session: Session) -> Choices:
     versions = select(Job.dataset_version_id).where(is_run).distinct()
     named = select(Dataset.name).join(DatasetVersion).where(DatasetVersion.id.in_(versions)).distinct()
     return Choices(
-        sorted(session.scalars(select(Job.state).where(is_run, is_shown).distinct())),
         all_tags(session),
         list(session.scalars(select(Model.name).where(Model.id.in_(used)).order_by(Model.name))),
         list(session.scalars(named.order_by(Dataset.name))),
