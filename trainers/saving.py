@@ -96,6 +96,7 @@ class AtomicCheckpoints:
         scheduler.base_lrs = [rate for _ in scheduler.base_lrs]
         for group, factor in zip(self.optimizer.param_groups, scheduler.lr_lambdas, strict=True):
             group["initial_lr"], group["lr"] = rate, rate * factor(scheduler.last_epoch)
+        scheduler._last_lr = [group["lr"] for group in self.optimizer.param_groups]
 
     def _init_training_state(self, *args: Any, **kwargs: Any) -> tuple[int, int]:
         trained = super()._init_training_state(*args, **kwargs)

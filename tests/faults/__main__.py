@@ -12,15 +12,14 @@ import tempfile
 from collections import defaultdict
 from dataclasses import asdict
 from pathlib import Path
-from unittest.mock import patch
 
-from studio.jobs import processes
-from tests.faults.nursery import Nursery
-from tests.faults.studio import WEIGHTS, FaultStudio
-from tests.faults.trials import TRIALS, undisturbed
-from tests.starter import whole_starter
-from tests.trainers.jobs import write_tiny_model
+from tests.faults.server_kills import kill_servers
+from tests.faults.studio import WEIGHTS, fault_studio
+from tests.faults.tiny import write_byte_model
+from tests.faults.trials import TRIALS, Trial, undisturbed
 
+KILLS = 20
+"""Kills of the server in a batch, before its registry is looked through."""
 RESULTS = Path(__file__).with_name("results.jsonl")
 
 
@@ -28,22 +27,29 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--trials", type=int, default=70, help="of each kind and tuning")
     parser.add_argument("--tunings", nargs="*", choices=list(WEIGHTS), default=list(WEIGHTS))
+    parser.add_argument("--kinds", nargs="*", choices=list(TRIALS), default=list(TRIALS))
+    parser.add_argument("--at-most", type=int, default=None, help="trials in this go")
+    parser.add_argument("--server-kills", type=int, default=0, help=f"batches of {KILLS} kills of the server instead")
     parser.add_argument("--only", help="one trial again, by its name")
     parser.add_argument("--table", action="store_true", help="print what was found so far and leave")
     asked = parser.parse_args()
     if asked.table:
+        sys.stdout.write(table() + "\n")
         return
     known = {each["name"] for each in results()}
-    names = [f"{kind} {tuning} {n}" for tuning in asked.tunings for n in range(asked.trials) for kind in TRIALS]
-    run([asked.only] if asked.only else [name for name in names if name not in known])
+    if asked.server_kills:
+        kill_servers_again(asked.server_kills, known)
+        return
+    names = [f"{kind} {tuning} {n}" for n in range(asked.trials) for tuning in asked.tunings for kind in asked.kinds]
+    run([asked.only] if asked.only else [name for name in names if name not in known][: asked.at_most])
 
 
 def run(names: list[str]) -> None:
     """Do these trials in order, and tell each as it ends."""
-    with tempfile.TemporaryDirectory() as folder, Nursery() as nursery, patch.object(processes, "start", nursery.start):
-        studio = FaultStudio(
-            Path(folder) / "studio", write_tiny_model(Path(folder) / "tiny", whole_starter().starter_model)
-        )
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        fault_studio(Path(folder) / "studio", write_byte_model(Path(folder) / "tiny")) as studio,
+    ):
         references = {}
         for name in names:
             kind, tuning, _ = name.rsplit(" ", 2)
@@ -53,7 +59,23 @@ def run(names: list[str]) -> None:
             with RESULTS.open("a") as file:
                 file.write(json.dumps({"name": name} | asdict(trial)) + "\n")
             sys.stderr.write(f"{'ok ' if trial.is_survived else 'NOT'} {name}: {trial.detail} {trial.problem}\n")
-        studio.writer.close()
+
+
+def kill_servers_again(batches: int, known: set[str]) -> None:
+    """So many batches of `KILLS` server kills; every kill of a batch survived if nothing of the batch was lost."""
+    for number in range(batches):
+        name = f"server kills {number}"
+        if f"{name}.0" in known:
+            continue
+        with tempfile.TemporaryDirectory() as folder:
+            found = kill_servers(Path(folder) / "studio", kills=KILLS, chance=random.Random(name))
+        detail = f"{found.jobs} jobs, {found.events} events, {found.lost} lost, {found.doubled} doubled"
+        problem = "" if found.is_clean else f"{detail}; {found.wrong_ends}"
+        trial = Trial(kind="server", tuning="any", detail=detail, is_survived=found.is_clean, problem=problem)
+        with RESULTS.open("a") as file:
+            for kill in range(KILLS):
+                file.write(json.dumps({"name": f"{name}.{kill}"} | asdict(trial)) + "\n")
+        sys.stderr.write(f"{'ok ' if found.is_clean else 'NOT'} {name}: {detail} {problem}\n")
 
 
 def results() -> list[dict]:

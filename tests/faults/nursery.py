@@ -2,15 +2,21 @@
 
     with Nursery() as nursery, patch.object(processes, "start", nursery.start): supervisor.tick()
 
-The children are attempts as any other: own session, output in train.log, a command line that names their folder.
+The children are attempts as any other: own session, output in train.log, a command line that names their folder. What a
+first run loads and fills besides (libraries do so lazily) the nursery has from attempts that it ran itself, `warm_up`.
+A fault named in `FAULT` of a child's environment is put into its libraries first (`tests.faults.injected`).
 """
 
+import contextlib
+import gc
+import importlib
 import json
 import os
 import signal
 import subprocess
 import sys
 import traceback
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +24,18 @@ import psutil
 
 from studio.jobs.processes import Process
 from studio.paths import PROJECT_ROOT
+from tests.faults.injected import FAULT, inject
 
 
 class Nursery:
     """Stands in for `studio.jobs.processes.start`."""
 
+    def __init__(self, warm_up: Sequence[Path] = ()) -> None:
+        self._warm_up = warm_up
+
     def __enter__(self) -> "Nursery":
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.faults.nursery"],
+            [sys.executable, "-m", "tests.faults.nursery", *map(str, self._warm_up)],
             cwd=PROJECT_ROOT,
             env=os.environ | {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false", "PYTHONWARNINGS": "ignore"},
             stdin=subprocess.PIPE,
@@ -56,8 +66,12 @@ def serve() -> None:
     """Read what to start from stdin, a line each, and answer with its pid."""
     from setproctitle import setproctitle
 
+    setproctitle("nursery")  # finds the place of the title, which it cannot once the environment was changed
     _load_libraries()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # ended children leave no zombies
+    for folder in sys.argv[1:]:
+        _warm_up(Path(folder))
+    gc.freeze()  # a collection in a child then looks at what the child made
     answers = os.fdopen(os.dup(1), "w")
     answers.write("ready\n")
     answers.flush()
@@ -76,6 +90,14 @@ def serve() -> None:
         answers.flush()
 
 
+def _warm_up(folder: Path) -> None:
+    from tests.trainers.jobs import run_here
+    from trainers import sft
+
+    with (folder / "train.log").open("w") as log, contextlib.redirect_stdout(log):
+        assert run_here(sft.main, folder).outcome == "succeeded"
+
+
 def _load_libraries() -> None:
     import bitsandbytes
     import datasets
@@ -88,8 +110,6 @@ def _load_libraries() -> None:
 
 
 def _attempt(asked: dict[str, Any]) -> None:
-    import importlib
-
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     os.setsid()
     log = os.open(asked["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
@@ -101,6 +121,8 @@ def _attempt(asked: dict[str, Any]) -> None:
     sys.argv = [asked["module"], asked["attempt"]]
     code = 1
     try:
+        if FAULT in os.environ:
+            inject(os.environ[FAULT])
         importlib.import_module("trainers.attempt").run_attempt(importlib.import_module(asked["module"]).main)
     except SystemExit as error:
         code = error.code if isinstance(error.code, int) else 1

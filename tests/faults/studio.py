@@ -1,20 +1,58 @@
 """A studio in a folder, its real supervisor driven round by round, with a tiny model and rows to train on."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from studio.db import checkpoints, datasets, jobs, models
 from studio.db.engine import Writer
 from studio.db.jobs import JobView, NewJob, newest_attempt
+from studio.jobs import processes, supervisor
 from studio.jobs.lifecycle import ENDED
 from studio.jobs.supervisor import Supervisor
 from studio.paths import Workspace
-from tests.trainers.jobs import SFT, write_dataset
+from tests.faults.nursery import Nursery
+from tests.trainers.jobs import SFT, model_ref, write_dataset, write_spec
 
-STEPS, SAVE_STEPS = 30, 6
+STEPS, SAVE_STEPS = 12, 3
+ROUND_SECONDS = 0.04
+"""Between two rounds of the supervisor, which take their share of the processor too."""
+VALUES = {
+    "max_steps": STEPS,
+    "save_steps": SAVE_STEPS,
+    "eval_steps": SAVE_STEPS,
+    "validation_split": 0.1,
+    "per_device_train_batch_size": 2,
+    "gradient_accumulation_steps": 2,
+}
 WEIGHTS = {"lora": "adapter_model.safetensors", "qlora": "adapter_model.safetensors", "full": "model.safetensors"}
+
+
+@contextmanager
+def fault_studio(folder: Path, model: Path) -> Iterator["FaultStudio"]:
+    """A studio whose jobs are forked from a nursery, on one thread each: two that wait for each other would spin."""
+    pairs = [{"prompt": f"{i}?", "completion": f"{i}."} for i in range(8)]
+    rows, warm_up = write_dataset(folder.with_name("warm") / "rows", pairs), []
+    for tuning in WEIGHTS:
+        fields = {
+            "values": SFT | VALUES | {"tuning": tuning, "max_steps": 3},
+            "dataset": rows,
+            "model": model_ref(model),
+        }
+        warm_up.append(write_spec(folder.with_name("warm") / tuning, **fields))
+    with (
+        Nursery(warm_up) as nursery,
+        patch.object(processes, "start", nursery.start),
+        patch.object(supervisor, "cpu_count", lambda: 1),
+    ):
+        studio = FaultStudio(folder, model)
+        try:
+            yield studio
+        finally:
+            studio.writer.close()
 
 
 class FaultStudio:
@@ -24,7 +62,7 @@ class FaultStudio:
         self.workspace = Workspace(folder).make()
         self.writer = Writer(self.workspace.registry)
         self.supervisor = Supervisor(self.workspace, self.writer)
-        pairs = [{"prompt": f"What is {i} plus {i}?", "completion": f"It is {2 * i}."} for i in range(40)]
+        pairs = [{"prompt": f"What is {i} plus {i}?", "completion": f"It is {2 * i}."} for i in range(24)]
         rows = write_dataset(folder / "rows", pairs)
         same = {"format": rows.format, "shape": "prompt_completion", "rows": rows.rows, "problems": 0, "excluded": 0}
         with self.writer.begin() as session:
@@ -39,7 +77,7 @@ class FaultStudio:
 
     def train(self, tuning: str, **values: Any) -> int:
         """Queue a run; returns the job."""
-        chosen = SFT | {"tuning": tuning, "max_steps": STEPS, "save_steps": SAVE_STEPS} | values
+        chosen = SFT | VALUES | {"tuning": tuning} | values
         new = NewJob(
             kind="train",
             method="sft",
@@ -68,7 +106,15 @@ class FaultStudio:
         while not reached():
             assert time.monotonic() < deadline, "waited in vain"
             self.supervisor.tick()
-            time.sleep(0.01)
+            time.sleep(ROUND_SECONDS)
+
+    def wish(self, job_id: int, request: str) -> None:
+        with self.writer.begin() as session:
+            jobs.wish(session, job_id, request)
+
+    def resume(self, job_id: int) -> None:
+        with self.writer.begin() as session:
+            supervisor.resume(session, job_id)
 
     def until_ended(self, job_id: int) -> JobView:
         self.until(lambda: self.job(job_id).state in {*ENDED, "paused"})

@@ -6,6 +6,7 @@ Survived means: the run ended as succeeded without a person, and its last weight
 disturbed, bit for bit.
 """
 
+import contextlib
 import os
 import random
 import shutil
@@ -15,9 +16,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
+
+from studio.jobs.lifecycle import ENDED
 from studio.protocol import read_events
 from tests.faults.studio import SAVE_STEPS, STEPS, FaultStudio
 from trainers.manifest import MANIFEST, TEMPORARY_PREFIX
+
+STOP_SECONDS = 15.0
+"""Within which a job that was asked to end is gone, all that it started included."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +90,44 @@ def _wait_for_save(folder: Path, num_files: int, pid: int) -> int:
         if seen and not folder.exists():
             return seen
     return seen
+
+
+# -- stops -----------------------------------------------------------------------------------------------------------
+
+
+def stop_trial(studio: FaultStudio, tuning: str, reference: Reference, chance: random.Random) -> Trial:
+    """A stop, a stop at once or a pause at any moment; then the run is resumed."""
+    wait, request = chance.uniform(0, reference.seconds), chance.choice(["stop", "stop_now", "pause"])
+    job_id = studio.train(tuning)
+    began = time.monotonic()
+    studio.until(lambda: studio.pid(job_id) and time.monotonic() - began > wait)
+    pid, phase = studio.pid(job_id), studio.job(job_id).phase
+    if studio.job(job_id).state in ENDED:
+        return _outcome("stop", studio, job_id, reference, "after its end")
+    studio.wish(job_id, request)
+    asked = time.monotonic()
+    ended = studio.until_ended(job_id)
+    seconds = time.monotonic() - asked
+    detail = f"{request} while {phase}, gone in {seconds:.2f} s"
+    problem = ""
+    if seconds > STOP_SECONDS or _group(pid):
+        problem = f"not gone: {_group(pid)}"
+    elif ended.state not in {"stopped", "paused", "succeeded"}:
+        problem = f"{ended.state}: {ended.reason}"
+    if problem:
+        return Trial(kind="stop", tuning=tuning, detail=detail, is_survived=False, problem=problem)
+    studio.resume(job_id) if ended.state != "succeeded" else None
+    return _outcome("stop", studio, job_id, reference, detail)
+
+
+def _group(pid: int) -> list[int]:
+    """Processes that are left of a job's session."""
+    found = []
+    for each in psutil.pids():
+        with contextlib.suppress(OSError, psutil.Error):
+            if os.getsid(each) == pid and psutil.Process(each).status() != psutil.STATUS_ZOMBIE:
+                found.append(each)
+    return found
 
 
 # -- damage ----------------------------------------------------------------------------------------------------------
@@ -215,4 +260,4 @@ def _outcome(kind: str, studio: FaultStudio, job_id: int, reference: Reference, 
     return Trial(kind=kind, tuning=job.tuning, detail=detail, is_survived=not problem, problem=problem)
 
 
-TRIALS = {"kill": kill_trial, "kill in a save": kill_in_save_trial, "damage": damage_trial}
+TRIALS = {"kill": kill_trial, "kill in a save": kill_in_save_trial, "stop": stop_trial, "damage": damage_trial}
