@@ -16,10 +16,11 @@ from studio.db.engine import Writer, next_change
 from studio.db.tables import Job
 from studio.errors import Conflict, RefusedInput
 from studio.jobs import folders
-from studio.jobs.lifecycle import ENDED
+from studio.jobs.lifecycle import ENDED, STATES
 from studio.paths import Workspace
 
 LONGEST_TITLE, LONGEST_TAG, LONGEST_NOTE, MOST_TAGS = 120, 40, 4000, 12
+NOT_ENDED = frozenset(STATES) - ENDED
 START_NOW, START_BY_HAND = "now", "by_hand"
 
 
@@ -183,8 +184,9 @@ def refuse_if_used(session: Session, workspace: Workspace, job_id: int) -> None:
         Conflict: a job that runs or waits, a model, or an open answer needs this job's files.
     """
     folder = workspace.job(job_id)
-    for other in [*jobs.live(session), *jobs.queue(session)]:
-        if other.id != job_id and _names(other.values, folder):
+    for other in jobs.list_jobs(session, states=NOT_ENDED, limit=100_000):
+        found = lineage.origin(session, other.id)
+        if other.id != job_id and (_names(other.values, folder) or (found and found.run == job_id)):
             raise Conflict("run.used_by_job", job=job_id, other=other.id, title=other.title)
     for model in models.list_models(session):
         if Path(model.path).is_relative_to(folder):

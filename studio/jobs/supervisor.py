@@ -23,6 +23,7 @@ from studio.errors import StudioError
 from studio.hardware import cpu_count
 from studio.jobs import processes, queueing
 from studio.jobs.attempts import environment_of, saved_checkpoints, spec_of
+from studio.jobs.folders import folder_bytes
 from studio.jobs.ingest import ingest
 from studio.jobs.lifecycle import LIVE
 from studio.jobs.measuring import take_measurement
@@ -210,6 +211,7 @@ class Supervisor:
         self._watches.pop((job.id, attempt.number), None)
         if attempt.pid:
             processes.end_leftovers(attempt.pid, str(folder))
+        job.disk_bytes = folder_bytes(self._workspace.job(job.id))
         result = read_result(folder)
         if result is not None:
             self._settle_with_result(session, job, result)

@@ -7,7 +7,7 @@ import pytest
 from app.data.panel import Told
 from app.pages import runs as page
 from app.runs import keeping, listing, queue_view
-from studio.db import comparisons, jobs, models, runs
+from studio.db import checkpoints, comparisons, jobs, lineage, models, runs
 from studio.db import queue as queue_rules
 from studio.db.queue import QueueRules
 from studio.db.tables import Checkpoint
@@ -247,14 +247,17 @@ def test_a_crash_in_mid_deletion_leaves_it_done_or_undone(filled, only_checkpoin
     assert list(filled.workspace.jobs.glob(".removed*")) == []
 
 
-@pytest.mark.parametrize("user", ["job", "model", "answers"])
+@pytest.mark.parametrize("user", ["job", "goes_on", "model", "answers"])
 def test_what_is_in_use_is_never_deleted(context, filled, user):
     with filled.writer.begin() as session:
         run = add_run(session, title="x", state="failed")
         add_checkpoint(session, run, 20)
         folder = str(folder_of(filled, run) / "checkpoints" / "step-20")
         if user == "job":
-            add_run(session, title="continues it", state="running", values={"goes_on": {"path": folder}})
+            add_run(session, title="reads it", state="running", values={"reads": {"path": folder}})
+        elif user == "goes_on":
+            (saved,) = checkpoints.list_checkpoints(session, run)
+            lineage.record_origin(session, add_run(session, title="goes on", state="paused"), saved)
         elif user == "model":
             facts = {"architecture": "L", "size_bytes": 1, "content_hash": "y"}
             models.add_model(session, name="mine", source="local", path=folder, facts=facts)

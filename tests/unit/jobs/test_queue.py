@@ -12,6 +12,7 @@ from studio.db.queue import QueueRules
 from studio.desk_runs import next_time
 from studio.errors import RefusedInput
 from studio.jobs import queueing
+from studio.jobs.folders import folder_bytes
 from studio.jobs.queueing import Devices, Holder, Wait, decide
 from studio.jobs.supervisor import Supervisor
 from studio.paths import Workspace
@@ -180,6 +181,12 @@ def test_the_queue_and_its_rules_outlive_the_server(shop):
     keep(fresh)
     fresh.until_state(first, "succeeded")
     assert fresh.job(second).started_at < fresh.job(first).started_at
+
+
+def test_what_an_ended_run_holds_on_the_disk_is_known(shop):
+    job_id = shop.queue(steps=4, save_every=2)
+    job = shop.until_state(job_id, "succeeded")
+    assert job.disk_bytes == folder_bytes(shop.workspace.job(job_id)) > 1000
 
 
 def test_a_number_is_never_given_twice(shop):
