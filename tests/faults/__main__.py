@@ -1,6 +1,6 @@
 """A series of trials: `python -m tests.faults --trials 200`; what was done before is not done again.
 
-Each trial is appended to results.jsonl as it ends; `--table` prints what docs/reliability.md shows. The seed of a trial
+Each trial is appended to results.jsonl as it ends; `--page` makes docs/reliability.md of them. The seed of a trial
 is its kind, tuning and number, so a failed one can be run again by itself: `--only "kill lora 17"`.
 """
 
@@ -9,10 +9,12 @@ import json
 import random
 import sys
 import tempfile
-from collections import defaultdict
 from dataclasses import asdict
 from pathlib import Path
 
+from studio.paths import PROJECT_ROOT
+from tests.faults.double_starts import double_starts
+from tests.faults.page import page
 from tests.faults.server_kills import kill_servers
 from tests.faults.studio import WEIGHTS, fault_studio
 from tests.faults.tiny import write_byte_model
@@ -20,6 +22,7 @@ from tests.faults.trials import TRIALS, Trial, undisturbed
 
 KILLS = 20
 """Kills of the server in a batch, before its registry is looked through."""
+PAGE = PROJECT_ROOT / "docs" / "reliability.md"
 RESULTS = Path(__file__).with_name("results.jsonl")
 
 
@@ -31,14 +34,18 @@ def main() -> None:
     parser.add_argument("--at-most", type=int, default=None, help="trials in this go")
     parser.add_argument("--server-kills", type=int, default=0, help=f"batches of {KILLS} kills of the server instead")
     parser.add_argument("--only", help="one trial again, by its name")
-    parser.add_argument("--table", action="store_true", help="print what was found so far and leave")
+    parser.add_argument("--double-starts", type=int, default=0, help="rounds of two presses of Train instead")
+    parser.add_argument("--page", action="store_true", help=f"write {PAGE.name} from what was found so far and leave")
     asked = parser.parse_args()
-    if asked.table:
-        sys.stdout.write(table() + "\n")
+    if asked.page:
+        PAGE.write_text(page(results()), "utf-8")
         return
     known = {each["name"] for each in results()}
     if asked.server_kills:
         kill_servers_again(asked.server_kills, known)
+        return
+    if asked.double_starts:
+        press_twice(asked.double_starts)
         return
     names = [f"{kind} {tuning} {n}" for n in range(asked.trials) for tuning in asked.tunings for kind in asked.kinds]
     run([asked.only] if asked.only else [name for name in names if name not in known][: asked.at_most])
@@ -78,18 +85,18 @@ def kill_servers_again(batches: int, known: set[str]) -> None:
         sys.stderr.write(f"{'ok ' if found.is_clean else 'NOT'} {name}: {detail} {problem}\n")
 
 
+def press_twice(rounds: int) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        runs = double_starts(Path(folder) / "studio", rounds=rounds)
+    with RESULTS.open("a") as file:
+        for number, count in enumerate(runs):
+            trial = Trial(kind="double start", tuning="any", detail=f"{count} runs", is_survived=count == 1)
+            file.write(json.dumps({"name": f"double start {number}"} | asdict(trial)) + "\n")
+    sys.stderr.write(f"runs of each round: {runs}\n")
+
+
 def results() -> list[dict]:
     return [json.loads(line) for line in RESULTS.read_text().splitlines()] if RESULTS.exists() else []
-
-
-def table() -> str:
-    """Tried and survived, by kind and tuning; a trial that was repeated counts as it ended last."""
-    counts: dict[tuple[str, str], list[bool]] = defaultdict(list)
-    for each in {each["name"]: each for each in results()}.values():
-        counts[each["kind"], each["tuning"]].append(each["is_survived"])
-    lines = ["| what was done | tuning | tried | survived |", "|---|---|---|---|"]
-    lines += [f"| {kind} | {tuning} | {len(ends)} | {sum(ends)} |" for (kind, tuning), ends in sorted(counts.items())]
-    return "\n".join(lines)
 
 
 if __name__ == "__main__":

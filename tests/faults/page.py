@@ -1,0 +1,98 @@
+"""docs/reliability.md, from what the series found: `python -m tests.faults --page`."""
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+HEAD = """# Reliability
+
+What was done to runs, and how many ended as if nobody had done anything. Made by `python -m tests.faults --page` from
+`tests/faults/results.jsonl`; `python -m tests.faults --help` tells how to go on with the series or repeat one trial.
+
+Each trial is a real run of `trainers.sft` with a tiny model (two layers, bytes as tokens) under the real supervisor
+and registry, on a CPU. **Survived** means: without a person it ended as succeeded, and its last weights are, bit for
+bit, those of the run that nobody disturbed. A run that was stopped or paused is resumed by one press.
+"""
+WHAT = {
+    "kill": "killed (SIGKILL) at a random moment, from its first instant to its last",
+    "kill in a save": "killed while a random checkpoint was written, after a random number of its files",
+    "stop": "stopped, stopped at once or paused at a random moment, then resumed",
+    "damage": "killed, and its newest checkpoint damaged before the studio looked at it",
+}
+
+
+def page(results: Iterable[Mapping[str, Any]]) -> str:
+    """The whole page; a trial that was repeated counts as it ended last."""
+    last = list({each["name"]: each for each in results}.values())
+    by_kind: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
+    for each in last:
+        by_kind[each["kind"]].append(each)
+    parts = [HEAD, _by_kind(by_kind), _by_damage(by_kind["damage"]), _stops(by_kind["stop"])]
+    parts += [_servers(by_kind["server"]), _starts(by_kind["double start"]), _failed(last)]
+    return "\n".join(part for part in parts if part)
+
+
+def _by_kind(by_kind: Mapping[str, list[Mapping[str, Any]]]) -> str:
+    tunings = sorted({each["tuning"] for kind in WHAT for each in by_kind[kind]})
+    lines = [f"| a run was | {' | '.join(tunings)} | together |", f"|---|{'---|' * (len(tunings) + 1)}"]
+    for kind, words in WHAT.items():
+        cells = [_share(each for each in by_kind[kind] if each["tuning"] == tuning) for tuning in tunings]
+        lines.append(f"| {words} | {' | '.join(cells)} | {_share(by_kind[kind])} |")
+    kills = [each for kind in ("kill", "kill in a save") for each in by_kind[kind]]
+    return "\n".join([*lines, f"\nSurvived of tried. Kills together: {_share(kills)}.\n"])
+
+
+def _by_damage(trials: list[Mapping[str, Any]]) -> str:
+    sorts: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
+    for each in trials:
+        sorts[each["detail"].partition(":")[0]].append(each)
+    if not sorts:
+        return ""
+    lines = [f"| {sort} | {_share(found)} |" for sort, found in sorted(sorts.items())]
+    note = (
+        "The damaged one is set aside, told on the run's page and not deleted; the run goes on from the one before.\n"
+    )
+    return "\n".join(["## Damaged checkpoints\n", note, "| damage | survived of tried |", "|---|---|", *lines, ""])
+
+
+def _stops(trials: list[Mapping[str, Any]]) -> str:
+    seconds = [float(found[1]) for each in trials if (found := re.search(r"gone in ([\d.]+) s", each["detail"]))]
+    if not seconds:
+        return ""
+    phases = Counter(found[1] for each in trials if (found := re.search(r"while (\w+)", each["detail"])))
+    where = ", ".join(f"{phase} {count}" for phase, count in phases.most_common())
+    told = f"The process and all that it had started were gone within {max(seconds):.1f} s (to reach: 15 s)"
+    return f"## Stops\n\n{told}, in {len(seconds)} stops. What the runs did then: {where}.\n"
+
+
+def _servers(trials: list[Mapping[str, Any]]) -> str:
+    if not trials:
+        return ""
+    batches = {each["detail"] for each in trials}
+    found = [re.findall(r"(\d+) (\w+)", batch) for batch in batches]
+    sums = Counter()
+    for batch in found:
+        sums.update({word: int(number) for number, word in batch})
+    told = f"{sums['lost']} events lost and {sums['doubled']} doubled of {sums['events']:,}, in {sums['jobs']} jobs"
+    ends = "each with the end that it should have" if all(each["is_survived"] for each in trials) else "see below"
+    return f"## Servers killed\n\n{len(trials)} kills (SIGKILL) at random moments while jobs ran: {told}, {ends}.\n"
+
+
+def _starts(trials: list[Mapping[str, Any]]) -> str:
+    if not trials:
+        return ""
+    twice = sum(not each["is_survived"] for each in trials)
+    return (
+        f"## Train pressed twice\n\n{len(trials)} rounds of two clients at the same instant: {twice} double starts.\n"
+    )
+
+
+def _failed(trials: list[Mapping[str, Any]]) -> str:
+    failed = [f"- {each['name']}: {each['detail']}. {each['problem']}" for each in trials if not each["is_survived"]]
+    return "\n".join(["## Not survived\n", *(failed or ["None."]), ""])
+
+
+def _share(trials: Iterable[Mapping[str, Any]]) -> str:
+    ends = [each["is_survived"] for each in trials]
+    return f"{sum(ends)} of {len(ends)}"
