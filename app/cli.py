@@ -16,8 +16,10 @@ import typer
 from app import client, data_commands, show
 from app.commands import AsJson, Wait, followed, raise_if_failed, read_lines, read_yaml, registry
 from app.runs import commands as run_commands
+from app.settings import commands as token_commands
 from studio.errors import RefusedInput, StudioError
 from studio.paths import Workspace, workspace
+from studio.tokens import masked
 
 app = typer.Typer(no_args_is_help=False, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 models_app = typer.Typer(help="Models to train.", no_args_is_help=True)
@@ -28,6 +30,7 @@ for name, group in (
     ("models", models_app),
     ("jobs", jobs_app),
     ("checkpoints", checkpoints_app),
+    ("token", token_commands.app),
 ):
     app.add_typer(group, name=name)
 jobs_app.add_typer(run_commands.app)
@@ -81,7 +84,11 @@ def ui(  # noqa: PLR0913 - each argument is one option of the command
         webbrowser.open(url)
         return
     from app import running
+    from studio.hardware import sqlite_fact
 
+    registry_keeper = sqlite_fact()
+    if not registry_keeper.is_good:
+        show.note(f"doctor.{registry_keeper.code}", **registry_keeper.values)
     wishes = running.Wishes(
         host=host,
         port=port,
@@ -304,7 +311,8 @@ def jobs_log(job: int, lines: Annotated[int, typer.Option(help="How many, from t
 
     with registry() as session:
         found = jobs.job(session, job)
-    sys.stdout.write("\n".join(tail(workspace().attempt(job, found.attempt), lines)) + "\n")
+    text = "\n".join(tail(workspace().attempt(job, found.attempt), lines))
+    sys.stdout.write(show.plain(masked(workspace(), text)) + "\n")
 
 
 @jobs_app.command("rm")

@@ -31,7 +31,9 @@ Built = TypeVar("Built")
 class Languages:
     """One Gradio app per language, built when first asked for and kept until the server stops."""
 
-    def __init__(self, workspace: Workspace, studio: "Studio", *, has_login: bool, upload_bytes: int) -> None:
+    def __init__(
+        self, workspace: Workspace, studio: "Studio", *, has_login: bool, upload_bytes: Callable[[], int]
+    ) -> None:
         self._studio = studio
         self._has_login = has_login
         self._upload_bytes = upload_bytes
@@ -53,6 +55,13 @@ class Languages:
         self._stopping.set()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
+    def tell_upload_limit(self) -> None:
+        """Put the limit as it is now into pages that are opened next: a browser refuses before it sends anything."""
+        limit = self._upload_bytes()
+        for app in self._apps.values():
+            blocks = app.state.blocks
+            blocks.max_file_size = blocks.config["max_file_size"] = limit
+
     async def app(self, language: str) -> "FastAPI":
         """The app of one language, building it if need be."""
         if language not in self._apps:
@@ -63,7 +72,7 @@ class Languages:
         return self._apps[language]
 
     async def _build(self, language: str) -> "FastAPI":
-        mount = partial(mount_language, has_login=self._has_login, upload_bytes=self._upload_bytes)
+        mount = partial(mount_language, has_login=self._has_login, upload_bytes=self._upload_bytes())
         app = await asyncio.to_thread(in_a_loop, mount, language, self._studio)
         ready = asyncio.Event()
         self._tasks.append(asyncio.create_task(self._keep(app, ready)))
@@ -124,6 +133,7 @@ def mount_language(
     # without this any file of this machine could be named.
     blocks.has_launched = True
     _fetch_nothing()
+    host.state.blocks = blocks
     return host
 
 

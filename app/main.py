@@ -24,7 +24,7 @@ from app.gradio_apps import Languages
 from app.guard import Guard, hosts_of, is_loopback
 from app.i18n import COOKIE, PAGES, choose_language, page_path
 from app.login import Login
-from app.uploads import UPLOAD_BYTES, Limited, sweep
+from app.uploads import Limited, sweep, upload_limit
 from studio.errors import Conflict, RefusedInput
 from studio.messages import LANGUAGES
 from studio.paths import Workspace
@@ -50,8 +50,8 @@ class Address:
     """Who may log in; needed for any host beyond this machine."""
     allowed_hosts: tuple[str, ...] = ()
     """Further names that browsers may call the studio by, `box.lan`."""
-    upload_bytes: int = UPLOAD_BYTES
-    """The largest file that a page takes."""
+    upload_bytes: int | None = None
+    """The largest file that a page takes; None: what the settings page says."""
 
 
 def serve(
@@ -92,6 +92,8 @@ def serve(
         server_header=False,
         lifespan="on",
         timeout_graceful_shutdown=1,
+        # Any program of this machine could name another address for itself, and so guess passwords without a limit.
+        proxy_headers=False,
         ws="none",
     )
     server = _server_class()(config)
@@ -146,7 +148,10 @@ def build_app(workspace: Workspace, studio: "Studio", address: Address, *, port:
 
     from app.api import router
 
-    languages = Languages(workspace, studio, has_login=address.access is not None, upload_bytes=address.upload_bytes)
+    def most() -> int:
+        return address.upload_bytes or upload_limit(studio.registry)
+
+    languages = Languages(workspace, studio, has_login=address.access is not None, upload_bytes=most)
     uploads = workspace.cache / "gradio"
 
     @asynccontextmanager
@@ -167,6 +172,8 @@ def build_app(workspace: Workspace, studio: "Studio", address: Address, *, port:
 
     async def dispatch(scope: "Scope", receive: "Receive", send: "Send") -> None:
         language = scope["path"].split("/")[1] if scope["type"] == "http" else None
+        if scope["type"] == "http" and scope["path"].endswith("/data"):  # the one page that takes files
+            languages.tell_upload_limit()
         if language not in LANGUAGES:
             await ours(scope, receive, send)
         elif (page := _without_slash(scope["path"])) is not None:
@@ -178,7 +185,7 @@ def build_app(workspace: Workspace, studio: "Studio", address: Address, *, port:
             )
 
     login = Login(address.access, port=port) if address.access else None
-    limited = Limited(dispatch, uploads, upload_bytes=address.upload_bytes)
+    limited = Limited(dispatch, uploads, upload_bytes=most)
     return Guard(limited, hosts_of(address.host, port, address.allowed_hosts), login=login, token=studio.token)
 
 

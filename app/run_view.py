@@ -15,6 +15,7 @@ from studio.db.jobs import JobView
 from studio.jobs.lifecycle import LIVE
 from studio.jobs.logs import tail
 from studio.params.table import Parameter, parameters
+from studio.tokens import masked
 
 LOG_LINES = 200
 
@@ -117,7 +118,7 @@ def checkpoints_html(context: Context, saved: list[CheckpointView]) -> str:
 
 def log_html(context: Context, job: JobView) -> str:
     lines = tail(context.desk.workspace.attempt(job.id, job.attempt), LOG_LINES) if job.attempt else []
-    text = "\n".join(lines) or context.say("runs.no_log")
+    text = masked(context.desk.workspace, "\n".join(lines)) or context.say("runs.no_log")
     return f'<pre class="lu-log lu-tail" tabindex="0"><span>{escape(text)}</span></pre>'
 
 

@@ -16,7 +16,6 @@ from app.access import Access
 from app.api import Studio
 from app.guard import is_loopback
 from app.main import DEFAULT_PORT, Address, serve
-from app.uploads import UPLOAD_BYTES
 from studio.desk import Desk
 from studio.errors import RefusedInput
 from studio.opening import open_studio
@@ -38,7 +37,8 @@ class Wishes:
     password: str | None = None
     """Asked for by the login page; without one, and beyond this machine, one-time codes are printed instead."""
     allowed_hosts: tuple[str, ...] = ()
-    upload_bytes: int = UPLOAD_BYTES
+    upload_bytes: int | None = None
+    """None: what the settings page says."""
     open_browser: bool = True
     exit_when_idle: bool = False
 
@@ -121,14 +121,14 @@ def asked_password() -> str:
     return checked_password(typer.prompt(words, hide_input=True, confirmation_prompt=True, err=True))
 
 
-def upload_bytes(given: str | None) -> int:
-    """`20GB` -> 20000000000; what is standard where nothing is given.
+def upload_bytes(given: str | None) -> int | None:
+    """`20GB` -> 20000000000; None where nothing is given.
 
     Raises:
         RefusedInput: this is no size.
     """
     if given is None:
-        return UPLOAD_BYTES
+        return None
     found = _SIZE.fullmatch(given.strip().lower())
     if not found or float(found[1]) <= 0:
         raise RefusedInput("server.upload_limit", given=given)

@@ -2,6 +2,7 @@
 
 import json
 import sys
+import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -18,7 +19,7 @@ from studio.db.jobs import JobView
 from studio.db.models import ModelSummary
 from studio.messages import say
 from studio.paths import Workspace
-from studio.workshop.problems import unread_keys_text
+from studio.workshop.problems import OPEN, unread_keys_text
 
 
 def document(value: Any, *, as_json: bool, line: str | None = None) -> None:
@@ -40,6 +41,11 @@ def lines(value: Any, shown: Iterable[str], *, as_json: bool) -> None:
     if as_json:
         return document(value, as_json=True)
     sys.stdout.write("\n".join(shown) + "\n")
+
+
+def plain(text: str) -> str:
+    """Text that other programs wrote, without what would steer the terminal: colours, titles, the cursor."""
+    return "".join(each for each in text if each in "\n\t" or unicodedata.category(each) != "Cc")
 
 
 def sentence(key: str, **values: object) -> str:
@@ -64,14 +70,15 @@ def facts(found: Iterable[Any], *, as_json: bool) -> None:
 
 
 def dataset(version: DatasetSummary, problems: Sequence[Any], *, as_json: bool) -> None:
-    """A data set with every row that cannot be used."""
-    listed = [problem_document(problem) for problem in problems]
+    """A data set with every row that cannot be used; those taken out are in the document, and counted for people."""
     if as_json:
+        listed = [problem_document(problem) for problem in problems]
         return document(dataset_document(version) | {"problems": listed}, as_json=True)
-    note_line = say("cli.dataset", name=version.name, version=version.version, rows=version.rows, problems=len(listed))
-    sys.stdout.write(note_line + "\n")
-    for problem in listed:
-        sys.stdout.write(f"  {problem['message']}\n")
+    counts = {"rows": version.rows, "problems": version.problems}
+    lines = [say("cli.dataset", name=version.name, version=version.version, **counts)]
+    lines += [f"  {problem.message()}" for problem in problems if problem.state == OPEN]
+    lines += [say("cli.taken_out", count=version.excluded)] if version.excluded else []
+    sys.stdout.write("\n".join(lines) + "\n")
 
 
 def preview(found: Any, file: Path, *, as_json: bool) -> None:
@@ -94,6 +101,22 @@ def datasets(found: Sequence[DatasetSummary], *, as_json: bool) -> None:
         return document([dataset_document(each) for each in found], as_json=True)
     rows = [(each.name, f"v{each.version}", each.rows, each.problems, each.format) for each in found]
     _table(("name", "version", "rows", "problems", "format"), rows)
+
+
+def versions(found: Sequence[DatasetSummary], *, as_json: bool) -> None:
+    """The versions of one data set, the one in use marked."""
+    if as_json:
+        return datasets(found, as_json=True)
+    rows = [
+        (
+            f"v{each.version}",
+            "●" if each.is_current else "",
+            *(each.rows, each.problems, each.excluded),
+            each.manifest.get("note") or "",
+        )
+        for each in found
+    ]
+    _table(("version", "in use", "rows", "problems", "excluded", "note"), rows)
 
 
 def models(found: Sequence[ModelSummary], *, as_json: bool) -> None:

@@ -1,6 +1,6 @@
 """How much a request may bring, and the end of every temporary file.
 
-    Limited(app, folder, upload_bytes=20_000_000_000)    ASGI: larger ones are refused before anything is kept
+    Limited(app, folder, upload_bytes=limit)             ASGI: larger ones are refused before anything is kept
     sweep(folder, in_use={...}, is_starting=True)        what was broken off, and what nobody came back for
 
 Gradio writes an upload to `<folder>/tmp...` while it comes and moves it to `<folder>/<hash>/<name>` when it is whole.
@@ -9,7 +9,7 @@ A whole one belongs to the page that holds it, then to the import job, which del
 
 import shutil
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 
@@ -20,6 +20,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.gradio_routes import is_upload
 from app.i18n import bytes_text
+from studio.db.engine import Reader
+from studio.db.preferences import preference
+from studio.desk_settings import UPLOAD_LIMIT
 from studio.messages import say
 
 UPLOAD_BYTES = 20_000_000_000
@@ -30,10 +33,17 @@ _KEPT_SECONDS = 86_400.0
 _BROKEN_OFF_SECONDS = 900.0
 
 
+def upload_limit(registry: Reader) -> int:
+    """Bytes of the largest upload as a person set it on the settings page, else what is standard."""
+    with registry.session() as session:
+        kept = preference(session, UPLOAD_LIMIT)
+    return int(kept["bytes"]) if kept else UPLOAD_BYTES
+
+
 class Limited:
     """Refuses what is too large (413) or would fill the disk (507), whether or not its size was told beforehand."""
 
-    def __init__(self, app: ASGIApp, folder: Path, *, upload_bytes: int = UPLOAD_BYTES) -> None:
+    def __init__(self, app: ASGIApp, folder: Path, *, upload_bytes: Callable[[], int] = lambda: UPLOAD_BYTES) -> None:
         self._app = app
         self._folder = folder
         self._upload_bytes = upload_bytes
@@ -43,7 +53,7 @@ class Limited:
             await self._app(scope, receive, send)
             return
         uploads = is_upload(scope["method"], scope["path"])
-        limit = self._upload_bytes if uploads else OTHER_BYTES
+        limit = self._upload_bytes() if uploads else OTHER_BYTES
         refused = self._refused_by_its_size(Headers(scope=scope).get("content-length"), limit, uploads)
         if refused is not None:
             await refused(scope, receive, send)

@@ -25,6 +25,7 @@ from studio.desk_going_on import GoingOnDesk
 from studio.desk_memory import MemoryDesk
 from studio.desk_runs import RunsDesk
 from studio.desk_scoring import ScoringDesk
+from studio.desk_settings import SettingsDesk
 from studio.desk_training import TrainingDesk
 from studio.errors import Conflict, RefusedInput
 from studio.jobs import supervisor
@@ -40,7 +41,9 @@ def is_hub_id(text: str) -> bool:
     return bool(_HUB_ID.fullmatch(text))
 
 
-class Desk(TrainingDesk, GoingOnDesk, RunsDesk, AddingDesk, ScoringDesk, AskingDesk, BaselineDesk, MemoryDesk):
+class Desk(
+    TrainingDesk, GoingOnDesk, RunsDesk, AddingDesk, ScoringDesk, AskingDesk, BaselineDesk, MemoryDesk, SettingsDesk
+):
     """The studio's counter. One per server; its methods may be called from any thread."""
 
     def __init__(

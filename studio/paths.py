@@ -34,6 +34,11 @@ class Workspace:
         return self.root / "server.json"
 
     @property
+    def secrets(self) -> Path:
+        """Tokens of services outside, mode 600 (`studio.tokens`)."""
+        return self.root / "secrets"
+
+    @property
     def datasets(self) -> Path:
         return self.root / "datasets"
 

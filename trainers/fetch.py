@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from studio.errors import JobFailed
+from studio.paths import workspace
+from studio.tokens import read
 from trainers.attempt import Attempt, run_attempt
 from trainers.manifest import size_of
 
@@ -24,7 +26,12 @@ def main(attempt: Attempt) -> dict[str, Any]:
 
     try:
         snapshot_download(
-            name, revision=revision, local_dir=folder, allow_patterns=WANTED, tqdm_class=reporting_bar(attempt)
+            name,
+            revision=revision,
+            local_dir=folder,
+            allow_patterns=WANTED,
+            tqdm_class=reporting_bar(attempt),
+            token=read(workspace(), "hub"),
         )
     except GatedRepoError as error:
         raise JobFailed("hub_gated", model=name) from error

@@ -6,10 +6,12 @@ from html import escape
 import gradio as gr
 
 from app.context import Context
+from app.data.panel import panel
 from app.i18n import bytes_text, page_path, path_text
 from app.login import logout_form
 from app.markup import facts, heading, link
 from app.pages.shell import bind, machine_line, redraw_on_change
+from app.settings import access
 from studio.messages import LANGUAGES
 
 
@@ -17,12 +19,16 @@ def build(context: Context) -> None:
     say = context.say
     gr.HTML(heading(say("settings.title")))
     body_html = gr.HTML(elem_id="settings-body")
+    gr.HTML(f'<h2 class="lu-part">{escape(say("settings.part.kept"))}</h2>', padding=False)
+    kept_html = panel("settings-kept")
     with gr.Row(elem_classes="lu-actions"):
         doctor_button = gr.Button(say("settings.doctor"), elem_id="settings-doctor", scale=0)
     doctor_html = gr.HTML(elem_id="settings-doctor-result")
     if context.has_login:
         gr.HTML(logout_form(say("login.leave")), elem_id="settings-logout")
     redraw_on_change(context, draw, outputs=[body_html])
+    gr.on(None, bind(access.draw, context), None, [kept_html], show_progress="hidden")
+    kept_html.select(bind(access.press, context), None, [kept_html], show_progress="hidden")
     doctor_button.click(bind(examine, context), None, [doctor_html])
 
 

@@ -5,6 +5,8 @@ from pathlib import Path
 from studio.protocol import LOG
 
 _BLOCK_BYTES = 16 << 10
+_MOST_BYTES = 1 << 20
+"""Of a log: one line without an end must not bring the whole file into memory."""
 
 
 def tail(attempt_folder: Path, num_lines: int) -> list[str]:
@@ -13,7 +15,7 @@ def tail(attempt_folder: Path, num_lines: int) -> list[str]:
         with (attempt_folder / LOG).open("rb") as file:
             end = file.seek(0, 2)
             data = b""
-            while end > 0 and data.count(b"\n") <= num_lines:
+            while end > 0 and data.count(b"\n") <= num_lines and len(data) < _MOST_BYTES:
                 start = max(0, end - _BLOCK_BYTES)
                 file.seek(start)
                 data = file.read(end - start) + data
