@@ -12,6 +12,7 @@ import typer
 from app import client, show
 from app.commands import AsJson, registry
 from app.i18n import bytes_text
+from app.runs import further_commands
 from app.runs.waiting_words import wait_words
 from studio.errors import RefusedInput
 from studio.messages import say
@@ -19,6 +20,7 @@ from studio.paths import workspace
 
 app = typer.Typer()
 """Commands of `luthier jobs`; `app.cli` adds them to its own."""
+app.add_typer(further_commands.app)
 
 
 @app.command("queue")
