@@ -98,7 +98,7 @@ def doctor(workspace_root: Path) -> list[Fact]:
             {"free": _gib(machine.ram_free_bytes), "total": _gib(machine.ram_bytes)},
         ),
         _disk(workspace_root),
-        _sqlite(),
+        sqlite_fact(),
         *(_gpu_fact(gpu) for gpu in machine.gpus),
     ]
     if not machine.gpus:
@@ -106,8 +106,8 @@ def doctor(workspace_root: Path) -> list[Fact]:
     return facts + [_library(name) for name in ("torch", "transformers", "trl", "peft", "bitsandbytes")]
 
 
-def _sqlite() -> Fact:
-    """Python's own SQLite keeps the registry."""
+def sqlite_fact() -> Fact:
+    """Which SQLite keeps the registry: the one that Python brings."""
     from studio.db.engine import SAFE_SQLITE, is_sqlite_old
 
     values = {"version": sqlite3.sqlite_version, "safe": ".".join(map(str, SAFE_SQLITE))}

@@ -11,6 +11,7 @@ from app.pages.shell import machine_line, redraw_on_change
 from app.run_view import score_text, sentence
 from studio.db import datasets, jobs
 from studio.db.jobs import JobView
+from studio.hardware import sqlite_fact
 from studio.jobs.lifecycle import LIVE
 
 SAMPLE_QUERY = {"sample": "1"}
@@ -61,7 +62,15 @@ def later(context: Context, runs: list[JobView]) -> str:
     parts.append(_cards(context, say("home.active"), active, say("home.nothing_active")))
     if ended:
         parts.append(_cards(context, say("home.ended"), ended, ""))
-    return "".join(parts)
+    return "".join([*parts, _registry_note(context)])
+
+
+def _registry_note(context: Context) -> str:
+    """What to know of an SQLite that is old; nothing of a newer one."""
+    keeper = sqlite_fact()
+    if keeper.is_good:
+        return ""
+    return f'<p class="lu-note">{escape(context.say(f"doctor.{keeper.code}", **keeper.values))}</p>'
 
 
 def _cards(context: Context, title: str, runs: list[JobView], otherwise: str) -> str:

@@ -15,7 +15,6 @@ from studio.db.jobs import NewJob
 from studio.db.migrate import config
 from studio.db.tables import Base
 from studio.errors import UnknownName
-from studio.paths import PROJECT_ROOT
 
 
 @pytest.fixture
@@ -70,17 +69,6 @@ def test_a_reader_does_not_delete_the_wal_of_a_killed_writer(tmp_path, writer):
         assert len(jobs.list_jobs(session)) == 1
     reader.close()
     assert wal.stat().st_size > 0
-
-
-def test_only_the_engine_module_opens_connections():
-    """One writer: nobody else calls sqlite3.connect or create_engine."""
-    found = [
-        path.relative_to(PROJECT_ROOT).as_posix()
-        for folder in ("app", "studio", "trainers")
-        for path in (PROJECT_ROOT / folder).rglob("*.py")
-        if "sqlite3.connect" in path.read_text("utf-8") or "create_engine(" in path.read_text("utf-8")
-    ]
-    assert found == ["studio/db/engine.py"]
 
 
 def test_a_failed_transaction_leaves_nothing(writer):
