@@ -20,7 +20,7 @@ def data_versions(name: str, as_json: AsJson = False) -> None:
 
     with registry() as session:
         found = datasets.versions(session, name) or [datasets.dataset(session, name)]
-    show.datasets(found, as_json=as_json)
+    show.versions(found, as_json=as_json)
 
 
 @app.command("rollback")

@@ -212,7 +212,7 @@ def import_marks(number: int, file: Path, as_json: AsJson = False) -> None:
     """Take over marks from a JSONL or CSV file; all of them, or none and the line at fault."""
     path = str(file.expanduser().resolve())
     count = client.call(workspace(), "labelling.import_marks", round_id=number, path=path)
-    show.lines({"marks": count}, [str(count)], as_json=as_json)
+    show.lines({"marks": count}, [show.sentence("cli.data.labels.imported", count=count)], as_json=as_json)
 
 
 @label_app.command("apply")

@@ -22,6 +22,11 @@ def told(context: Context, check: str, figures: dict[str, Any], count: int) -> V
     return _TELLERS[check](context, figures, count)
 
 
+def needs_split(check: str, figures: dict[str, Any]) -> bool:
+    """Whether the check compares sides, and there are none yet."""
+    return (check == "leakage" and not figures["pairings"]) or (check == "coverage" and not figures["is_split"])
+
+
 def _by_count(context: Context, check: str, count: int) -> Verdict:
     if not count:
         return context.say("data.checks.fine"), "good", ""
@@ -115,7 +120,7 @@ def _quality(context: Context, figures: dict[str, Any], count: int) -> Verdict:
 
 def _leakage(context: Context, figures: dict[str, Any], count: int) -> Verdict:
     say = context.say
-    if not figures["pairings"]:
+    if needs_split("leakage", figures):
         return say("data.checks.not_asked"), "info", f"<p>{escape(say('data.checks.not_split'))}</p>"
     lines = ""
     for each in figures["pairings"]:
@@ -132,7 +137,7 @@ def _leakage(context: Context, figures: dict[str, Any], count: int) -> Verdict:
 
 def _coverage(context: Context, figures: dict[str, Any], count: int) -> Verdict:
     say = context.say
-    if not figures["is_split"]:
+    if needs_split("coverage", figures):
         return say("data.checks.not_asked"), "info", f"<p>{escape(say('data.checks.not_split'))}</p>"
     counts = {name: figures[name] for name in ("uncovered", "held_out", "trained")}
     shown = f"<p>{escape(say('data.checks.coverage.sentence', **counts))}</p>"

@@ -160,7 +160,8 @@ def _card(context: Context, chosen: DatasetSummary, check: str, answer: Answer |
     return (
         f'<section class="lu-card lu-step" data-check="{check}"><h3>{title} {chip(f"{icon} {verdict}", tone)}</h3>'
         f"{question}{figures}{_rows_html(context, chosen, answer, check, state)}{chooser}"
-        f"{_remedy(context, check, answer, count, tone)}{_teaching(context, chosen, check)}</section>"
+        f"{_remedy(context, check, answer, count, tone, has_chooser=bool(chooser))}"
+        f"{_teaching(context, chosen, check)}</section>"
     )
 
 
@@ -228,12 +229,15 @@ def _teaching(context: Context, chosen: DatasetSummary, check: str) -> str:
     return f'<p class="lu-note">{escape(told or note)}</p>' + controls.buttons(*acts)
 
 
-def _remedy(context: Context, check: str, answer: Answer, count: int, tone: str) -> str:
+def _remedy(context: Context, check: str, answer: Answer, count: int, tone: str, *, has_chooser: bool) -> str:
     """What to do about it: a button where there is one, always a sentence where something is to be done."""
     say = context.say
     if tone == "good":
         return ""
-    words = f"<p>{escape(say(f'data.checks.{check}.todo'))}</p>"
+    if check_figures.needs_split(check, answer.figures):
+        return controls.buttons(controls.button("split", say("data.checks.to_split")))
+    todo = "without_model" if check == "lengths" and not has_chooser else "todo"
+    words = f"<p>{escape(say(f'data.checks.{check}.{todo}'))}</p>"
     acts = []
     if check == "balance" and answer.figures.get("added"):
         acts.append(controls.button("balance", say("data.checks.balance.do", count=answer.figures["added"])))

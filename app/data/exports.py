@@ -11,14 +11,15 @@ from app.i18n import bytes_text, path_text
 from studio.db.datasets import DatasetSummary
 from studio.paths import Workspace
 
-FORMATS = ("jsonl", "parquet", "csv")
+FORMATS = {"jsonl": "JSONL", "parquet": "Parquet", "csv": "CSV"}
+"""Ending -> name."""
 
 
 def exports_html(context: Context, chosen: DatasetSummary) -> str:
     """A button a format, and the files that were made of this data set."""
     say = context.say
     made = controls.buttons(
-        *(controls.button("export", say("data.export.as", format=each.upper()), format=each) for each in FORMATS)
+        *(controls.button("export", say("data.export.as", format=name), format=each) for each, name in FORMATS.items())
     )
     title = f'<h2 class="lu-part">{escape(say("data.export.title"))}</h2>'
     note = f'<p class="lu-note">{escape(say("data.export.note", number=chosen.version))}</p>'

@@ -136,7 +136,8 @@ def _group_html(context: Context, chosen: DatasetSummary, group: Group, state: S
     kind = f"{group.state}:{group.code}"
     is_open = group.state == OPEN
     count = chip(view.rows_text(context, group.rows), "warn" if is_open else "soft")
-    title = f"<h3>{escape(words.kind(context, group.code))} {count}</h3>"
+    kind_words = words.kind(context, group.code)
+    title = f"<h3>{escape(kind_words[:1].upper() + kind_words[1:])} {count}</h3>"
     example = f"<p>{escape(group.first.message(context.language))}</p>"
     unfolded = state.get("kind") == kind
     label = say("data.problems.hide_rows" if unfolded else "data.problems.show_rows")

@@ -96,6 +96,10 @@ def test_a_note_stays_with_its_version(studio, support):
     done(studio, "note", "support", support, "before the holidays")
     versions = {each["version"]: each for each in done(studio, "versions", "support")}
     assert versions[support]["note"] == "before the holidays"
+    told = luthier_here(studio, "data", "versions", "support").out.splitlines()
+    (in_use,) = (line for line in told if "●" in line)
+    assert any(each["is_current"] and f" v{number} " in in_use for number, each in versions.items())
+    assert any("before the holidays" in line and f" v{support} " in line for line in told)
 
 
 def test_mixing_makes_a_new_data_set_with_its_share(studio, support, general):

@@ -107,16 +107,11 @@ def test_rows_are_mended_and_left_out_by_kind(studio):
 
 
 def test_a_kind_of_problem_is_left_out(studio, rows):
-    left = done(studio, "fix", "rows", "--exclude-code", "empty_answer")
-    assert (
-        left["rows"],
-        left["excluded"],
-        [each["row"] for each in left["problems"] if each["code"] == "wrong_type"],
-    ) == (
-        6,
-        2,
-        [8],
-    )
+    told = luthier_here(studio, "data", "fix", "rows", "--exclude-code", "empty_answer").out
+    assert "problems: 1." in told and told.count("Row ") == 1 and "`luthier data restore`: 2." in told
+    left = done(studio, "fix", "rows", "--exclude", 1)
+    assert (left["rows"], left["excluded"]) == (5, 3)
+    assert [each["row"] for each in left["problems"] if each["code"] == "wrong_type"] == [8]
 
 
 def test_a_recipe_is_kept_shown_and_deleted(studio):
