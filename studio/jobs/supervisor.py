@@ -128,7 +128,6 @@ class Supervisor:
         for job_id in followed:
             with self._writer.begin() as session:
                 self._follow(session, job_id)
-            with self._writer.begin() as session:
                 surplus = forget_surplus(session, session.get_one(Job, job_id))
             for folder in surplus:
                 shutil.rmtree(folder, ignore_errors=True)

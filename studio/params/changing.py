@@ -36,11 +36,12 @@ def smaller(values: Mapping[str, Any], *, phase: str | None = None, has_checkpoi
     if phase == "evaluating" and values.get("per_device_eval_batch_size", 1) > 1:
         return {"per_device_eval_batch_size": values["per_device_eval_batch_size"] // 2}
     rows, batches = values["per_device_train_batch_size"], values["gradient_accumulation_steps"]
+    in_four_bits = {"tuning": "qlora"} if values.get("tuning") == "lora" and not has_checkpoints else {}
+    if phase == "loading_model":  # rows are not there yet
+        return in_four_bits
     if rows > 1:
         fewer = max(number for number in range(1, rows // 2 + 1) if rows * batches % number == 0)
         return {"per_device_train_batch_size": fewer, "gradient_accumulation_steps": rows * batches // fewer}
     if not values.get("gradient_checkpointing"):
         return {"gradient_checkpointing": True}
-    if values.get("tuning") == "lora" and not has_checkpoints:
-        return {"tuning": "qlora"}
-    return {}
+    return in_four_bits

@@ -83,6 +83,8 @@ def test_a_run_killed_by_somebody_else_is_not_out_of_memory(shop, monkeypatch):
             {},
         ),
         ({"rows": 1, "batches": 1, "gradient_checkpointing": True, "tuning": "full"}, {}, {}),
+        ({"rows": 8, "batches": 2, "tuning": "lora"}, {"phase": "loading_model"}, {"tuning": "qlora"}),
+        ({"rows": 8, "batches": 2, "tuning": "full"}, {"phase": "loading_model"}, {}),
         ({"rows": 8, "batches": 2, "eval": 8}, {"phase": "evaluating"}, {"eval": 4}),
         ({"rows": 8, "batches": 2, "eval": 1}, {"phase": "evaluating"}, {"rows": 4, "batches": 4}),
     ],
