@@ -20,7 +20,8 @@ _GIGABYTE = 10**9
 
 def draw(context: Context, words: str = "", *, tone: str = "good") -> str:
     """Both forms, under what came of the last press."""
-    return answered(notice(words, tone) + _tokens(context) + _limit(context))
+    forms = notice(words, tone) + _tokens(context) + _limit(context)
+    return answered(f'<div class="lu-narrow">{forms}</div>')
 
 
 def press(context: Context, event: gr.EventData) -> str:
@@ -48,10 +49,8 @@ def _done(context: Context, done: Told) -> str:
 
 
 def _tokens(context: Context) -> str:
-    say, known = context.say, tokens.known(context.desk.workspace)
-    return "".join(_token(context, name, is_known=name in known) for name in tokens.NAMES) + (
-        f'<p class="lu-note">{escape(say("settings.token.where"))}</p>'
-    )
+    known = tokens.known(context.desk.workspace)
+    return "".join(_token(context, name, is_known=name in known) for name in tokens.NAMES)
 
 
 def _token(context: Context, name: str, *, is_known: bool) -> str:
@@ -63,12 +62,12 @@ def _token(context: Context, name: str, *, is_known: bool) -> str:
     )
     state = chip(say("settings.token.is_kept" if is_known else "settings.token.none"), "good" if is_known else "soft")
     return controls.form(
-        controls.labelled(label, field, say(f"settings.token.{name}_note")),
+        controls.labelled(label, field, f"{say(f'settings.token.{name}_note')} {say('settings.token.where')}"),
         controls.buttons(
             controls.button("keep", say("settings.save"), name=name),
             controls.button("forget", say("settings.token.forget"), kind="link", name=name) if is_known else "",
-        )
-        + state,
+            state,
+        ),
     )
 
 

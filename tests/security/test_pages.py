@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
+import httpx
 import pytest
 
 import start
@@ -43,6 +44,7 @@ FOUND = """() => {
   const found = [window.marked || '', ...document.querySelectorAll(marks), ...calls];
   return found.filter(Boolean).map((each) => each.outerHTML || String(each));
 }"""
+TOKEN = "hf_TheSecretThatNobodyMayEverSee7654321"
 FIRST_TABS = ("rows", "problems", "versions")
 
 
@@ -401,3 +403,45 @@ def test_the_login_in_the_browser(locked, browser):
     assert "/login" in page.url and page.locator("p.bad").inner_text() != "", "not even the right one for a while"
     context.close()
     other.context.close()
+
+
+# -- settings ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_token_is_typed_kept_and_never_shown(studio, page):
+    server, _ = studio
+    page.goto(f"{server.url}/en/settings")
+    page.fill("#settings-kept input[name=token]", TOKEN)
+    page.click("#settings-kept button[data-do=keep]")
+    page.wait_for_selector("#settings-kept .lu-notice.lu-good")
+    assert server.workspace.secrets.stat().st_mode & 0o777 == 0o600
+    assert TOKEN in server.workspace.secrets.read_text("utf-8")
+    assert page.input_value("#settings-kept input[name=token]") == ""
+    for _ in range(2):
+        assert TOKEN not in page.content() and TOKEN not in page.evaluate("JSON.stringify(window.localStorage)")
+        page.reload()
+        page.wait_for_selector("#settings-kept button[data-do=forget]")
+    page.fill("#settings-kept input[name=token]", "short")
+    page.click("#settings-kept button[data-do=keep]")
+    page.wait_for_selector("#settings-kept .lu-notice.lu-bad")
+    page.click("#settings-kept button[data-do=forget]")
+    page.wait_for_selector("#settings-kept button[data-do=forget]", state="detached")
+    assert not server.workspace.secrets.exists()
+
+
+def test_the_largest_upload_is_a_setting_that_holds_at_once(studio, page):
+    server, _ = studio
+    page.goto(f"{server.url}/en/settings")
+    page.wait_for_selector("#settings-kept input[name=limit]")
+    page.fill("#settings-kept input[name=limit]", "0.001")
+    page.click("#settings-kept button[data-do=limit]")
+    page.wait_for_selector("#settings-kept .lu-notice.lu-good")
+    sent = httpx.post(f"{server.url}/en/gradio_api/upload", files={"files": ("a.jsonl", b"x" * 2_000_000)}, timeout=30)
+    assert sent.status_code == 413
+    page.goto(f"{server.url}/en/data")
+    assert page.evaluate("window.gradio_config.max_file_size") == 1_000_000, "the browser refuses it before it is sent"
+    page.goto(f"{server.url}/en/settings")
+    page.fill("#settings-kept input[name=limit]", "-3")
+    page.click("#settings-kept button[data-do=limit]")
+    page.wait_for_selector("#settings-kept .lu-notice.lu-bad")
+    server.do("limit_uploads", size_bytes=20 * 10**9)

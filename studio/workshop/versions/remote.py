@@ -21,11 +21,12 @@ from collections.abc import Callable
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import parse_qsl, quote, urlsplit
 
 import msgspec
 import yaml
 
+from studio import addresses
 from studio.errors import RefusedInput
 
 STORES = ("file", "memory", "s3", "gs", "gcs", "az", "abfs", "oss", "sftp", "ssh", "hdfs", "webhdfs")
@@ -42,6 +43,11 @@ PACKAGES = MappingProxyType(
     }
 )
 """The Python package that a store needs and the studio does not bring."""
+_NAMING_A_HOST = ("sftp", "ssh", "hdfs", "webhdfs")
+_REDIRECTED = ("hdfs", "webhdfs")
+"""Stores whose first host sends on to others: only to one that whoever starts the studio allowed."""
+_SETTINGS = ("region",)
+"""What may stand behind the ? of an address; an endpoint or a key could make the server call anybody."""
 POINTERS = "luthier"
 CHUNK_BYTES = 1 << 20
 _NAME = re.compile(r"\w[\w .()+-]{0,63}")
@@ -67,16 +73,43 @@ def check_remote(remote: str) -> str:
     """The kind of remote that an address names; a plain path is a folder.
 
     Raises:
-        RefusedInput: it is none that holds data sets, or needs a package that is not installed.
+        RefusedInput: it is none that holds data sets, holds a password or a setting, names a host that the studio
+            does not call (`studio.addresses`), or needs a package that is not installed.
     """
     protocol, _, rest = remote.partition("://") if "://" in remote else ("file", "", remote)
     if protocol not in STORES or "::" in remote or not rest:
         raise RefusedInput("data.remote.kind", remote=remote, known=", ".join(f"{each}://" for each in STORES))
+    _refuse_hidden(remote, protocol)
     package = PACKAGES.get(protocol)
     if package and importlib.util.find_spec(package) is None:
         command = f"{sys.executable} -m pip install {package}"
         raise RefusedInput("data.remote.package", remote=remote, package=package, command=command)
+    _refuse_host(remote, protocol)
     return protocol
+
+
+def _refuse_hidden(remote: str, protocol: str) -> None:
+    """An address is kept and shown, so it holds no secret; and it says where, not how a store is to be reached."""
+    if protocol == "file":
+        return
+    try:
+        parts = urlsplit(remote)
+        is_login = parts.password is not None or (protocol == "s3" and "@" in parts.netloc)
+    except ValueError:
+        raise RefusedInput("data.remote.kind", remote=remote, known=", ".join(STORES)) from None
+    if is_login:
+        raise RefusedInput("data.remote.password")
+    if parts.fragment or any(name not in _SETTINGS for name, _ in parse_qsl(parts.query, keep_blank_values=True)):
+        raise RefusedInput("data.remote.settings", remote=remote)
+
+
+def _refuse_host(remote: str, protocol: str) -> None:
+    """Object stores have hosts of their own; of the others only one that the studio may call."""
+    host = urlsplit(remote).hostname or ""
+    if protocol in _REDIRECTED and not addresses.is_allowed(host):
+        raise RefusedInput("address.private", address=remote, host=host, variable=addresses.ALLOWED)
+    if protocol in _NAMING_A_HOST:
+        addresses.require_public(host, what=remote)
 
 
 def push(
