@@ -1,19 +1,22 @@
-"""What ships for public models: `python -m trainers.known_models [--ways N]` writes templates/memory/<family>.json.
+"""What ships for public models: `python -m trainers.known_models [--ways N] [--seconds N]` writes templates/memory.
 
 Reads templates/memory/models.yaml, makes what is missing for the installed libraries and leaves the rest alone, so it
-can be stopped and started again: inventories first (a second each), then traces (some five seconds each), one way of
-training after the other, so that all models have the first N: those with gradient checkpointing first.
+can be stopped and started again: inventories first (a second each), then traces (a second or two each), one way of
+training after the other, so that all models have the first N: LoRA first, and with gradient checkpointing.
 """
 
 import argparse
 import gc
 import json
+import math
+import time
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from studio.memory.layers import Mode
 from studio.memory.survey import SHIPPED, significant, versions
 from trainers.survey import config_of, inventory
 
@@ -26,12 +29,15 @@ TARGETS = (
 """Those that a model does not have are left out."""
 
 
-def main(ways: int, folder: Path = SHIPPED) -> None:
+def main(ways: int, seconds: float, folder: Path = SHIPPED) -> None:
+    ends_at = time.monotonic() + seconds
     known = yaml.safe_load((folder / "models.yaml").read_text("utf-8"))
     for family, models in known.items():
         _write(folder, family, _with_inventories(_read(folder, family), family, models))
     gc.freeze()
     for way, family in product(range(ways), known):
+        if time.monotonic() > ends_at:
+            raise SystemExit("not through yet: start it again")
         _write(folder, family, _with_traces(_read(folder, family), way))
 
 
@@ -80,7 +86,7 @@ def _with_traces(found: dict[str, Any], way: int) -> dict[str, Any]:
 
     for model in found["models"]:
         config = config_of(model["config"])
-        mode = sorted(usual_modes(config), key=lambda mode: not mode.gradient_checkpointing)[way]
+        mode = sorted(usual_modes(config), key=_rank)[way]
         document = mode.document()
         if document not in found["modes"]:
             found["modes"].append(document)
@@ -91,7 +97,13 @@ def _with_traces(found: dict[str, Any], way: int) -> dict[str, Any]:
     return found
 
 
+def _rank(mode: Mode) -> tuple[bool, bool]:
+    return not mode.lora_target_modules, not mode.gradient_checkpointing
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--ways", type=int, default=10, help="how many of the usual ways of training are traced")
-    main(parser.parse_args().ways)
+    parser.add_argument("--seconds", type=float, default=math.inf, help="stop after this long, between two families")
+    given = parser.parse_args()
+    main(given.ways, given.seconds)

@@ -1,11 +1,11 @@
 """Settings that fit, for a model that is known by its config.json alone: `luthier memory --config ... --fit`."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from app.memory.documents import document_of
-from app.memory.surveyed import at_hand, inventory_of, is_known, seen_as, shapes_of, wants_trace
+from app.memory.surveyed import at_hand, inventory_of, is_known, look_ahead, seen_as, shapes_of, wants_trace
 from app.memory_options import NAMED, Asked
 from studio.hardware import Machine
 from studio.memory.inventory import Inventory
@@ -87,6 +87,21 @@ def fitted(config: Mapping[str, Any], question: Asked, place: Workspace, machine
         model, _ = seen_as(config, found.settled, place, is_tried=wants)
         found, is_sure = _fit(model, question, machine), True
     return found
+
+
+def fitted_each(
+    config: Mapping[str, Any], questions: Sequence[Asked], place: Workspace, machine: Machine
+) -> list[Fitted]:
+    """`fitted` of several questions about one model, which mostly takes one process for all.
+
+    Raises:
+        RefusedInput: as `predict_config`.
+    """
+    guesses = [guess for each in questions if (guess := fitted_at_once(config, each, place, machine))]
+    wanting = [each.settled for each in guesses if wants_trace(each.model, each.settled, machine)]
+    if wanting:
+        look_ahead(config, wanting, place)
+    return [fitted(config, each, place, machine) for each in questions]
 
 
 def fitted_at_once(config: Mapping[str, Any], question: Asked, place: Workspace, machine: Machine) -> Fitted | None:

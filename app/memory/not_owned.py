@@ -4,7 +4,7 @@ A first answer comes by arithmetic, and a second one when a short process has lo
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -17,9 +17,9 @@ from app.forms import value_text
 from app.i18n import bytes_text
 from app.markup import chip, table
 from app.memory.documents import notes_of_model
-from app.memory.fitted import Fitted, fitted, fitted_at_once
+from app.memory.fitted import Fitted, fitted_at_once, fitted_each
 from app.memory_command import machine_with
-from app.memory_options import asked
+from app.memory_options import Asked, asked
 from app.pages.shell import bind
 from studio.errors import RefusedInput
 from studio.hardware import Machine
@@ -32,6 +32,8 @@ TUNINGS = ("full", "lora", "qlora")
 LENGTHS = (16, 131_072)
 LARGEST_BYTES = 1_000_000
 """A config.json is a few thousand."""
+_WIDTH = 300
+"""In pixels, of a field: on a phone they stand below each other."""
 _TONES = {"fits": "good", "tight": "warn", "too_large": "bad"}
 
 
@@ -41,6 +43,11 @@ class Question:
     machine: Machine
     length: int
 
+    @property
+    def asked(self) -> list[Asked]:
+        """Of each way of training."""
+        return [asked(["--tuning", tuning, "--max-length", str(self.length)]) for tuning in TUNINGS]
+
 
 def build(context: Context) -> None:
     say = context.say
@@ -48,19 +55,21 @@ def build(context: Context) -> None:
     with gr.Accordion(say("models.other.title"), open=False, elem_id="models-other-fold"):
         gr.HTML(f'<p class="lu-note">{escape(say("models.other.note"))}</p>', padding=False)
         with gr.Row():
-            file = gr.File(label="config.json", file_types=[".json"], height=150, elem_id="models-other-file")
+            file = gr.File(
+                label="config.json", file_types=[".json"], height=150, min_width=_WIDTH, elem_id="models-other-file"
+            )
             text_box = gr.Textbox(
                 label=say("models.other.text"), info=say("models.other.text_help"), lines=5, max_lines=5,
-                elem_id="models-other-text",
+                min_width=_WIDTH, elem_id="models-other-text",
             )  # fmt: skip
         with gr.Row():
             place_box = gr.Dropdown(
                 places, value=HERE, label=say("models.other.place"), info=say("models.other.place_help"),
-                allow_custom_value=True, elem_id="models-other-place",
+                allow_custom_value=True, min_width=_WIDTH, elem_id="models-other-place",
             )  # fmt: skip
             length_box = gr.Number(
                 value=_usual_length(), precision=0, label=say("models.other.length"),
-                info=say("models.other.length_help"), elem_id="models-other-length",
+                info=say("models.other.length_help"), min_width=_WIDTH, elem_id="models-other-length",
             )  # fmt: skip
         look_button = gr.Button(say("models.other.look"), variant="primary", elem_id="models-other-look")
         answer_html = gr.HTML(elem_id="models-other-answer", padding=False)
@@ -73,52 +82,41 @@ def build(context: Context) -> None:
 def first_look(context: Context, path: str | None, text: str, place: str, length: float | None) -> str:
     """By arithmetic, where the family is known; and that a closer look goes on."""
     question = _question(path, text, place, length)
-    return answer_html(context, question, fitted_at_once, is_closer=False)
+    workspace = context.desk.workspace
+    found = [fitted_at_once(question.config, each, workspace, question.machine) for each in question.asked]
+    return answer_html(context, question, [each for each in found if each is not None], is_closer=False)
 
 
 def second_look(context: Context, path: str | None, text: str, place: str, length: float | None) -> str:
     """With the model's own modules and its traced layers."""
-    return answer_html(context, _question(path, text, place, length), fitted, is_closer=True)
+    question = _question(path, text, place, length)
+    found = fitted_each(question.config, question.asked, context.desk.workspace, question.machine)
+    return answer_html(context, question, found, is_closer=True)
 
 
-def answer_html(context: Context, question: Question, search: Callable[..., Fitted | None], *, is_closer: bool) -> str:
+def answer_html(context: Context, question: Question, found: Sequence[Fitted], *, is_closer: bool) -> str:
     """A line for each way of training."""
-    say, place = context.say, context.desk.workspace
-    found = {
-        tuning: search(question.config, asked(words(tuning, question.length)), place, question.machine)
-        for tuning in TUNINGS
-    }
+    say = context.say
     waits = "" if is_closer else f'<p class="lu-note" role="status">{escape(say("models.other.closer"))}</p>'
-    known = {tuning: each for tuning, each in found.items() if each is not None}
-    if not known:
+    if not found:
         return waits
-    model = next(iter(known.values())).model
+    model = found[0].model
     size = say("models.other.size", count=_billions(model.parameters), size=bytes_text(2 * model.parameters))
     headings = [say(f"models.other.column.{name}") for name in ("tuning", "verdict", "memory", "settings")]
-    lines = (_line(context, tuning, each) for tuning, each in known.items())
-    codes = dict.fromkeys(code for each in known.values() for code in each.fit.estimate.notes)
+    lines = (_line(context, each) for each in found)
+    codes = dict.fromkeys(code for each in found for code in each.fit.estimate.notes)
     notes = [say(f"memory.notes.{code}") for code in codes]
-    notes += notes_of_model(question.config, model, place, context.language)
+    notes += notes_of_model(question.config, model, context.desk.workspace, context.language)
     told = "".join(f'<p class="lu-note">{escape(note)}</p>' for note in notes)
     return f"<p>{escape(size)}</p>" + table(headings, lines) + waits + told
 
 
-def words(tuning: str, length: int) -> list[str]:
-    return ["--tuning", tuning, "--max-length", str(length)]
-
-
-def _line(context: Context, tuning: str, found: Fitted) -> list[str]:
+def _line(context: Context, found: Fitted) -> list[str]:
     say, estimate, settings = context.say, found.fit.estimate, found.settings
     by_name = {each.name: each for each in parameters("sft")}
     verdict = chip(say(f"models.fit.{estimate.verdict}"), _TONES.get(estimate.verdict, "soft"))
-    low, high = estimate.device_bytes
-    number = say(
-        "models.other.number",
-        needed=bytes_text(estimate.allocated_bytes),
-        budget=bytes_text(estimate.available_bytes),
-        low=bytes_text(low),
-        high=bytes_text(high),
-    )
+    needed, budget = bytes_text(estimate.allocated_bytes), bytes_text(estimate.available_bytes)
+    number = say("models.fit.number", needed=needed, budget=budget)
     told = say(
         "models.other.settings",
         batch=settings["per_device_train_batch_size"],
@@ -127,7 +125,7 @@ def _line(context: Context, tuning: str, found: Fitted) -> list[str]:
         dtype=settings["dtype"],
     )
     extra = say("models.other.recomputes") if settings["gradient_checkpointing"] else ""
-    name = value_text(by_name["tuning"], tuning, context)
+    name = value_text(by_name["tuning"], settings["tuning"], context)
     return [escape(name), verdict, f'<span class="lu-num">{escape(number)}</span>', escape(f"{told} {extra}".strip())]
 
 

@@ -63,19 +63,39 @@ def seen_as(
     Raises:
         RefusedInput: memory.unknown_layers.
     """
-    if question.targets == ["all-linear"] and has_experts(config) and question.stack.has_fused_experts:
-        # peft allows no dropout on experts that are one weight together.
-        question = replace(question, values={**question.values, "lora_dropout": 0.0})
+    question = _without_dropout_on_experts(config, question)
     if seen := known(config, cache=_cache(place)):
         _check_targets(question, seen)
         question = _attending(question, seen)
-    mode = mode_of(question.values, stack=question.stack)
-    modes = [mode] if mode else []
-    if mode and is_tried:
-        modes.append(replace(mode, gradient_checkpointing=not mode.gradient_checkpointing))
-    model = inventory_of(config, question, place, modes=modes)
+    model = inventory_of(config, question, place, modes=_modes(question, is_tried=is_tried))
     _check_targets(question, model)
     return model, _attending(question, model)
+
+
+def look_ahead(config: Mapping[str, Any], questions: Sequence[Asked], place: Workspace) -> None:
+    """Have one process find out what all these questions need.
+
+    Raises:
+        RefusedInput: no model can be made of the config.
+    """
+    asked = [_without_dropout_on_experts(config, each) for each in questions]
+    targets = dict.fromkeys(tuple(each.targets) for each in asked if each.targets)
+    modes = dict.fromkeys(mode for each in asked for mode in _modes(each, is_tried=True))
+    survey(config, cache=_cache(place), targets=targets, modes=modes)
+
+
+def _modes(question: Asked, *, is_tried: bool) -> list[Mode]:
+    mode = mode_of(question.values, stack=question.stack)
+    if mode is None or not is_tried:
+        return [mode] if mode else []
+    return [mode, replace(mode, gradient_checkpointing=not mode.gradient_checkpointing)]
+
+
+def _without_dropout_on_experts(config: Mapping[str, Any], question: Asked) -> Asked:
+    """peft allows none on experts that are one weight together."""
+    if question.targets == ["all-linear"] and has_experts(config) and question.stack.has_fused_experts:
+        return replace(question, values={**question.values, "lora_dropout": 0.0})
+    return question
 
 
 def _attending(question: Asked, model: Inventory) -> Asked:

@@ -11,7 +11,8 @@ from studio.advisor.counting import validation_rows
 from studio.advisor.facts import Facts
 from studio.advisor.forecast import Forecast
 from studio.advisor.prefill import prefill
-from studio.advisor.recipes import recipes, variety_word
+from studio.advisor.recipes import recipes, row_band, variety_word
+from studio.params.table import effective_batch_size
 from studio.params.trl_names import is_easy_to_hard
 from studio.paths import TEMPLATES
 
@@ -42,6 +43,7 @@ def measures(facts: Facts, values: Mapping[str, Any], plan: Forecast) -> dict[st
         **_data_measures(facts, values),
         **_template_measures(facts),
         **_rate_measures(facts, values),
+        **_batch_measures(facts, values),
         **_length_measures(facts, values),
         **_memory_measures(facts, plan),
         **_disk_measures(facts, plan),
@@ -120,6 +122,18 @@ def _rate_measures(facts: Facts, values: Mapping[str, Any]) -> dict[str, Any]:
         "rate_of_full": copied("full") if not of_preference else 0,
         "no_warmup": int(values["warmup_ratio"] == 0 and values["lr_scheduler_type"] != "constant"),
         "no_decay": int(values["lr_scheduler_type"] == "constant"),
+    }
+
+
+def _batch_measures(facts: Facts, values: Mapping[str, Any]) -> dict[str, int]:
+    """Beyond four times what the number of rows asks for, either way, and never beyond what any document names."""
+    wanted = row_band(facts)["effective_batch_size"]
+    limits = recipes()["batch_limits"]
+    return {
+        "effective_batch": effective_batch_size(values),
+        "batch_wanted": wanted,
+        "batch_limit": max(limits["large"], limits["far"] * wanted),
+        "batch_least": min(limits["small"], wanted, facts.rows or wanted),
     }
 
 

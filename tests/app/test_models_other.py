@@ -54,7 +54,10 @@ def test_each_way_of_training_has_its_verdict(empty: Filled, place: str, verdict
 def test_its_numbers_are_those_of_the_search(empty: Filled) -> None:
     drawn = answered(empty, "24GiB", config=LLAMA_8B)
     found = page.fitted_at_once(
-        LLAMA_8B, asked(page.words("lora", 2048)), empty.context("en").desk.workspace, machine_with("24GiB")
+        LLAMA_8B,
+        asked(["--tuning", "lora", "--max-length", "2048"]),
+        empty.context("en").desk.workspace,
+        machine_with("24GiB"),
     )
     assert found is not None
     assert page.bytes_text(found.fit.estimate.allocated_bytes) in drawn
@@ -115,5 +118,7 @@ def test_what_ships_with_its_traces_is_answered_closely_at_once(empty: Filled) -
     """A machine without a GPU needs no trace."""
     context = empty.context("en")
     drawn = page.second_look(context, None, json.dumps(LLAMA_8B), page.HERE, 1024)
-    found = fitted(LLAMA_8B, asked(page.words("qlora", 1024)), context.desk.workspace, page._machine(page.HERE))
+    found = fitted(
+        LLAMA_8B, asked(["--tuning", "qlora", "--max-length", "1024"]), context.desk.workspace, page._machine(page.HERE)
+    )
     assert page.bytes_text(found.fit.estimate.allocated_bytes) in drawn and "ten seconds" not in drawn

@@ -41,6 +41,14 @@ EXPERTS = replace(model("135M"), modules=(*model("135M").modules, Module("other"
 CASES = {
     "base_cannot": (({"baseline_correct": 0.19}, {}), ({"baseline_correct": 0.2}, {})),
     "base_suffices": (({"baseline_correct": 1.0, "baseline_suffices": True}, {}), ({"baseline_correct": 1.0}, {})),
+    "batch_large": (
+        ({}, {"per_device_train_batch_size": 8, "gradient_accumulation_steps": 9}),
+        ({}, {"per_device_train_batch_size": 8, "gradient_accumulation_steps": 4}),
+    ),
+    "batch_small": (
+        ({}, {"per_device_train_batch_size": 3, "gradient_accumulation_steps": 1}),
+        ({}, {"per_device_train_batch_size": 1, "gradient_accumulation_steps": 4}),
+    ),
     "beyond_positions": (({"max_positions": 128}, {"max_length": 256}), ({"max_positions": 256}, {"max_length": 256})),
     "cannot_serve": (({"size": "7B", "gpu": 12}, {"tuning": "lora"}), ({"size": "7B", "gpu": 12}, {"tuning": "qlora"})),
     "device_busy": (({"size": "7B", "gpu": 24, "busy": 20}, {}), ({"size": "7B", "gpu": 24, "busy": 0}, {})),
