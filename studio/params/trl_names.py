@@ -50,6 +50,9 @@ def lora_arguments(values: Mapping[str, Any]) -> dict[str, Any]:
         "lora_alpha": values["lora_alpha"],
         "lora_dropout": values["lora_dropout"],
         "target_modules": "all-linear" if names == ["all-linear"] else list(names),
+        # Specs older than these do not name them.
+        "use_rslora": values.get("use_rslora", False),
+        "use_dora": values.get("use_dora", False),
         "bias": "none",
         "task_type": "CAUSAL_LM",
     }
