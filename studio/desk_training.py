@@ -12,6 +12,7 @@ from studio.db.datasets import DatasetSummary
 from studio.db.jobs import NewJob
 from studio.db.models import ModelSummary
 from studio.desk_baseline import begin_curve
+from studio.desk_runs import LONGEST_TAG
 from studio.errors import Conflict, Failure, Fault, RefusedInput, SpecRefused, UnknownName
 from studio.jobs.lifecycle import ENDED
 
@@ -65,10 +66,12 @@ class TrainingDesk:
         chosen = combinations(tried)
         base, version, completed = self._completed([{**spec, **each} for each in chosen], device)
         name = str(spec.get("run_name") or version.name)
+        wished = str(spec.get("run_name") or f"{version.name} grid")
         ids = [f"{request_id}-{place}" if request_id else None for place in range(len(chosen))]
         with self._writer.begin() as session:
             known = jobs.by_request(session, ids[0]) if ids[0] else None
-            tag = runs.tags_of(session, [known])[known][0] if known else runs.free_tag(session, name)
+            kept = runs.tags_of(session, [known]).get(known) if known else None
+            tag = kept[0] if kept else runs.free_tag(session, wished[:LONGEST_TAG].strip())
             entered = []
             for each, values, one_id in zip(chosen, completed, ids, strict=True):
                 title = " · ".join([name, *(f"{setting} {value}" for setting, value in each.items())])

@@ -52,7 +52,7 @@ def wire(context: Context, shown: gr.HTML, *, given: Sequence[Any], target: gr.T
         target: where the address of the queued runs goes; `go` follows it.
     """
     gr.context.Context.root_block.load(bind(first, context), None, [shown], queue=False, show_progress="hidden")
-    quiet = {"show_progress": "hidden", "trigger_mode": "always_last"}
+    quiet = {"show_progress": "hidden"}
     shown.select(bind(press, context), list(given), [shown, target], **quiet).success(None, [target], js=go)
 
 

@@ -89,19 +89,27 @@
       if (changes.some(tellsToast)) answered();
     });
 
+    const losePatience = () => {
+      clearTimeout(quiet);
+      quiet = setTimeout(() => {
+        answered();
+        if (waiting) pressAgain();
+      }, PATIENCE_MS);
+    };
+
     const send = (source, action, more = {}) => {
       clearTimeout(pressing);
+      const isBusy = isAgain || element.classList.contains("lu-busy");
       if (!source.dataset.again) {
         focused = source.dataset.key || null;
         element.classList.add("lu-busy");
       }
       if (source.dataset.settles) drafts.clear();
       toasts.observe(document.body, { childList: true, characterData: true, subtree: true });
-      clearTimeout(quiet);
-      quiet = setTimeout(answered, PATIENCE_MS);
+      losePatience();
       const said = told(source, action);
       Object.assign(said.fields, more);
-      if (isAgain) waiting = said;  // Gradio drops what comes while an answer is under way
+      if (isBusy) waiting = said;  // Gradio drops what comes while an answer is under way
       else trigger("select", said);
       isAgain ||= Boolean(source.dataset.again);
     };
@@ -152,6 +160,8 @@
 
     const pressAgain = () => {
       if (waiting) {
+        element.classList.add("lu-busy");
+        losePatience();
         trigger("select", waiting);
         waiting = null;
         return;

@@ -130,6 +130,11 @@ def test_pressed_twice_is_one_grid_and_another_one_gets_a_tag_of_its_own(studio:
     assert len(queued(studio)) == 4
 
 
+def test_a_grid_without_a_name_is_called_after_its_data(studio: Filled) -> None:
+    assert pressed(Page(studio), "queue", ("seed", "1, 2"))[1] == "/en/runs?tag=trivia+grid"
+    assert pressed(Page(studio).type(run_name="n" * 99), "queue", ("seed", "1, 2"))[1].endswith("=" + "n" * 40)
+
+
 def test_a_grid_is_queued_whole_or_not_at_all(studio: Filled, monkeypatch: pytest.MonkeyPatch) -> None:
     spec = {"model_name_or_path": "starter", "dataset": "trivia"}
     with pytest.raises(SpecRefused):
