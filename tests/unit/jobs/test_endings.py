@@ -3,13 +3,14 @@
 import os
 import signal
 import time
+from types import SimpleNamespace
 
 import psutil
 import pytest
 
 from studio.db import checkpoints, jobs, lineage
 from studio.db.jobs import newest_attempt
-from studio.jobs import processes
+from studio.jobs import processes, supervisor
 from studio.jobs.retention import surplus
 from studio.params.changing import smaller
 from studio.paths import Workspace
@@ -183,3 +184,21 @@ def test_a_checkpoint_that_another_run_goes_on_from_stays(shop):
         assert lineage.used_checkpoints(session) == set()
     spec = read_spec(shop.workspace.attempt(second, 1))
     assert (spec.start_from.step, spec.start_from.digest, spec.resume_from) == (2, origin.digest, [])
+
+
+@pytest.mark.parametrize(
+    ("wish", "phase", "silent", "asked", "ended"),
+    [
+        ("stop_now", "saving", 1, 7, False),
+        ("stop_now", "training", 0, 9, True),
+        ("stop", "training", 100, 100, False),
+        ("stop", "training", 121, 130, True),
+        ("pause", "training", 0, 601, True),
+        ("stop", "saving", 1700, 1700, False),
+        ("stop", "saving", 1801, 1801, True),
+    ],
+)
+def test_a_large_checkpoint_has_its_time_and_a_deaf_job_its_end(shop, wish, phase, silent, asked, ended):
+    shop.supervisor._now = lambda: 10_000.0
+    watch = supervisor._Watch(last_sign=10_000.0 - silent, asked=10_000.0 - asked)
+    assert shop.supervisor._has_waited(SimpleNamespace(wish=wish, phase=phase), watch) == ended
