@@ -1,5 +1,6 @@
 """One run as a person reads it: state and progress, checkpoints, log, settings with their reasons."""
 
+import shutil
 from collections.abc import Mapping
 from datetime import datetime
 from html import escape
@@ -10,6 +11,7 @@ from app.forms import value_text
 from app.i18n import bytes_text, duration_text, number_text, page_path, seconds_between, when_text
 from app.markup import facts, link, state_chip, table
 from app.reasons import reason_words, source_text
+from studio.advisor.forecast import disk_as_it_goes
 from studio.db.checkpoints import CheckpointView
 from studio.db.jobs import JobView
 from studio.jobs.lifecycle import LIVE
@@ -94,7 +96,11 @@ def _progress_html(context: Context, job: JobView) -> str:
     )
 
 
-def checkpoints_html(context: Context, saved: list[CheckpointView]) -> str:
+def checkpoints_html(context: Context, saved: list[CheckpointView], job: JobView | None = None) -> str:
+    """
+    Args:
+        job: a run that goes on: then what its checkpoints will take in the end is told, from those that are there.
+    """
     say, language = context.say, context.language
     title = f'<h2 class="lu-part">{escape(say("runs.checkpoints"))}</h2>'
     if not saved:
@@ -113,7 +119,20 @@ def checkpoints_html(context: Context, saved: list[CheckpointView]) -> str:
     ]
     picked = ",".join(str(each.id) for each in (saved[:1] + saved[-1:] if len(saved) > 1 else saved))
     compare = link(page_path(language, "checkpoints", pick=picked), say("runs.compare"), classes="lu-button lu-second")
-    return title + table([say(f"checkpoints.column.{name}") for name in names], rows) + f"<p>{compare}</p>"
+    listed = table([say(f"checkpoints.column.{name}") for name in names], rows)
+    return title + listed + _disk_html(context, saved, job) + f"<p>{compare}</p>"
+
+
+def _disk_html(context: Context, saved: list[CheckpointView], job: JobView | None) -> str:
+    if job is None or job.state not in LIVE | {"paused"} or "save_steps" not in job.values:
+        return ""
+    sizes = [each.size_bytes for each in saved]
+    found = disk_as_it_goes(job.values, steps=int(job.progress_total or 0), sizes=sizes)
+    if found is None or found[0] <= len(saved):
+        return ""
+    free = shutil.disk_usage(context.desk.workspace.root).free
+    told = context.say("runs.disk_left", number=found[0], size=bytes_text(found[1]), free=bytes_text(free))
+    return f'<p class="lu-note lu-num">{escape(told)}</p>'
 
 
 def log_html(context: Context, job: JobView) -> str:

@@ -119,7 +119,7 @@ def draw_detail(context: Context, job_id: int, asks: str = "", *, chosen: int | 
         *buttons,
         why_html(context, job),
         keeping.draw(context, job_id, asks),
-        checkpoints_html(context, saved),
+        checkpoints_html(context, saved, job),
         going_on.draw(context, job_id, chosen),
         *[gr.update(visible=True)] * 2,
         log_html(context, job),

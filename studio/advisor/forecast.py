@@ -2,7 +2,7 @@
 
 import math
 import statistics
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,10 +32,7 @@ def forecast(facts: Facts, values: Mapping[str, Any]) -> Forecast:
     steps = steps_of(values, facts.rows, facts.validation_rows) if facts.rows else None
     if facts.inventory is None or facts.shapes is None or steps is None:
         return Forecast(steps, None, None, None, None)
-    count = -(-steps // values["save_steps"])
-    limit = values.get("save_total_limit") or count
-    # The best one stays besides the newest ones, and a new one is there before an old one goes.
-    count = min(count, limit + 2)
+    count = _num_checkpoints(values, steps)
     return Forecast(
         steps=steps,
         seconds=_seconds(facts, values, steps),
@@ -43,6 +40,24 @@ def forecast(facts: Facts, values: Mapping[str, Any]) -> Forecast:
         num_checkpoints=count,
         memory=memory_of(facts, values),
     )
+
+
+def _num_checkpoints(values: Mapping[str, Any], steps: int) -> int:
+    count = -(-steps // values["save_steps"])
+    limit = values.get("save_total_limit") or count
+    # The best one stays besides the newest ones, and a new one is there before an old one goes.
+    return min(count, limit + 2)
+
+
+def disk_as_it_goes(values: Mapping[str, Any], *, steps: int, sizes: Sequence[int]) -> tuple[int, int] | None:
+    """Checkpoints that a running job will have at most, and their bytes, from those that it has saved.
+
+    {"save_steps": 50}, steps=200, sizes=[30 MB, 31 MB]  ->  (4, 122 MB); None before the first one is there.
+    """
+    if not sizes or steps < 1:
+        return None
+    count = max(len(sizes), _num_checkpoints(values, steps))
+    return count, round(statistics.mean(sizes) * count)
 
 
 def memory_of(facts: Facts, values: Mapping[str, Any]) -> Estimate:

@@ -3,7 +3,7 @@
 import pytest
 
 from studio.advisor.complete import complete
-from studio.advisor.forecast import checkpoint_bytes, forecast, seconds_per_token
+from studio.advisor.forecast import checkpoint_bytes, disk_as_it_goes, forecast, seconds_per_token
 from studio.advisor.recipes import recipes
 from studio.db.speeds import MeasuredSpeed
 from tests.unit.advisor.conftest import model
@@ -88,3 +88,18 @@ def test_nothing_is_forecast_before_the_model_was_looked_at(facts):
     known = facts_from(None, machine=facts().machine, rows=100)
     found = forecast(known, complete(NAMED, known)[0])
     assert found.steps and (found.seconds, found.disk_bytes, found.memory) == (None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("values", "steps", "sizes", "found"),
+    [
+        ({"save_steps": 50}, 200, [], None),
+        ({"save_steps": 50}, 0, [10], None),
+        ({"save_steps": 50}, 200, [30, 32], (4, 124)),
+        ({"save_steps": 50, "save_total_limit": 1}, 1000, [30, 32], (3, 93)),
+        # Saved by hand as well: more are there than were planned.
+        ({"save_steps": 100}, 100, [30, 30, 36], (3, 96)),
+    ],
+)
+def test_disk_is_told_anew_from_the_checkpoints_that_are_there(values, steps, sizes, found):
+    assert disk_as_it_goes(values, steps=steps, sizes=sizes) == found
