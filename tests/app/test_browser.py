@@ -6,6 +6,7 @@ from app.i18n import PAGES
 from studio.db import comparisons, jobs, metrics
 from studio.db.engine import next_change
 from studio.messages import LANGUAGES
+from tests.app.seeding import add_run
 from tests.browsing import unfold_and_fill
 
 pytestmark = pytest.mark.browser
@@ -52,6 +53,23 @@ def test_eight_pages_at_once_all_work(served, browser):
     last.click("#runs-keep button[data-do=no]")
     last.wait_for_selector("#runs-keep button[data-do=delete]")
     context.close()
+
+
+def test_the_queue_and_the_list_answer_in_the_browser(served, page):
+    filled, url = served
+    with filled.writer.begin() as session:
+        last = add_run(session, title="last of all", state="queued")
+        next_change(session)
+    page.goto(f"{url}/en/runs")
+    page.click(f"#runs-queue button[data-do=up][data-run='{last}']")
+    page.wait_for_selector(f"#runs-queue tbody tr:first-child a:has-text('{last} · last of all')")
+    page.select_option("#runs-bar select[name=state]", "failed")
+    page.select_option("#runs-bar select[name=state]", "queued")  # while the answer to the first is under way
+    page.wait_for_function("document.querySelectorAll('#runs-list tbody tr').length == 2")
+    page.locator("#runs-list input[type=checkbox]").first.check()
+    page.wait_for_selector("#runs-list button[data-do=archive]")
+    page.click("#runs-list button[data-do=archive]")
+    page.wait_for_selector(f"text=Job {last} has not ended")
 
 
 def test_a_curve_grows_and_keeps_its_zoom(served, page):

@@ -2,19 +2,22 @@
 
 import threading
 from html import unescape
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from app import client
 from app.pages import runs as runs_page
 from app.runs import grid
 from studio.db import jobs, runs
 from studio.errors import RefusedInput, SpecRefused
 from studio.params.grid import MOST_RUNS, can_be_tried, combinations, values_of
 from studio.params.table import parameters
-from tests.app.conftest import Filled
+from tests.app.conftest import Filled, serving
 from tests.app.test_train_page import Page, fixture_studio
+from tests.e2e.luthier import luthier_here
 
 __all__ = ["fixture_studio"]
 TABLE = {each.name: each for each in parameters("sft")}
@@ -154,24 +157,74 @@ def test_a_grid_is_queued_whole_or_not_at_all(studio: Filled, monkeypatch: pytes
     assert queued(studio) == []
 
 
+SPEC = {"model_name_or_path": "starter", "dataset": "trivia", "max_steps": 3}
+
+
 def test_two_clients_that_press_train_fifty_times_at_once_never_get_two_runs_of_one_press(studio: Filled) -> None:
-    desk, spec = studio.studio.desk, {"model_name_or_path": "starter", "dataset": "trivia"}
-    got: dict[int, set[int]] = {press: set() for press in range(50)}
+    """Over HTTP, as the command line asks."""
+    got: dict[int, list[int]] = {press: [] for press in range(50)}
     barrier = threading.Barrier(2)
+    with serving(studio.workspace, studio.studio) as url:
+        address = {"url": url, "token": studio.studio.token}
 
-    def client() -> None:
-        for press, numbers in got.items():
-            barrier.wait()
-            numbers.add(desk.train(spec, request_id=f"press {press}"))
+        def press_all() -> None:
+            for press, numbers in got.items():
+                barrier.wait()
+                numbers.append(client._post(address, "train", {"spec": SPEC, "request_id": f"press {press}"}))
 
-    both = [threading.Thread(target=client) for _ in range(2)]
-    for each in both:
-        each.start()
-    for each in both:
-        each.join()
-    assert all(len(numbers) == 1 for numbers in got.values())
-    assert len(set.union(*got.values())) == 50
+        both = [threading.Thread(target=press_all) for _ in range(2)]
+        for each in both:
+            each.start()
+        for each in both:
+            each.join()
+    assert all(len(numbers) == 2 and len(set(numbers)) == 1 for numbers in got.values())
     with studio.writer.begin() as session:
-        assert len(jobs.waiting(session)) == 50
-        plans = [len(jobs.events(session, each.id, types=("plan",))) for each in jobs.waiting(session)]
-    assert set(plans) == {1}
+        waiting = [each.id for each in jobs.waiting(session)]
+        plans = [len(jobs.events(session, each, types=("plan",))) for each in waiting]
+    assert sorted(waiting) == sorted(numbers[0] for numbers in got.values()) and set(plans) == {1}
+
+
+def test_a_command_whose_answer_was_lost_asks_again_for_the_same_run(
+    studio: Filled, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    asked: list[str] = []
+
+    def post(address: Any, verb: str, arguments: dict[str, Any]) -> Any:
+        done = getattr(studio.studio.desk, verb)(**arguments)
+        asked.append(verb)
+        if len(asked) == 1:
+            raise ConnectionError("the line broke after the server had done it")
+        return done
+
+    monkeypatch.setattr(client, "_running", lambda workspace: {"url": "", "token": ""})
+    monkeypatch.setattr(client, "_post", post)
+    (tmp_path / "spec.yaml").write_text("".join(f"{name}: {value}\n" for name, value in SPEC.items()))
+    ran = luthier_here(studio.workspace, "train", tmp_path / "spec.yaml", "--json")
+    assert ran.code == 0 and asked == ["train", "train"] and [job.id for job in queued(studio)] == [ran.document["id"]]
+
+
+def test_grids_and_the_queue_are_commands(studio: Filled, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    desk = studio.studio.desk
+    monkeypatch.setattr(client, "call", lambda workspace, verb, **arguments: getattr(desk, verb)(**arguments))
+    (tmp_path / "spec.yaml").write_text("".join(f"{name}: {value}\n" for name, value in SPEC.items()))
+
+    def luthier(*words: object) -> Any:
+        ran = luthier_here(studio.workspace, *words, "--json")
+        assert ran.code == 0, ran.err
+        return ran.document
+
+    made = luthier("train", tmp_path / "spec.yaml", "--try", "seed=1,2", "--try", "learning_rate=1e-4,2e-4")
+    assert len(made["jobs"]) == 4 and made["tag"] == "trivia grid"
+    assert [each["waits_for"] for each in luthier("jobs", "queue")["waiting"]][:3] == ["starts", "device", "behind"]
+    assert luthier("jobs", "queue", "--start", "by_hand")["waiting"][0]["waits_for"] == "held"
+    first = made["jobs"][0]
+    luthier("jobs", "stop", first)
+    luthier("jobs", "edit", first, "--title", "renamed", "--tags", "a,b", "--note", "see")
+    assert [each["id"] for each in luthier("jobs", "find", "renamed")] == [first]
+    assert luthier("jobs", "again", first)["id"] > made["jobs"][-1]
+    luthier("jobs", "archive", first)
+    assert luthier("jobs", "find", "renamed") == [] and len(luthier("jobs", "find", "renamed", "--archived")) == 1
+    luthier("jobs", "rm", first, "--keep-files")
+    assert luthier_here(studio.workspace, "train", tmp_path / "spec.yaml", "--try", "seed").code == 2
+    assert luthier_here(studio.workspace, "train", tmp_path / "spec.yaml", "--gpu", "cuda:3").code == 2
+    assert luthier_here(studio.workspace, "jobs", "queue", "--after-failure", "maybe").code == 2
