@@ -35,7 +35,7 @@ def smaller(values: Mapping[str, Any], *, phase: str | None = None, has_checkpoi
     """
     if phase == "evaluating" and values.get("per_device_eval_batch_size", 1) > 1:
         return {"per_device_eval_batch_size": values["per_device_eval_batch_size"] // 2}
-    rows, batches = values["per_device_train_batch_size"], values["gradient_accumulation_steps"]
+    rows, batches = values.get("per_device_train_batch_size", 1), values.get("gradient_accumulation_steps", 1)
     in_four_bits = {"tuning": "qlora"} if values.get("tuning") == "lora" and not has_checkpoints else {}
     if phase == "loading_model":  # rows are not there yet
         return in_four_bits
