@@ -1,1 +1,0 @@
-from tests.trainers.conftest import tiny  # noqa: F401
