@@ -21,9 +21,14 @@ from studio.workshop.converting.detect import Preview, Sample, preview_of, read_
 from studio.workshop.converting.shapes import OPTIONAL_PARTS, REQUIRED_PARTS, SHAPES
 
 PREVIEW_ROWS = 5
+LEAST_LIKE = 0.5
+"""A smaller share of rows of a shape is no recognition."""
 SHOWN_CELLS, CELL_CHARACTERS = 3, 80
 SHOWN_AGAINST = 3
-ENCODINGS = ("utf-8", "gb18030", "big5", "cp1252", "cp1251", "shift_jis", "euc-kr")
+ENCODINGS = (
+    *("utf-8", "gb18030", "big5", "shift_jis", "euc-jp", "euc-kr", "cp1252", "cp1250", "cp1251", "cp1253", "cp1254"),
+    *("cp1255", "cp1256"),
+)
 SURE_ENCODING = 0.7
 """Of what was found out with less confidence a person can say what it is."""
 
@@ -123,7 +128,8 @@ def _recognised(context: Context, found: Look) -> str:
         return notice(say("data.shape_unknown", columns=", ".join(seen.all_columns) or "–"), "warn")
     shape = say(f"data.shape.{seen.choice.shape}")
     percent = f"{100 * seen.choice.confidence:.0f}"
-    words = [say("data.shape_found", shape=shape, percent=percent), say(f"data.becomes.{seen.format}", shape=shape)]
+    told = "data.shape_found" if seen.choice.confidence >= LEAST_LIKE else "data.shape_closest"
+    words = [say(told, shape=shape, percent=percent), say(f"data.becomes.{seen.format}", shape=shape)]
     return notice("\n".join([*words, *_against(context, found)]), "good" if seen.choice.confidence >= 0.9 else "warn")
 
 

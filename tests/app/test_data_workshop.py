@@ -119,7 +119,11 @@ def test_the_schema_is_read_off_the_answers(context: Context, tmp_path: Path):
 
 def test_checks_name_rows_and_offer_remedies(context: Context, tmp_path: Path):
     page = imported(context, written(tmp_path / "all.jsonl", "ai", "food", "humor", "trivia"), "all")
-    page.tab("split")
+    page.tab("checks")
+    page.press("checks", "check")
+    assert page.shown("checks").count(">Split the rows<") == 2 and "Split again" not in page.shown("checks")
+    page.press("checks", "split")
+    assert page["tab"] == "split"
     page.press("split", "split")
     assert "Undo (back to version 1)" in page["title"]
     sides = finding.split_counts(Path(dataset(context, "all").path))
