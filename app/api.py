@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from operator import attrgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import msgspec
 from fastapi import APIRouter, Request
@@ -101,6 +101,8 @@ VERBS = frozenset(
     }
 )
 STATIC = Path(__file__).parent / "static"
+_MOST = (1 << 63) - 1
+_DEEPEST = 50
 _log = logging.getLogger(__name__)
 
 
@@ -164,7 +166,7 @@ def static_files() -> dict[str, Path]:
 
 def _perform(verb: Callable[..., Any], body: bytes) -> Response:
     try:
-        arguments = msgspec.json.decode(body or b"{}", type=dict[str, Any])
+        arguments = checked(verb, msgspec.json.decode(body or b"{}", type=dict[str, Any]))
         return _json({"result": verb(**arguments)})
     except StudioError as error:
         return _json({"error": _as_json(error)}, 422 if isinstance(error, RefusedInput) else 500)
@@ -174,6 +176,32 @@ def _perform(verb: Callable[..., Any], body: bytes) -> Response:
     except Exception:
         _log.exception("verb %s failed", verb.__name__)
         return _json({"error": {"kind": "Failure", "code": "server.unexpected", "values": {}}}, 500)
+
+
+def checked(verb: Callable[..., Any], arguments: dict[str, Any]) -> dict[str, Any]:
+    """The arguments, each of the kind that the verb's signature names.
+
+    Raises:
+        msgspec.ValidationError: one is of another kind, or a number that no registry holds.
+    """
+    hints = get_type_hints(verb)
+    known = {name: value for name, value in arguments.items() if name in hints}
+    _refuse_unholdable(list(arguments.values()))
+    for name, value in known.items():
+        msgspec.convert(value, str if Path in get_args(hints[name]) else hints[name])
+    return arguments
+
+
+def _refuse_unholdable(value: Any, depth: int = 0) -> None:
+    """Whole numbers of more than 64 bits, texts that are no file's name and no row's either, and endless nesting."""
+    if depth > _DEEPEST:
+        raise msgspec.ValidationError("nested too deep")
+    if isinstance(value, int) and not -_MOST <= value <= _MOST:
+        raise msgspec.ValidationError("a number is too large")
+    if isinstance(value, str) and "\0" in value:
+        raise msgspec.ValidationError("a text holds a zero byte")
+    for each in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        _refuse_unholdable(each, depth + 1)
 
 
 def _as_json(error: StudioError) -> dict[str, Any]:

@@ -6,7 +6,6 @@ jobs. Nothing here loads weights, reads a whole data file or waits for training.
 
 import re
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -31,7 +30,7 @@ from studio.errors import Conflict, RefusedInput
 from studio.jobs import supervisor
 from studio.jobs.lifecycle import LIVE
 from studio.labelling_requests import LabellingRequests
-from studio.paths import Workspace
+from studio.paths import Workspace, written_path
 
 _HUB_ID = re.compile(r"\w[\w.-]{0,95}/\w[\w.-]{0,95}")
 
@@ -67,10 +66,9 @@ class Desk(
         """
         from studio.models.folder import read_model_folder
 
-        folder = Path(path_or_id).expanduser()
-        if not folder.exists():
+        folder = written_path(path_or_id)
+        if folder is None or not folder.exists():
             raise RefusedInput("model.no_such_folder", folder=path_or_id)
-        folder = folder.resolve()
         facts = read_model_folder(folder)
         chosen = name or folder.name
         check_name(chosen)

@@ -16,7 +16,7 @@ from studio.db.engine import Writer
 from studio.db.jobs import NewJob
 from studio.errors import Conflict, RefusedInput
 from studio.jobs.lifecycle import LIVE
-from studio.paths import Workspace
+from studio.paths import Workspace, written_path
 from studio.workshop import recipe as recipes
 from studio.workshop import reports
 from studio.workshop.reading.encoding import named_encoding
@@ -54,13 +54,13 @@ class DataDesk:
         Raises:
             RefusedInput: no such file or encoding, an empty file, an unusable name, or no room on the disk.
         """
-        path = Path(source).expanduser().resolve()
-        shown = original_name or path.name
+        path = written_path(source)
         check_name(name)
         if encoding:
             named_encoding(encoding)
-        if not path.is_file():
+        if path is None or not path.is_file():
             raise RefusedInput("data.no_such_file", file=str(source))
+        shown = original_name or path.name
         if path.stat().st_size == 0:
             raise RefusedInput("data.empty_file", file=shown)
         self._require_space(2 * path.stat().st_size)
@@ -250,6 +250,7 @@ class DataDesk:
 
     def remove_recipe(self, name: str) -> None:
         """Delete a saved recipe."""
+        check_name(name)
         recipes.remove(self.workspace, name)
 
     # -- what the verbs share ------------------------------------------------------------------------------------

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.orm import Session
@@ -15,6 +14,7 @@ from studio.desk_baseline import begin_curve
 from studio.desk_runs import LONGEST_TAG
 from studio.errors import Conflict, Failure, Fault, RefusedInput, SpecRefused, UnknownName
 from studio.jobs.lifecycle import ENDED
+from studio.paths import written_path
 
 if TYPE_CHECKING:
     from studio.advisor.complete import Completed
@@ -174,11 +174,12 @@ class TrainingDesk:
 
     def _register_named_folder(self, model: object) -> None:
         """A spec may name a model's folder that was never added; adding it is what the person meant."""
-        if not isinstance(model, str) or not model or not Path(model).expanduser().is_dir():
+        folder = written_path(model) if isinstance(model, str) and model else None
+        if folder is None or not folder.is_dir():
             return
         with self._writer.begin() as session:
             known = {word for each in models.list_models(session) for word in (each.name, each.path)}
-        if model not in known and str(Path(model).expanduser().resolve()) not in known:
+        if model not in known and str(folder) not in known:
             self.add_model(model)
 
     def _named(self, spec: dict[str, Any]) -> tuple[ModelSummary, DatasetSummary]:

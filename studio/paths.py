@@ -101,3 +101,13 @@ def workspace(home: str | Path | None = None) -> Workspace:
     """The workspace at `home`, else at `LUTHIER_HOME`, else at `~/luthier`."""
     chosen = home or os.environ.get("LUTHIER_HOME") or Path.home() / "luthier"
     return Workspace(Path(chosen).expanduser().resolve())
+
+
+def written_path(text: str | Path) -> Path | None:
+    """The path that a person wrote, links and `~` resolved; None where no system could have such a one."""
+    try:
+        path = Path(text).expanduser().resolve()
+        path.exists()  # a name that is too long, or holds what no name may hold, shows only when it is looked at
+    except (OSError, ValueError, RuntimeError):
+        return None
+    return path

@@ -44,6 +44,7 @@ CHECKS = {
 SHIPPED = TEMPLATES / "cleaning"
 RECOMMENDED = "recommended"
 _KEYS = ("step", "enabled", "options")
+_LONGEST_NAME = 64
 
 
 class RecipeStep(msgspec.Struct, frozen=True, kw_only=True):
@@ -143,7 +144,7 @@ def find(workspace: Workspace, wanted: str | dict[str, Any] | None) -> Recipe:
     name = wanted or RECOMMENDED
     for folder in (SHIPPED, workspace.recipes):
         path = folder / f"{name}.yaml"
-        if path.parent == folder and path.is_file():
+        if len(name) <= _LONGEST_NAME and path.parent == folder and path.is_file():
             return parse_yaml(path.read_text("utf-8"), file=path.name)
     known = [each.name for each in names(workspace)]
     raise UnknownName(
