@@ -2,6 +2,7 @@
 
 import os
 import random
+import select
 import shutil
 import signal
 import sqlite3
@@ -31,7 +32,12 @@ class Writing:
             finally:
                 os._exit(1)
         os.close(telling)
-        self.told = os.fdopen(told)
+        self.told = os.fdopen(told, "rb", buffering=0)
+
+    def wait_for_one(self) -> None:
+        """Until it has told one more run."""
+        assert select.select([self.told], [], [], 60)[0], "it writes nothing"
+        assert self.told.readline()
 
     def kill(self) -> int:
         """SIGKILL it; how many more runs it had told by then."""
@@ -72,9 +78,9 @@ def test_a_writer_killed_at_random_moments_loses_nothing_that_it_had_committed(t
     Writer(file).close()
     for _ in range(15):
         writing = Writing(file, told)
-        told += bool(writing.told.readline())
+        writing.wait_for_one()
         time.sleep(chance.uniform(0, 0.15))
-        told += writing.kill()
+        told += 1 + writing.kill()
         found = titles(file)
         assert found == [str(number) for number in range(len(found))]
         assert told <= len(found) <= told + 1, "all that was told, and at most the one that was not told yet"
@@ -88,7 +94,7 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     Writer(file).close()
     writing = Writing(file, 0)
     for _ in range(40):
-        writing.told.readline()
+        writing.wait_for_one()
     writing.kill()
     assert file.with_name("registry.sqlite-wal").stat().st_size > 200_000
     yield file

@@ -7,12 +7,13 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from sqlalchemy import create_engine
 from sqlalchemy.exc import OperationalError
 
 from studio.db import comparisons, datasets, jobs, metrics, models
 from studio.db.engine import HEAD, Reader, Writer, next_change
 from studio.db.jobs import NewJob
-from studio.db.migrate import config
+from studio.db.migrate import config, upgrade
 from studio.db.tables import Base
 from studio.errors import UnknownName
 
@@ -36,6 +37,24 @@ def test_migrations_lead_to_the_tables(writer):
     with writer.begin() as session:
         differences = compare_metadata(MigrationContext.configure(session.connection()), Base.metadata)
     assert differences == []
+
+
+def test_a_registry_of_before_keeps_its_runs_and_gives_no_number_again(tmp_path):
+    file = tmp_path / "registry.sqlite"
+    engine = create_engine(f"sqlite:///{file}")
+    upgrade(engine, "0003")
+    names = 'id, kind, title, state, reason_values, wish_number, position, needs_device, "values", chosen, figures'
+    names += ", attempt, last_metrics, change, created_at"
+    row = "7, 'train', 'old', 'failed', '{}', 0, 1, 1, '{\"seed\": 3}', '[]', '{}', 1, '{}', 4, '2026-01-01'"
+    with engine.begin() as connection:
+        connection.exec_driver_sql(f"INSERT INTO jobs ({names}) VALUES ({row})")
+    engine.dispose()
+    writer = Writer(file)
+    with writer.begin() as session:
+        old = jobs.job(session, 7)
+        assert (old.values, old.is_archived, old.wanted_device, old.disk_bytes) == ({"seed": 3}, False, None, None)
+        assert a_job(session) == 8
+    writer.close()
 
 
 def test_opening_again_changes_nothing(tmp_path, writer):
