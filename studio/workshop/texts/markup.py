@@ -47,7 +47,6 @@ _LATIN_OR_CJK = re.compile("[\\s\x21-\u024f\u2e80-\ud7ff\uff00-\uffef]")
 
 MAYBE_MOJIBAKE = r"[ÂÃâäåæçèéïðÐÑØÙ][\x{80}-\x{bf}‚ƒ„…†‡ˆ‰Š‹ŒŽ‘’“”•–—˜™š›œžŸ€]"
 
-MAYBE_LINK = r"\]\("
 _LINK = re.compile(r"!?\[([^\]\n]{0,200})\]\((?:https?://|www\.)[^)\s]{1,2000}\)", re.IGNORECASE)
 
 LINE_CHARACTERS = 160

@@ -17,8 +17,6 @@ from studio.workshop.texts.synonyms import hidden
 LONGEST_CHARACTERS = 200
 SHORT_WORDS = 9
 """A question of at most so many words can bear a "please" at its end."""
-WAYS = ("indirect", "polite", "request", "spelling", "greeting", "typing")
-"""Kinds of rules; the last two only where they are asked for."""
 
 _HAN = re.compile(r"[\u4e00-\u9fff]")
 _GREETS = re.compile(
