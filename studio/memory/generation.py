@@ -1,6 +1,6 @@
 """What a model takes while it writes answers: its cache of keys and values, and the scores of one position.
 
-`generate` of transformers, with the cache that grows by a copy of one layer's keys and values a token.
+`generate` of transformers, whose cache grows a layer at a time, first its keys and then its values, each by a copy.
 """
 
 from collections.abc import Mapping
@@ -25,7 +25,7 @@ def generation(inventory: Inventory, values: Mapping[str, Any], batch: Batch, la
     }
     whole = cache_bytes(inventory, values, batch.rows, batch.row_tokens)
     writing = {
-        "kv_cache": whole * (1 + 1 / inventory.num_hidden_layers),
+        "kv_cache": whole * (1 + 1 / (2 * inventory.num_hidden_layers)),
         "layer": layers.no_grad(batch.rows, 1),
         "scores": scores,
     }
