@@ -16,36 +16,40 @@ import pytest
 from app.api import VERBS
 from app.commands import followed
 from studio.desk import Desk
+from studio.errors import RefusedInput
 from studio.labelling_requests import LabellingRequests
+from studio.paths import PROJECT_ROOT
 from tests.e2e.server import Server
 
 SECRET = "the canary's secret song"
 NAMES = (
     "../canary",
+    "CANARY",
+    "a/../../canary",
+    "$(touch CANARY)",
+    "x\0y",
+    "a" * 5000,
+    "",
+)
+MORE_NAMES = (
     "../../canary",
     "..",
     ".",
-    "/",
-    "CANARY",
-    "a/../../canary",
     "..\\canary",
-    "x\0y",
     "x\ny",
-    "~/canary",
-    "$(touch CANARY)",
     "; touch CANARY",
     "| touch CANARY",
     "--help",
     "%2e%2e%2fcanary",
-    "a" * 5000,
     "\ud800",
     "con",
-    "",
 )
-NUMBERS = (-1, 0, 10**30, "../canary", "1 OR 1=1", 1.5, None, [1], True)
+NUMBERS = (-1, 10**30, "../canary", [1])
 DOCUMENTS = ({}, {"x": "../canary"}, {"__class__": "x"}, {"steps": [{"step": "../canary"}]}, {"name": {"$ne": 1}})
 LEFT_OUT = {"stay", "keep_preference"}
 """These take any key and any value by design, from commands only."""
+ABSOLUTE = ("push_dataset", "pull_dataset")
+"""A folder anywhere may be named here, by its whole path."""
 
 
 @pytest.fixture(scope="module")
@@ -87,12 +91,12 @@ def usual(name: str, kind: str) -> Any:
     return {} if "dict" in kind or "Mapping" in kind else [] if "list" in kind or "Sequence" in kind else "x"
 
 
-def hostile(kind: str) -> tuple[Any, ...]:
+def hostile(kind: str, *, every: bool) -> tuple[Any, ...]:
     if "dict" in kind or "Mapping" in kind:
         return DOCUMENTS + NUMBERS[:2] + NAMES[:2]
     if "list" in kind or "Sequence" in kind:
         return ([*NAMES[:4]], [*NUMBERS[:4]], "x", {"x": 1}, [[]])
-    return NUMBERS if "int" in kind or "float" in kind else NAMES
+    return NUMBERS if "int" in kind or "float" in kind else NAMES + (MORE_NAMES if every else ())
 
 
 def ask(client: httpx.Client, verb: str, arguments: dict[str, Any]) -> httpx.Response:
@@ -100,8 +104,10 @@ def ask(client: httpx.Client, verb: str, arguments: dict[str, Any]) -> httpx.Res
     return client.post(f"/api/do/{verb}", content=text, headers={"content-type": "application/json"})
 
 
+@pytest.mark.parametrize("every", [False, pytest.param(True, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("verb", sorted(VERBS - LEFT_OUT))
-def test_a_verb_leaves_the_workspace_by_no_name(filled, canaries, verb):
+def test_a_verb_leaves_the_workspace_by_no_name(filled, canaries, verb, every):
+    before = set(PROJECT_ROOT.iterdir()) | set(PROJECT_ROOT.parent.iterdir())
     token = json.loads(filled.workspace.server_json.read_text("utf-8"))["token"]
     unexpected = []
     with httpx.Client(base_url=filled.url, timeout=60, headers={"authorization": f"Bearer {token}"}) as client:
@@ -112,7 +118,9 @@ def test_a_verb_leaves_the_workspace_by_no_name(filled, canaries, verb):
             if each.default is inspect.Parameter.empty
         }
         for name, each in given.items():
-            for value in hostile(str(each.annotation)):
+            for value in hostile(str(each.annotation), every=every):
+                if verb in ABSOLUTE and value == "CANARY":
+                    continue
                 if isinstance(value, str):
                     value = value.replace("CANARY", str(filled.workspace.root.parent / "canary"))
                 answer = ask(client, verb, needed | {name: value})
@@ -120,3 +128,12 @@ def test_a_verb_leaves_the_workspace_by_no_name(filled, canaries, verb):
                 if answer.status_code == 500 and "server.unexpected" in answer.text:
                     unexpected.append((name, str(value)[:60]))
     assert unexpected == []
+    assert set(PROJECT_ROOT.iterdir()) | set(PROJECT_ROOT.parent.iterdir()) == before
+
+
+def test_no_job_was_queued_for_a_path_from_nowhere(filled):
+    for remote in ("canary", "../canary", "./x", "file://canary", "x\ny", "--help"):
+        for verb in ABSOLUTE:
+            with pytest.raises(RefusedInput) as caught:
+                filled.do(verb, name="rows", remote=remote)
+            assert caught.value.code == "data.remote.relative"

@@ -28,6 +28,8 @@ import yaml
 
 from studio import addresses
 from studio.errors import RefusedInput
+from studio.paths import written_path
+from studio.workshop.problems import shorten
 
 STORES = ("file", "memory", "s3", "gs", "gcs", "az", "abfs", "oss", "sftp", "ssh", "hdfs", "webhdfs")
 """What may be asked for: folders and stores with a login, no plain web address."""
@@ -91,6 +93,7 @@ def check_remote(remote: str) -> str:
 def _refuse_hidden(remote: str, protocol: str) -> None:
     """An address is kept and shown, so it holds no secret; and it says where, not how a store is to be reached."""
     if protocol == "file":
+        _refuse_unless_whole_path(remote)
         return
     try:
         parts = urlsplit(remote)
@@ -101,6 +104,14 @@ def _refuse_hidden(remote: str, protocol: str) -> None:
         raise RefusedInput("data.remote.password")
     if parts.fragment or any(name not in _SETTINGS for name, _ in parse_qsl(parts.query, keep_blank_values=True)):
         raise RefusedInput("data.remote.settings", remote=remote)
+
+
+def _refuse_unless_whole_path(remote: str) -> None:
+    """A path from nowhere would begin where the server happens to stand."""
+    text = remote.removeprefix("file://")
+    path = written_path(text)
+    if path is None or not text.startswith(("/", "~")) and not Path(text).is_absolute():
+        raise RefusedInput("data.remote.relative", remote=shorten(remote))
 
 
 def _refuse_host(remote: str, protocol: str) -> None:
