@@ -2,7 +2,8 @@
 
     python -m tests.bench.fit [--longest 2000] [--times 5]
 
-The first look at a model (packages read, table built) is measured apart.
+Inventories are those that ship, layer traces included. The first look at a model (packages read, table built) is
+measured apart.
 """
 
 import argparse
@@ -14,6 +15,7 @@ from itertools import product
 from studio.memory.estimate import Shapes
 from studio.memory.fit import Fit, fit
 from studio.memory.inventory import Inventory, from_config
+from studio.memory.survey import SHIPPED, known
 from tests.bench.machine import load
 from tests.unit.memory.test_estimate import CPU, LLAMA_8B, SMOL, card, settings
 from tests.unit.memory.test_fit import LLAMA_70B
@@ -30,7 +32,7 @@ def main() -> None:
     _tell(f"{'model':>6} {'memory':>8} {'tuning':>7} {'batch':>6} {'ms':>7}  answer")
     slowest = 0.0
     for (name, config), (place, machine) in product(MODELS.items(), _machines()):
-        model = from_config(config)
+        model = known(config, cache=SHIPPED) or from_config(config)
         for tuning, wanted in product(("full", "lora"), (16, 240)):
             begun = time.perf_counter()
             found = _solve(model, machine, tuning, wanted, chosen.longest)
