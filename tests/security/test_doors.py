@@ -336,3 +336,22 @@ def test_a_restart_ends_every_session_and_guessing_is_slowed(locked):
     began = time.monotonic()
     assert httpx.post(f"{locked.url}/login", data={"secret": PASSWORD}).status_code == 429, "not even the right one"
     assert time.monotonic() - began < 2
+
+
+def test_no_handler_copies_a_file_that_a_page_names_anywhere_in_its_values(server, http_client, secret_file):
+    """Every handler of every page, with a file's name in every value, in its event and nested in both."""
+    page = http_client.get("/en/data").text
+    config = json.JSONDecoder().raw_decode(page, page.index("gradio_config = ") + 16)[0]
+    named = {"path": str(secret_file), "url": str(secret_file), "meta": {"_type": "gradio.FileData"}}
+    event = {"do": "rows", "fields": {"x": named, "marks": named}, "field": named, "answer": named, "code": named}
+    told, tried = [], 0
+    for each in config["dependencies"]:
+        for given in (named, [named], {"x": named}, json.dumps(named)):
+            body = {"fn_index": each["id"], "data": [given] * len(each["inputs"]), "session_hash": "x"}
+            answer = http_client.post("/en/gradio_api/run/predict", json=body | {"event_data": event})
+            tried += 1
+            if "the secret" in answer.text:
+                told.append((each["id"], each["targets"]))
+    assert told == [] and tried > 100
+    for path in (server.workspace.cache / "gradio").rglob("*"):
+        assert not path.is_file() or b"the secret" not in path.read_bytes(), path
