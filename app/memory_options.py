@@ -91,7 +91,7 @@ def asked(words: list[str]) -> Asked:
     method_of(method)
     beyond = {name: _checked(name, said.pop(name)) for name in list(said) if name in OF_METHODS}
     tuning = said.get("tuning")
-    plain = {**said, "tuning": _in_table(tuning)} if tuning else said
+    plain = {**said, "tuning": in_table(tuning)} if tuning else said
     plain, ignored = _with_effect(plain)
     values = {**check({**NAMED, **_without_validation(plain)}), **beyond, "method": method}
     if tuning:
@@ -203,7 +203,7 @@ def _is_on(name: str, value: Any) -> bool:
     return str(value).lower() == "true"
 
 
-def _in_table(tuning: str) -> str:
+def in_table(tuning: str) -> str:
     """The tuning of the table that has the same settings.
 
     Raises:

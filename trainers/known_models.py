@@ -30,11 +30,11 @@ TARGETS = (
 
 
 def main(ways: int, seconds: float, folder: Path = SHIPPED) -> None:
-    ends_at = time.monotonic() + seconds
     known = yaml.safe_load((folder / "models.yaml").read_text("utf-8"))
     for family, models in known.items():
         _write(folder, family, _with_inventories(_read(folder, family), family, models))
     gc.freeze()
+    ends_at = time.monotonic() + seconds
     for way, family in product(range(ways), known):
         if time.monotonic() > ends_at:
             raise SystemExit("not through yet: start it again")
@@ -104,6 +104,6 @@ def _rank(mode: Mode) -> tuple[bool, bool]:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--ways", type=int, default=10, help="how many of the usual ways of training are traced")
-    parser.add_argument("--seconds", type=float, default=math.inf, help="stop after this long, between two families")
+    parser.add_argument("--seconds", type=float, default=math.inf, help="of tracing, then it stops at a family's end")
     given = parser.parse_args()
     main(given.ways, given.seconds)

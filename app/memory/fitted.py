@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from app.memory.documents import document_of
 from app.memory.surveyed import at_hand, inventory_of, is_known, look_ahead, seen_as, shapes_of, wants_trace
-from app.memory_options import NAMED, Asked
+from app.memory_options import NAMED, Asked, in_table
 from studio.hardware import Machine
 from studio.memory.inventory import Inventory
 from studio.params.table import effective_batch_size
@@ -121,8 +121,12 @@ def _fit(model: Inventory, question: Asked, machine: Machine) -> Fitted:
     from studio.memory.fit import fit
 
     said = question.of_table(question.given)
+    if "tuning" in said:
+        said["tuning"] = in_table(said["tuning"])
     values, _ = complete({**NAMED, **said}, Facts(machine=machine, inventory=model))
-    question = replace(question, values={**question.values, **values})
+    # The form has neither every method nor every tuning that the calculator knows.
+    own = {name: question.values[name] for name in ("method", "tuning") if name == "method" or name in question.given}
+    question = replace(question, values={**question.values, **values, **own})
     found = fit(
         model,
         question.values,

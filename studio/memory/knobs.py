@@ -13,7 +13,7 @@ from studio.memory.estimate import Estimate, Shapes
 from studio.memory.inventory import Inventory
 from studio.memory.measured import Experience, estimate_here
 from studio.memory.stack import Stack
-from studio.params.table import Parameter, parameters
+from studio.params.table import METHODS, Parameter, parameters
 
 Values = Mapping[str, Any]
 ADAMW = ("adamw_torch_fused", "adamw_torch")
@@ -92,7 +92,9 @@ def _table(method: str) -> Mapping[str, Parameter]:
 
 
 def table_of(values: Values) -> Mapping[str, Parameter]:
-    return _table(values.get("method", "sft"))
+    """Of its method; one that the form does not have yet is known by the settings that all share."""
+    method = values.get("method", "sft")
+    return _table(method if method in METHODS else "sft")
 
 
 def could_be_bfloat16(values: Values, machine: Machine | None) -> bool:

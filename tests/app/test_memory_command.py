@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from app import memory_command
 from app.cli import app
 from app.memory import documents
-from app.memory.fitted import fit_config
+from app.memory.fitted import fit_config, fitted_at_once
 from app.memory_options import asked
 from studio.errors import RefusedInput, SpecRefused
 from studio.hardware import Machine
@@ -100,6 +100,22 @@ def test_too_large_is_an_answer_and_no_refusal(place: Workspace) -> None:
     assert found["settings"]["tuning"] == "qlora" and found["settings"]["per_device_train_batch_size"] == 1
     first, *rest = memory_command.lines(found)
     assert "GiB" in first and any("tuning: qlora" in line for line in rest)
+
+
+def test_the_search_is_for_the_method_and_the_tuning_that_were_named(place: Workspace) -> None:
+    def settled(*words: str) -> Any:
+        found = fitted_at_once(LLAMA_8B, asked([*words]), place, memory_command.machine_with("24GiB"))
+        assert found is not None
+        return found
+
+    plain, pairs = (settled("--method", method, "--tuning", "lora") for method in ("sft", "dpo"))
+    assert "reference_pass" in pairs.fit.estimate.phases and "reference_pass" not in plain.fit.estimate.phases
+    batches = [found.settings["per_device_train_batch_size"] for found in (plain, pairs)]
+    assert batches[1] < batches[0]
+    assert "generation" in settled("--method", "grpo").fit.estimate.phases
+    assert "critic_by_formula" in settled("--method", "ppo", "--tuning", "lora").fit.estimate.notes
+    for tuning in ("prefix_tuning", "bottleneck", "freeze"):
+        assert settled("--tuning", tuning).settings["tuning"] == tuning
 
 
 def test_a_machine_without_a_gpu_is_fitted_by_its_main_memory(place: Workspace) -> None:
