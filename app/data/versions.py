@@ -23,7 +23,7 @@ def draw(context: Context, chosen: DatasetSummary, state: State) -> str:
     """State: note (a version whose note is being written), a and b (compared), kind, start."""
     every = _versions(context, chosen.name)
     say = context.say
-    heads = [say(f"data.version_column.{name}") for name in ("number", "made", "rows", "problems", "from")]
+    heads = [say(f"data.version_column.{name}") for name in ("number", "rows", "problems", "from")]
     lines = [_line(context, each, every, state) for each in every]
     return (
         table(heads, lines)
@@ -97,9 +97,9 @@ def _line(context: Context, each: DatasetSummary, every: list[DatasetSummary], s
     number = str(each.version) + (" " + chip(say("data.current"), "info") if each.is_current else "")
     done = escape(words.what_was_done(context, each, parents.get(each.parent or 0)))
     acts = "" if each.is_current else controls.button("use", say("data.use_version"), kind="link", version=each.version)
+    made = f'<p class="lu-note">{escape(when_text(each.created_at, context.language))}</p>'
     return [
-        number,
-        escape(when_text(each.created_at, context.language)),
+        number + made,
         f"{each.rows:,}",
         f"{each.problems:,}",
         f"{done} {acts}" + _note_html(context, each, state),
