@@ -11,6 +11,9 @@ from studio.jobs import processes
 from studio.paths import Workspace
 from studio.protocol import CheckpointRef, Spec
 
+_HUB_TOKENS = frozenset({"HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"})
+"""Only a download needs them; a job that loads a stranger's model has none to lose."""
+
 
 def saved_checkpoints(session: Session, job_id: int) -> list[CheckpointRef]:
     """Newest first."""
@@ -59,7 +62,7 @@ def _library_versions() -> dict[str, str]:
 
 def environment_of(workspace: Workspace, spec: Spec) -> dict[str, str]:
     """The job's environment: no hub access unless it is there to fetch, its caches inside the workspace."""
-    environment = dict(os.environ)
+    environment = {name: value for name, value in os.environ.items() if spec.kind == "fetch" or name not in _HUB_TOKENS}
     environment |= {
         "PYTHONUNBUFFERED": "1",
         "PYTHONWARNINGS": "ignore::FutureWarning,ignore::DeprecationWarning",  # nothing a person could act on

@@ -14,8 +14,10 @@ import pytest
 from app.show import plain
 from studio import tokens
 from studio.errors import RefusedInput
+from studio.jobs.attempts import environment_of
 from studio.jobs.logs import tail
 from studio.paths import PROJECT_ROOT
+from studio.protocol import Spec
 from tests.e2e.server import Server
 
 TOKEN = "hf_TheSecretThatNobodyMayEverSee1234567"
@@ -97,3 +99,11 @@ def test_a_log_without_a_line_end_costs_little(tmp_path):
 
 def test_a_log_does_not_steer_the_terminal():
     assert plain("a\x1b[31mred\x1b]0;title\x07\r\nb\tc\x9b1m") == "a[31mred]0;title\nb\tc1m"
+
+
+def test_a_job_that_downloads_nothing_has_no_hub_token_to_lose(workspace, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    monkeypatch.setenv("HUGGING_FACE_HUB_TOKEN", TOKEN)
+    for kind in ("train", "inspect", "serve", "prepare", "fetch"):
+        spec = Spec(job_id=1, attempt=1, kind=kind, values={}, checkpoints_path="", output_path="", device="cpu")
+        assert (TOKEN in environment_of(workspace, spec).values()) == (kind == "fetch")

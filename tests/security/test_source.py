@@ -1,11 +1,13 @@
 """Rules of the code itself that keep doors shut: no shell, no pickle, no remote code."""
 
 import ast
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from app.running import Wishes, _Door
 from studio.paths import PROJECT_ROOT
 
 SOURCES = [PROJECT_ROOT / "start.py"] + [
@@ -63,3 +65,17 @@ def test_what_only_the_owner_may_read(server):
     root = server.workspace.root
     assert root.stat().st_mode & 0o077 == 0
     assert (root / "server.json").stat().st_mode & 0o177 == 0
+
+
+@pytest.mark.parametrize("image", ["cpu", "cuda"])
+def test_a_container_asks_browsers_to_log_in(image, capsys):
+    """It listens on all addresses, and such a server has a door: a password, or one-time codes in the log."""
+    command = (PROJECT_ROOT / "docker" / f"{image}.Dockerfile").read_text("utf-8").partition("CMD ")[2]
+    words = json.loads(command)
+    host = words[words.index("--host") + 1]
+    assert host == "0.0.0.0" and "--password" not in words
+    assert _Door(Wishes(host=host)).access.asks_for == "code"
+    assert _Door(Wishes(host=host, password="maple and spruce")).access.asks_for == "password"
+    assert _Door(Wishes()).access is None
+    compose = (PROJECT_ROOT / "docker" / "compose.yaml").read_text("utf-8")
+    assert 'ports: ["127.0.0.1:7860:7860"]' in compose and "LUTHIER_PASSWORD" not in compose
