@@ -16,6 +16,11 @@ def belongs(job: JobView, action: str) -> bool:
     return job.state in LIVE or (action == "stop" and job.state in ("queued", "paused"))
 
 
+def label(context: Context, job: JobView, action: str) -> str:
+    """What a button says: a run that waits has nothing to save."""
+    return context.say("runs.action.cancel" if action == "stop" and job.state == "queued" else f"runs.action.{action}")
+
+
 def refusal(job: JobView, action: str) -> str | None:
     """Why an action is not possible now: a key below `runs.why.`; None if it is possible."""
     if action in ("stop", "stop_now"):

@@ -16,6 +16,7 @@ from studio.jobs.lifecycle import LIVE
 
 SAMPLE_QUERY = {"sample": "1"}
 _CARDS = 6
+_ACTIVE = LIVE | {"queued", "paused"}
 _STEPS = ("data", "train", "runs", "checkpoints")
 
 
@@ -27,9 +28,10 @@ def build(context: Context) -> None:
 def draw(context: Context, query: dict[str, str]) -> str:
     """The page's body as it stands now."""
     with context.registry.session() as session:
-        runs = jobs.list_jobs(session, kinds=("train",), limit=50)
+        active = jobs.list_jobs(session, kinds=("train",), states=_ACTIVE, limit=_CARDS)
+        ended = jobs.list_jobs(session, kinds=("train",), limit=4 * _CARDS)
         has_data = bool(datasets.list_datasets(session))
-    return later(context, runs) if runs or has_data else first_visit(context)
+    return later(context, active, ended) if active or ended or has_data else first_visit(context)
 
 
 def first_visit(context: Context) -> str:
@@ -49,10 +51,10 @@ def first_visit(context: Context) -> str:
     )
 
 
-def later(context: Context, runs: list[JobView]) -> str:
+def later(context: Context, active: list[JobView], newest: list[JobView]) -> str:
+    """What runs and waits, however long ago it was asked for, and what ended last."""
     say, language = context.say, context.language
-    active = [job for job in runs if job.state in LIVE | {"queued", "paused"}]
-    ended = [job for job in runs if job not in active][:_CARDS]
+    ended = [job for job in newest if job.state not in _ACTIVE and not job.is_archived][:_CARDS]
     troubled = [job for job in ended if job.state in ("failed", "lost")]
     parts = [heading(say("home.later_title"))]
     ways = link(page_path(language, "train"), say("home.train"), classes="lu-button")

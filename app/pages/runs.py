@@ -16,7 +16,7 @@ from app.context import Context
 from app.data.panel import answered, panel, told
 from app.markup import heading, notice
 from app.pages.shell import bind, number_in, query_of, redraw_on_change
-from app.run_actions import ACTIONS, act, belongs, refusal, why_html
+from app.run_actions import ACTIONS, act, belongs, label, refusal, why_html
 from app.run_view import back_link, checkpoints_html, head_html, log_html, settings_html
 from app.runs import going_on, keeping, listing, queue_view
 from studio.db import checkpoints, jobs
@@ -113,7 +113,12 @@ def draw_detail(context: Context, job_id: int, asks: str = "", *, chosen: int | 
     place, wait = queue_view.state_of(context, job_id) if job.state == "queued" else (None, None)
     waits = queue_view.wait_text(context, wait) if wait else ""
     said = "".join(notice(context.say(f"alerts.{each.data['code']}", **each.data["values"]), "warn") for each in alerts)
-    buttons = [gr.update(visible=belongs(job, action), interactive=refusal(job, action) is None) for action in ACTIONS]
+    buttons = [
+        gr.update(
+            value=label(context, job, action), visible=belongs(job, action), interactive=refusal(job, action) is None
+        )
+        for action in ACTIONS
+    ]
     return [
         head_html(context, job, place, waits) + said,
         *buttons,

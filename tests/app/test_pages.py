@@ -41,6 +41,16 @@ def test_an_old_sqlite_is_named_at_home_and_by_the_doctor(context, filled, monke
     assert (context.say(f"doctor.{fact.code}", **fact.values) in unescape(home.draw(context, {}))) is is_old
 
 
+def test_home_shows_what_runs_however_much_was_asked_for_since(context, filled):
+    from tests.app.seeding import add_run
+
+    with filled.writer.begin() as session:
+        for number in range(60):
+            add_run(session, title=f"since then {number}", state="failed")
+    drawn = home.draw(context, {})
+    assert f"/runs?run={filled.ids['running']}" in drawn and "since then 59" in drawn
+
+
 def test_home_of_an_empty_studio_offers_both_ways(empty):
     body = home.draw(empty.context(), {})
     assert "/en/data?sample=1" in body and 'href="/en/data"' in body

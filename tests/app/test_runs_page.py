@@ -98,6 +98,11 @@ def test_a_list_of_runs_and_a_time_are_written_out(context):
     assert "2026" not in queue_view.wait_text(context, Wait("until", {"time": "2026-01-31T21:30:00.000000Z"}))
 
 
+def test_a_run_that_waits_is_cancelled_and_not_saved(context, filled, waiting):
+    buttons = page.draw(context, {"run": str(waiting[0])})[7:12]
+    assert [each["value"] for each in buttons if each["visible"]] == [context.say("runs.action.cancel")]
+
+
 # -- the list --------------------------------------------------------------------------------------------------------
 
 
