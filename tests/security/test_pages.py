@@ -370,6 +370,7 @@ def log_in(page: Any, secret: str) -> None:
     page.wait_for_load_state("load")
 
 
+@pytest.mark.slow
 def test_the_login_in_the_browser(locked, browser):
     """In by the password, out by the button, out by a restart, slowed after wrong ones; another window is no way in."""
     context = browser.new_context()
