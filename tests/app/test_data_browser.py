@@ -141,16 +141,31 @@ def test_a_panel_is_free_again_once_it_was_answered(page, server, rows):
     assert page.locator("[data-testid=toast-body]").count() >= 1
 
 
-def test_a_long_search_goes_on_by_itself(page, server, tmp_path):
-    """Nobody presses anything between the first answer and the row at the end of the data set."""
+@pytest.fixture(scope="module")
+def long(server: Server, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """16 MB of 601 rows, a needle in the last."""
     told = " ".join(corpus("english", "computers")["completion"])
     lines = [{"prompt": f"Question {n}?", "completion": f"{told[n:]}{8 * told} No {n}."} for n in range(600)]
     lines.append({"prompt": "The last?", "completion": "The needle."})
-    path = tmp_path / "long.jsonl"
+    path = tmp_path_factory.mktemp("source") / "long.jsonl"
     path.write_text("\n".join(map(json.dumps, lines)), "utf-8")
     assert followed(server.workspace, server.do("import_dataset", source=str(path), name="long")).state == "succeeded"
+    return "long"
 
-    page.goto(f"{server.url}/en/data?dataset=long")
+
+def test_long_work_is_cancelled_and_leaves_nothing(page, server, long):
+    page.goto(f"{server.url}/en/data?dataset={long}&tab=clean")
+    page.locator("#data-clean button:has-text('recommended recipe')").click()
+    page.locator("#data-cancel").click()
+    page.wait_for_selector("#data-cancel", state="hidden", timeout=30_000)
+    assert "Stopped at once" in page.locator("#data-progress").inner_text()
+    assert "version 1" in page.locator("#data-title").inner_text()
+    page.locator("#data-clean button:has-text('recommended recipe')").wait_for()
+
+
+def test_a_long_search_goes_on_by_itself(page, server, long):
+    """Nobody presses anything between the first answer and the row at the end of the data set."""
+    page.goto(f"{server.url}/en/data?dataset={long}")
     page.wait_for_selector("#data-rows article")
     page.evaluate("""() => {
         window.seen = [];
