@@ -44,7 +44,7 @@ class Writer:
         """One short transaction: commits at the end, rolls back on any exception. Blocks other writers meanwhile.
 
         Raises:
-            Failure: another program holds the file for longer than anybody waits.
+            Failure: another program holds the file for longer than anybody waits, or the disk is full.
         """
         with (
             self._lock,
@@ -101,13 +101,15 @@ def open_alone(path: Path, *, mode: str) -> Iterator[sqlite3.Connection]:
 
 @contextmanager
 def _worded() -> Iterator[None]:
-    """SQLite's "database is locked" as what it means to a person."""
+    """SQLite's "database is locked" and "disk is full" as what they mean to a person."""
     try:
         yield
     except (OperationalError, sqlite3.OperationalError) as error:
-        if "database is locked" not in str(error):
-            raise
-        raise Failure("registry.busy", seconds=int(_PATIENCE_SECONDS)) from error
+        if "database is locked" in str(error):
+            raise Failure("registry.busy", seconds=int(_PATIENCE_SECONDS)) from error
+        if "disk is full" in str(error):
+            raise Failure("registry.full") from error
+        raise
 
 
 def is_sqlite_old(version: tuple[int, ...] = sqlite3.sqlite_version_info) -> bool:

@@ -1,16 +1,17 @@
 """The queue: who starts on which device, who waits for what, and when waiting runs may start."""
 
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from studio.db import jobs
+from studio.db import jobs, metrics
 from studio.db import queue as queue_rules
 from studio.db.jobs import NewJob, Waiting
 from studio.db.queue import QueueRules
 from studio.desk_runs import next_time
-from studio.errors import RefusedInput
+from studio.errors import Failure, RefusedInput
 from studio.jobs import queueing
 from studio.jobs.folders import folder_bytes
 from studio.jobs.queueing import Devices, Holder, Wait, decide
@@ -187,6 +188,33 @@ def test_what_an_ended_run_holds_on_the_disk_is_known(shop):
     job_id = shop.queue(steps=4, save_every=2)
     job = shop.until_state(job_id, "succeeded")
     assert job.disk_bytes == folder_bytes(shop.workspace.job(job_id)) > 1000
+
+
+def pages(shop: Shop, most: int | None) -> None:
+    """Let the registry grow no further, as on a full disk; None gives the room back."""
+    with shop.writer.begin() as session:
+        connection = session.connection()
+        most = most or 2**31 - 2
+        connection.exec_driver_sql(f"PRAGMA max_page_count={most}")
+
+
+def test_a_registry_on_a_full_disk_catches_up_once_there_is_room(shop):
+    job_id = shop.queue(steps=3000, seconds_a_step=0.0005)
+    shop.until_state(job_id, "running")
+    pages(shop, 1)  # SQLite takes what it holds now as the least
+    refused = 0
+    while not (shop.workspace.attempt(job_id, 1) / "result.json").exists():
+        try:
+            shop.supervisor.tick()
+        except Failure as failure:
+            refused += 1
+            assert "disk is full" in str(failure)
+        time.sleep(0.02)
+    assert refused
+    pages(shop, None)
+    shop.until_state(job_id, "succeeded")
+    with shop.writer.begin() as session:
+        assert metrics.points(session, job_id, "loss").steps.tolist() == list(range(1, 3001))
 
 
 def test_a_number_is_never_given_twice(shop):
