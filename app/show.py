@@ -237,7 +237,8 @@ def dataset_document(found: DatasetSummary) -> dict[str, Any]:
 
 
 def problem_document(problem: Any) -> dict[str, Any]:
-    return {"row": problem.row, "code": problem.code, "field": problem.field, "message": problem.message()}
+    told = {name: getattr(problem, name) for name in ("row", "offset", "code", "field", "state")}
+    return told | {"message": problem.message()}
 
 
 def _done(found: JobView) -> str:

@@ -188,9 +188,10 @@ def _line_html(context: Context, chosen: DatasetSummary, problem: Problem, state
     if problem.state == OPEN:
         acts = controls.button("edit", say("data.rows.edit"), kind="link", row=problem.row)
         acts += controls.button("exclude", say("data.rows.exclude"), kind="link", row=problem.row)
+    place = "" if problem.offset is None else escape(say("data.problems.offset", offset=problem.offset))
     return (
         f'<div class="lu-line"><p>{escape(problem.message(context.language))} <span class="lu-acts">{acts}</span></p>'
-        f"<code>{escape(view.short(problem.raw))}</code></div>"
+        f'<code>{escape(view.short(problem.raw))}</code> <span class="lu-note">{place}</span></div>'
     )
 
 

@@ -108,6 +108,8 @@ def test_all_rows_of_a_kind_are_fixed_with_one_press(context: Context, tmp_path:
     path.write_text("\n".join(json.dumps(row) for row in good + odd), "utf-8")
     page = imported(context, path, "odd")
     shown = page.tab("problems")
+    page.press("problems", "unfold", kind="open:unknown_role_hint")
+    assert f"at byte {len(''.join(json.dumps(row) + chr(10) for row in good)):,} of the file" in page.shown("problems")
     assert "Misspelt speaker" in shown and "<del>" in shown and "Fix all like this (4)" in shown
     page.press("problems", "fix_all", kind_="open:unknown_role_hint")
     assert "7 rows" in page["title"] and "3 rows are being mended; 1 like them" in page.shown("problems")

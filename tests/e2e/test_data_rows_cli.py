@@ -79,6 +79,8 @@ def test_a_file_is_looked_at_without_import(studio):
     seen = done(studio, "check", file(studio, "chats.jsonl"))
     assert (seen["shape"], [each["row"] for each in seen["problems"]]) == ("chat", [2])
     assert seen["unread_keys"] == {"id": 3}
+    at = seen["problems"][0]["offset"]
+    assert file(studio, "chats.jsonl").read_bytes()[at:].startswith(_lines(CHATS[1:2]).encode())
     shown = luthier_here(studio, "data", "check", file(studio, "chats.jsonl"))
     assert "Row 2" in shown.out and "“id” (3 rows)" in shown.out
     gone = luthier_here(studio, "data", "check", file(studio, "gone.jsonl"))
