@@ -75,6 +75,7 @@ def build(context: Context) -> None:
                 queue_view.device_choices(context),
                 value="",
                 label=say("train.device"),
+                info=say("train.device_note"),
                 visible=len(context.desk.devices) > 1,
                 interactive=True,
                 elem_id="train-device",

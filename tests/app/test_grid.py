@@ -9,10 +9,13 @@ from typing import Any
 import pytest
 
 from app import client
+from app.context import Context
 from app.pages import runs as runs_page
-from app.runs import grid
+from app.runs import grid, queue_view
 from studio.db import jobs, runs
+from studio.desk import Desk
 from studio.errors import RefusedInput, SpecRefused
+from studio.hardware import Gpu, Machine
 from studio.params.grid import MOST_RUNS, can_be_tried, combinations, values_of
 from studio.params.table import parameters
 from tests.app.conftest import Filled, serving
@@ -155,6 +158,25 @@ def test_a_grid_is_queued_whole_or_not_at_all(studio: Filled, monkeypatch: pytes
     with pytest.raises(OSError):
         studio.studio.desk.train_grid(spec, {"seed": [1, 2, 3, 4]})
     assert queued(studio) == []
+
+
+def test_a_run_that_wants_a_gpu_is_checked_against_that_one(studio: Filled) -> None:
+    gpus = tuple(Gpu(place, "card", size << 30, size << 30, (8, 9)) for place, size in enumerate((24, 1)))
+    machine = Machine(cpu_count=8, ram_bytes=64 << 30, ram_free_bytes=50 << 30, gpus=gpus)
+    desk = Desk(studio.workspace, studio.writer, machine=machine)
+    large = SPEC | {"tuning": "full", "per_device_train_batch_size": 8}
+    desk.train(large, device="cuda:0")
+    assert [job.wanted_device for job in queued(studio)] == ["cuda:0"]
+    with pytest.raises(SpecRefused):
+        desk.train(large, device="cuda:1")
+    with pytest.raises(RefusedInput, match="cuda:0, cuda:1"):
+        desk.train(SPEC, device="cuda:7")
+    (job,) = queued(studio)
+    desk.set_device(job.id, "cuda:1")
+    desk.set_device(job.id, None)
+    assert queued(studio)[0].wanted_device is None
+    context = Context("en", desk, studio.studio.registry)
+    assert '<option value="cuda:1">GPU 1</option>' in queue_view.draw(context)
 
 
 SPEC = {"model_name_or_path": "starter", "dataset": "trivia", "max_steps": 3}
