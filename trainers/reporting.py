@@ -75,6 +75,8 @@ class Reporter(TrainerCallback):
         now = time.monotonic()
         self._durations.append(now - self._step_started)
         self._train_seconds += now - self._step_started
+        # Known also of a run that is ended at once.
+        self._attempt.figures["steps"] = state.global_step
         is_last = state.global_step >= state.max_steps
         if is_last or now - self._last_progress >= PROGRESS_SECONDS:
             self._report_progress(state)

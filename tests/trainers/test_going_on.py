@@ -203,7 +203,12 @@ def test_a_run_in_which_nothing_moves_is_ended_with_a_reason(
 ) -> None:
     attempt = Attempt(folder := begin(tmp_path / "1"), read_spec(folder))
     left = threading.Event()
-    monkeypatch.setattr(watchdog.os, "_exit", lambda code: (left.set(), time.sleep(60)))
+
+    def leave(code: int) -> None:
+        left.set()
+        raise SystemExit(code)  # ends the watchdog's thread only
+
+    monkeypatch.setattr(watchdog.os, "_exit", leave)
     monkeypatch.setattr(watchdog.faulthandler, "dump_traceback", lambda *_, **__: None)
     watched = watchdog.Watchdog(attempt, least_seconds=0.3)
     watched.start()
