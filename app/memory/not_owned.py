@@ -15,7 +15,7 @@ import gradio as gr
 from app.context import Context
 from app.forms import value_text
 from app.i18n import bytes_text
-from app.markup import chip, table
+from app.markup import chip
 from app.memory.documents import notes_of_model
 from app.memory.fitted import Fitted, fitted_at_once, fitted_each
 from app.memory_command import machine_with
@@ -33,7 +33,7 @@ LENGTHS = (16, 131_072)
 LARGEST_BYTES = 1_000_000
 """A config.json is a few thousand."""
 _WIDTH = 300
-"""In pixels, of a field: on a phone they stand below each other."""
+"""In pixels, of a field at least: on a phone they stand below each other."""
 _TONES = {"fits": "good", "tight": "warn", "too_large": "bad"}
 
 
@@ -55,22 +55,24 @@ def build(context: Context) -> None:
     with gr.Accordion(say("models.other.title"), open=False, elem_id="models-other-fold"):
         gr.HTML(f'<p class="lu-note">{escape(say("models.other.note"))}</p>', padding=False)
         with gr.Row():
-            file = gr.File(
-                label="config.json", file_types=[".json"], height=150, min_width=_WIDTH, elem_id="models-other-file"
-            )
-            text_box = gr.Textbox(
-                label=say("models.other.text"), info=say("models.other.text_help"), lines=5, max_lines=5,
-                min_width=_WIDTH, elem_id="models-other-text",
-            )  # fmt: skip
+            with gr.Column(min_width=_WIDTH):
+                file = gr.File(label="config.json", file_types=[".json"], height=150, elem_id="models-other-file")
+            with gr.Column(min_width=_WIDTH):
+                text_box = gr.Textbox(
+                    label=say("models.other.text"), info=say("models.other.text_help"), lines=3, max_lines=3,
+                    elem_id="models-other-text",
+                )  # fmt: skip
         with gr.Row():
-            place_box = gr.Dropdown(
-                places, value=HERE, label=say("models.other.place"), info=say("models.other.place_help"),
-                allow_custom_value=True, min_width=_WIDTH, elem_id="models-other-place",
-            )  # fmt: skip
-            length_box = gr.Number(
-                value=_usual_length(), precision=0, label=say("models.other.length"),
-                info=say("models.other.length_help"), min_width=_WIDTH, elem_id="models-other-length",
-            )  # fmt: skip
+            with gr.Column(min_width=_WIDTH):
+                place_box = gr.Dropdown(
+                    places, value=HERE, label=say("models.other.place"), info=say("models.other.place_help"),
+                    allow_custom_value=True, elem_id="models-other-place",
+                )  # fmt: skip
+            with gr.Column(min_width=_WIDTH):
+                length_box = gr.Number(
+                    value=_usual_length(), precision=0, label=say("models.other.length"),
+                    info=say("models.other.length_help"), elem_id="models-other-length",
+                )  # fmt: skip
         look_button = gr.Button(say("models.other.look"), variant="primary", elem_id="models-other-look")
         answer_html = gr.HTML(elem_id="models-other-answer", padding=False)
     given = [file, text_box, place_box, length_box]
@@ -95,23 +97,22 @@ def second_look(context: Context, path: str | None, text: str, place: str, lengt
 
 
 def answer_html(context: Context, question: Question, found: Sequence[Fitted], *, is_closer: bool) -> str:
-    """A line for each way of training."""
+    """A card for each way of training."""
     say = context.say
     waits = "" if is_closer else f'<p class="lu-note" role="status">{escape(say("models.other.closer"))}</p>'
     if not found:
         return waits
     model = found[0].model
     size = say("models.other.size", count=_billions(model.parameters), size=bytes_text(2 * model.parameters))
-    headings = [say(f"models.other.column.{name}") for name in ("tuning", "verdict", "memory", "settings")]
-    lines = (_line(context, each) for each in found)
+    cards = "".join(_card(context, each) for each in found)
     codes = dict.fromkeys(code for each in found for code in each.fit.estimate.notes)
     notes = [say(f"memory.notes.{code}") for code in codes]
     notes += notes_of_model(question.config, model, context.desk.workspace, context.language)
     told = "".join(f'<p class="lu-note">{escape(note)}</p>' for note in notes)
-    return f"<p>{escape(size)}</p>" + table(headings, lines) + waits + told
+    return f'<p>{escape(size)}</p><div class="lu-cards">{cards}</div>{waits}{told}'
 
 
-def _line(context: Context, found: Fitted) -> list[str]:
+def _card(context: Context, found: Fitted) -> str:
     say, estimate, settings = context.say, found.fit.estimate, found.settings
     by_name = {each.name: each for each in parameters("sft")}
     verdict = chip(say(f"models.fit.{estimate.verdict}"), _TONES.get(estimate.verdict, "soft"))
@@ -126,7 +127,11 @@ def _line(context: Context, found: Fitted) -> list[str]:
     )
     extra = say("models.other.recomputes") if settings["gradient_checkpointing"] else ""
     name = value_text(by_name["tuning"], settings["tuning"], context)
-    return [escape(name), verdict, f'<span class="lu-num">{escape(number)}</span>', escape(f"{told} {extra}".strip())]
+    return (
+        f'<article class="lu-card"><h3>{escape(name)}</h3>'
+        f'<p>{verdict} <span class="lu-num">{escape(number)}</span></p>'
+        f'<p class="lu-note">{"<br>".join(map(escape, filter(None, (told, extra))))}</p></article>'
+    )
 
 
 def _question(path: str | None, text: str, place: str, length: float | None) -> Question:

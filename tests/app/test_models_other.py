@@ -43,7 +43,7 @@ def answered(empty: Filled, place: str, language: str = "en", config: dict[str, 
 def test_each_way_of_training_has_its_verdict(empty: Filled, place: str, verdicts: list[str], language: str) -> None:
     drawn = answered(empty, place, language)
     say = empty.context(language).say
-    lines = drawn.split("<tr>")[2:]
+    lines = drawn.split("<article")[1:]
     assert len(lines) == 3
     for line, verdict in zip(lines, verdicts, strict=False):
         assert say(f"models.fit.{verdict}") in line
@@ -73,7 +73,7 @@ def test_a_file_does_as_well_as_a_text(empty: Filled, tmp_path: Path) -> None:
 
 def test_of_an_unknown_family_the_first_look_says_that_it_goes_on(empty: Filled) -> None:
     drawn = answered(empty, "24 GiB", config={**NEW, "model_type": "never_seen"})
-    assert "ten seconds" in drawn and "<table" not in drawn
+    assert "ten seconds" in drawn and "<article" not in drawn
 
 
 def test_compressed_models_are_told(empty: Filled) -> None:
