@@ -1,10 +1,11 @@
 """The list of runs: found by words, narrowed by state, tag, model and data, a page at a time, several ticked at once.
 
 `bar(context, state)` are the filters, `draw(context, state)` the table, `press(context, state, told)` what a press in
-either leaves as state: {text, state, tag, model, dataset, archived, start, ticked, asks}.
+either leaves as state: {state, tag, model, dataset, archived, order, start, ticked, asks}.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from html import escape
 from typing import Any
@@ -37,6 +38,7 @@ def wanted(state: State, text: str = "") -> Wanted:
     return Wanted(
         text=text.strip(),
         is_archived=bool(state.get("archived")),
+        is_largest_first=state.get("order") == "largest",
         **{name: str(state.get(name, "")) for name in FILTERS},
     )
 
@@ -51,12 +53,19 @@ def bar(context: Context, state: State) -> str:
     if not known.num_runs and not known.num_archived:
         return ""
     fields = [_filter(context, name, offered, state) for name, offered in _offered(context, known).items()]
+    orders = [(context.say(f"runs.list.order.{each}"), each) for each in ("newest", "largest")]
+    label = context.say("runs.list.order.label")
+    fields.append(controls.select("order", label, orders, _order(state), change="filter", hides_label=True))
     if known.num_archived or state.get("archived"):
         words = context.say("runs.list.archived", count=known.num_archived)
         fields.append(controls.checkbox("archived", words, bool(state.get("archived")), change="filter"))
     if any(state.get(name) for name in (*FILTERS, "archived")):
         fields.append(controls.button("all", context.say("runs.list.all"), kind="link"))
     return controls.form(*fields, classes="lu-runs-bar")
+
+
+def _order(state: State) -> str:
+    return "largest" if state.get("order") == "largest" else "newest"
 
 
 def _offered(context: Context, known: Choices) -> dict[str, list[tuple[str, str]]]:
@@ -97,7 +106,7 @@ def draw(context: Context, state: State, text: str = "", *, now: datetime | None
 
 
 def _nothing(context: Context, asked: Wanted, state: State) -> str:
-    if asked != Wanted():
+    if replace(asked, is_largest_first=False) != Wanted():
         words = context.say("runs.none_found", text=asked.text) if asked.text else context.say("runs.list.none")
         return notice(words)
     start = link(page_path(context.language, "train"), context.say("runs.start"), classes="lu-button")
@@ -191,6 +200,7 @@ def press(context: Context, state: State, told: Told) -> tuple[State, str]:
     match told.do:
         case "filter":
             kept = {name: told.text(name) for name in FILTERS if told.text(name)}
+            kept |= {"order": "largest"} if told.text("order") == "largest" else {}
             return kept | ({"archived": True} if told.fields.get("archived") else {}), ""
         case "all":
             return {}, ""

@@ -28,6 +28,8 @@ class Wanted:
     model: str = ""
     dataset: str = ""
     is_archived: bool = False
+    is_largest_first: bool = False
+    """By what they hold on the disk; else newest first."""
 
 
 @dataclass(frozen=True)
@@ -40,10 +42,11 @@ class Page:
 
 
 def find_runs(session: Session, wanted: Wanted, *, limit: int = 50, offset: int = 0) -> Page:
-    """Runs that fit, newest first."""
+    """Runs that fit, newest first or largest first."""
     fitting = _fitting(session, wanted)
     total, held = session.execute(fitting.with_only_columns(func.count(), func.sum(Job.disk_bytes))).one()
-    numbers = list(session.scalars(fitting.order_by(Job.id.desc()).limit(limit).offset(offset)))
+    order = (Job.disk_bytes.desc(), Job.id.desc()) if wanted.is_largest_first else (Job.id.desc(),)
+    numbers = list(session.scalars(fitting.order_by(*order).limit(limit).offset(offset)))
     return Page(jobs.by_numbers(session, numbers), total, int(held or 0))
 
 

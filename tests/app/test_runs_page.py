@@ -10,7 +10,7 @@ from app.runs import keeping, listing, queue_view
 from studio.db import checkpoints, comparisons, jobs, lineage, models, runs
 from studio.db import queue as queue_rules
 from studio.db.queue import QueueRules
-from studio.db.tables import Checkpoint
+from studio.db.tables import Checkpoint, Job
 from studio.errors import Conflict, RefusedInput, UnknownName
 from studio.jobs import folders
 from studio.jobs.queueing import Wait
@@ -130,6 +130,17 @@ def test_filters_narrow_the_list_and_offer_what_there_is(context, filled):
     state, _ = listing.press(context, {"start": 50}, Told("filter", fields={"state": "failed", "tag": ""}))
     assert state == {"state": "failed"}
     assert listing.from_query({"tag": "x", "run": "3"}) == {"tag": "x"}
+
+
+def test_the_largest_come_first_where_room_is_needed(context, filled):
+    with filled.writer.begin() as session:
+        for size in (3, 9, 5):
+            session.get_one(Job, add_run(session, title=f"holds {size}", state="failed")).disk_bytes = size << 30
+    state, _ = listing.press(context, {}, Told("filter", fields={"order": "largest"}))
+    shown = listed(context, state)
+    assert shown.index("holds 9") < shown.index("holds 5") < shown.index("holds 3") < shown.index("first try")
+    assert '<option value="largest" selected>' in listing.bar(context, state)
+    assert "17.0 GiB" in shown
 
 
 def test_many_runs_come_a_page_at_a_time(context, filled):

@@ -18,6 +18,7 @@ LOOKS = {
     "model": lambda session: runs.find_runs(session, Wanted(model="starter")),
     "dataset": lambda session: runs.find_runs(session, Wanted(dataset="support")),
     "archive": lambda session: runs.find_runs(session, Wanted(is_archived=True)),
+    "largest": lambda session: runs.find_runs(session, Wanted(is_largest_first=True)),
     "words": lambda session: runs.find_runs(session, Wanted(text="first")),
     "number": lambda session: runs.find_runs(session, Wanted(text="3")),
     "choices": runs.choices,
