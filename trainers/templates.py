@@ -16,6 +16,7 @@ import json
 import os
 import signal
 import sys
+import warnings
 from collections.abc import Callable
 from multiprocessing import get_context
 from typing import Any
@@ -126,7 +127,10 @@ class _Child:
         context = get_context("fork")
         self._pipe, theirs = context.Pipe()
         self._process = context.Process(target=_serve, args=(theirs, self._pipe, tokenizer), daemon=True)
-        self._process.start()
+        with warnings.catch_warnings():
+            # From 3.12 on Python warns of forks beside threads; the child runs none of the job's and takes no lock.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            self._process.start()
         theirs.close()
 
     def ask(self, request: dict[str, Any]) -> dict[str, Any]:

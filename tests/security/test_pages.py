@@ -74,6 +74,10 @@ def studio(tmp_path_factory: pytest.TempPathFactory, marked: str) -> Iterator[tu
     assert job.state == "succeeded", job.reason
     job = followed(place, server.do("check_dataset", name="rows"))
     job = followed(place, server.do("look_dataset", name="rows"))
+    labels = [marked[:40], "b"]
+    number = server.do("labelling.open_round", dataset="rows", name="round", kind="labels", labels=labels)
+    server.do("labelling.edit_guide", round_id=number, guide=marked)
+    server.do("labelling.mark_row", round_id=number, row=1, annotator=marked[:40], rating=marked[:40], note=marked)
     server.stop()
     ids = seed(Writer(place.registry), marked)
     log = place.attempt(ids["run"], 1)
