@@ -267,6 +267,8 @@ def _show_cleaning(version: Any, steps: list[dict[str, Any]], table: Path, *, as
         "rows_out": steps[-1]["rows_out"] if steps else version.rows,
         "steps": shown,
     }
+    if table.name == reports.FINDINGS:  # a look keeps what is only marked too
+        document["to_look_at"] = list(told(reports.iterate_findings(table, action="mark"), version))
     show.lines(document, _cleaning_lines(document), as_json=as_json)
 
 
@@ -276,6 +278,7 @@ def _cleaning_lines(document: dict[str, Any]) -> Iterator[str]:
         counts = {"removed": len(step["removed"]), "changed": len({each["row"] for each in step["changed"]})}
         yield show.sentence("cli.data.step", **step | counts)
         yield from (f"  {each['reason']}" for word in ("removed", "changed") for each in step[word])
+    yield from (f"  {each['reason']}" for each in document.get("to_look_at", ()))
 
 
 def _texts(said: list[tuple[str, list[dict[str, Any]]]]) -> Iterator[str]:

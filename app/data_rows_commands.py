@@ -24,6 +24,20 @@ def data_split(name: str, settings: Settings = None, as_json: AsJson = False) ->
     show.document(document, as_json=as_json)
 
 
+@app.command("schema")
+def data_schema(name: str, as_json: AsJson = False) -> None:
+    """Print the form that most answers have as a recipe for `clean`: JSON with these keys, labels, SQL or a pattern."""
+    import yaml
+
+    from studio.workshop.answer_schema import schema_of
+
+    found = schema_of(Path(version_of(name).path))
+    if not found:
+        raise RefusedInput("data.page.no_schema")
+    recipe = {"steps": [{"step": "task_schema", "options": found}]}
+    show.lines(recipe, [yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True).rstrip()], as_json=as_json)
+
+
 @app.command("mix")
 def data_mix(
     name: str,

@@ -18,6 +18,7 @@ from studio.db.datasets import DatasetSummary
 from studio.errors import RefusedInput
 from studio.workshop import recipe as recipes
 from studio.workshop import reports
+from studio.workshop.answer_schema import schema_of
 from studio.workshop.labelling import taught
 from studio.workshop.recipe import STEPS, Recipe
 
@@ -114,7 +115,7 @@ def _derived(context: Context, chosen: DatasetSummary, state: State) -> Pressed:
     found = schema_of(Path(chosen.path))
     steps = recipes.to_document(current(context, state))["steps"]
     step = next(each for each in steps if each["step"] == "task_schema")
-    if found.get("kind", "none") == "none":
+    if not found:
         raise RefusedInput("data.page.no_schema")
     step |= {"enabled": True, "options": found}
     return _looking_again(context, chosen, {**state, "steps": steps, "unfold": "task_schema"})
@@ -131,18 +132,6 @@ def _learned(context: Context, chosen: DatasetSummary, state: State) -> Pressed:
         step["enabled"] = True
     step["options"] = options_set
     return _looking_again(context, chosen, {**state, "steps": steps})
-
-
-def schema_of(folder: Path) -> dict[str, Any]:
-    """The options of the task schema that the first rows of a version suggest."""
-    import msgspec
-    import polars as pl
-
-    from studio.workshop.clean import task_schema
-    from studio.workshop.versions.reader import ROWS
-
-    rows = pl.scan_parquet(folder / ROWS).drop("raw", strict=False).head(task_schema.SAMPLE_ROWS).collect()
-    return msgspec.to_builtins(task_schema.derive(rows))
 
 
 def _looking_again(context: Context, chosen: DatasetSummary, state: State) -> Pressed:

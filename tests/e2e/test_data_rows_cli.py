@@ -5,7 +5,7 @@ import zipfile
 
 import pytest
 
-from studio.paths import workspace
+from studio.paths import SAMPLES, workspace
 from tests.e2e.luthier import luthier_here
 from tests.e2e.server import Server, end_everything
 from tests.unit.workshop.real_rows import corpus
@@ -124,6 +124,22 @@ def test_a_recipe_is_kept_shown_and_deleted(studio):
     assert "own" in [each["name"] for each in done(studio, "recipes")]
     assert "own" not in [each["name"] for each in done(studio, "recipes", "own", "--remove")]
     assert luthier_here(studio, "data", "recipes", "own").code == 2
+
+
+def test_the_form_of_the_answers_is_read_off_and_cleaning_finds_what_differs(studio):
+    answers = ["billing", "delivery", "other"] * 8 + ["I do not know, sorry."]
+    lines = [{"prompt": f"Ticket {n}", "completion": text} for n, text in enumerate(answers)]
+    (studio.root.parent / "tickets.jsonl").write_text(_lines(lines))
+    done(studio, "import", studio.root.parent / "tickets.jsonl")
+    printed = luthier_here(studio, "data", "schema", "tickets")
+    recipe = studio.root.parent / "form.yaml"
+    recipe.write_text(printed.out)
+    told = done(studio, "clean", "tickets", "--recipe", recipe, "--dry-run")
+    assert "kind: labels" in printed.out and told["steps"][0]["marked"] == 1
+    assert [(each["row"], each["step"]) for each in told["to_look_at"]] == [(25, "task_schema")]
+    done(studio, "import", SAMPLES / "prompt_completion.en.csv", "--name", "free")
+    free = luthier_here(studio, "data", "schema", "free")
+    assert free.code == 2 and "no form in common" in free.err
 
 
 def test_quality_is_taught_by_marks_and_says_where_too_few(studio, rows):
