@@ -136,7 +136,10 @@ class Run:
 
     @cached_property
     def trained(self) -> Trained:
-        return trained(self.inventory, self.values, self.stack)
+        found = trained(self.inventory, self.values, self.stack)
+        # What scores a whole row is trained whatever the tuning.
+        scores = 0 if self.method.has_head else self.inventory.hidden_size
+        return replace(found, parameters=found.parameters + scores)
 
     @cached_property
     def head(self) -> Head:
@@ -265,7 +268,7 @@ class Run:
         reads_ahead = self.device == "cpu" and not self.method.generates
         batches = (2 if reads_ahead else 1) * self.method.batches_at_once
         own = batch.tokens - batch.rows * virtual_tokens(self.values)
-        return {"inputs": 3 * 8 * own * batches}
+        return {"inputs": (3 if self.method.has_labels else 2) * 8 * own * batches}
 
     def _short_copies(self) -> Parts:
         """Autocast keeps a short copy of every weight that it multiplied with until the forward pass ends."""
