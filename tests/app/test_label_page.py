@@ -280,7 +280,7 @@ def test_marks_are_files_that_can_be_fetched(opened):
     ann.press("view", {"view": "results"})
     ann.press("export", {"format": "csv", "round": 1})
     assert 'download="shop-marks-1.csv"' in ann.html
-    text = (opened.desk.workspace.exports / "shop-marks-1.csv").read_text("utf-8")
+    text = (opened.desk.workspace.exports / "shop-marks-1.csv").read_text("utf-8-sig")
     assert text.startswith("row,annotator,rating") and text.count("\n") > 6
 
 

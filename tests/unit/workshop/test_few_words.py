@@ -47,7 +47,9 @@ def test_others_stay_what_they_were(encoding, words):
 
 def test_the_laughter_of_korean_chats_is_no_kana():
     assert kana([word.encode("euc-kr") for word in ("ㅋㅋㅋ", "ㅎㅎ")]) is None
-    assert kana([word.encode("euc-jp") for word in ("ありがとう", "ㅋㅋ".encode("euc-kr").decode("euc-jp"))]) == "euc_jp"
+    assert (
+        kana([word.encode("euc-jp") for word in ("ありがとう", "ㅋㅋ".encode("euc-kr").decode("euc-jp"))]) == "euc_jp"
+    )
     assert kana(["今天".encode("big5")]) is None
     assert kana([]) is None
 
