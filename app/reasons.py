@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from studio.advisor.prefill import Filled
 
 # "KNOWHOW 2 and 8 (A, B)" -> A, B; "ours, measured" -> measured, ours
-_NAMED = re.compile(r"\b(?:([A-E])\b(?!['’])|(trl|measured|ours))")
-_ORDER = ("A", "B", "C", "D", "E", "measured", "trl", "ours")
+_NAMED = re.compile(r"\b(?:([A-E])\b(?!['’])|(trl|measured|ours|paper))")
+_ORDER = ("A", "B", "C", "D", "E", "measured", "trl", "paper", "ours")
 
 
 def reason_text(context: Context, filled: "Filled") -> str:
