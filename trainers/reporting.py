@@ -167,8 +167,8 @@ class Reporter(TrainerCallback):
             self._attempt.save_requested.clear()
             control.should_save = True
         if self._is_to_stop(state):
+            # An evaluation that is due here begins all the same, and is broken off: it draws from the random generator.
             control.should_training_stop = True
-            control.should_evaluate = False
 
     def _is_to_stop(self, state: Any) -> bool:
         """Whether a stop was asked for that comes before the last step; the run is then known to have ended early."""

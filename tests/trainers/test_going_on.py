@@ -88,6 +88,7 @@ def stopped_at(monkeypatch: pytest.MonkeyPatch, method: str, call: int) -> None:
     [
         pytest.param("training_step", 9, 4, id="within a step, saved before", marks=pytest.mark.slow),
         pytest.param("training_step", 11, 5, id="within a step"),
+        pytest.param("training_step", 6, 3, id="at the end of a step that is evaluated"),
         pytest.param("prediction_step", 1, 3, id="while it evaluates"),
         pytest.param("_save_checkpoint", 1, 4, id="while it saves", marks=pytest.mark.slow),
     ],
@@ -203,14 +204,9 @@ def test_a_run_in_which_nothing_moves_is_ended_with_a_reason(
 ) -> None:
     attempt = Attempt(folder := begin(tmp_path / "1"), read_spec(folder))
     left = threading.Event()
-
-    def leave(code: int) -> None:
-        left.set()
-        raise SystemExit(code)  # ends the watchdog's thread only
-
-    monkeypatch.setattr(watchdog.os, "_exit", leave)
     monkeypatch.setattr(watchdog.faulthandler, "dump_traceback", lambda *_, **__: None)
     watched = watchdog.Watchdog(attempt, least_seconds=0.3)
+    monkeypatch.setattr(watchdog.os, "_exit", lambda code: (watched.stop(), left.set()))
     watched.start()
     for _ in range(10):
         time.sleep(0.05)
