@@ -14,9 +14,9 @@ Each trial is a real run of `trainers.sft` with a tiny model (two layers, bytes 
 and registry, on a CPU. **Survived** means: without a person it ended as succeeded, and its last weights are, bit for
 bit, those of the run that nobody disturbed. A run that was stopped or paused is resumed by one press.
 """
-MENDED = """What the series found, mended since: a stop at the end of a step with an evaluation due left that evaluation out, and
-with it a draw from the random generator, so that what went on from there ended with other weights. A test of its own
-shows it now (`tests/trainers/test_going_on.py`)."""
+MENDED = """What the series found, mended since: a stop at the end of a step with an evaluation due left that evaluation
+out, and with it a draw from the random generator, so that what went on from there ended with other weights. A test of
+its own shows it now (`tests/trainers/test_going_on.py`)."""
 WHAT = {
     "kill": "killed (SIGKILL) at a random moment, from its first instant to its last",
     "kill in a save": "killed while a random checkpoint was written, after a random number of its files",
