@@ -167,7 +167,7 @@ class SeriesCache:
 
     def __init__(self, registry: Reader) -> None:
         self._registry = registry
-        self._lines: OrderedDict[tuple[int, str, str], Line] = OrderedDict()
+        self._lines: OrderedDict[tuple[int, str], Line] = OrderedDict()
         self._lock = threading.Lock()
 
     def answer(self, query: SeriesQuery) -> dict[str, Any]:
@@ -180,8 +180,7 @@ class SeriesCache:
             known = _known(session, query.runs)
             for job in known:
                 for name in query.metrics:
-                    # A removed run's number may be given again, hence the time.
-                    lines[job.id, name] = line = self._line((job.id, job.created_at, name))
+                    lines[job.id, name] = line = self._line((job.id, name))
                     line.extend(metrics.points(session, job.id, name, after=line.end))
             ends = ",".join(f"{line.end[0]}.{line.end[1]}.{line.end[2]}" for line in lines.values())
             cursor = f"{cursor}:{ends}"
@@ -198,7 +197,7 @@ class SeriesCache:
         titles = {job.id: {"title": job.title, "state": job.state} for job in known}
         return {"cursor": cursor, "runs": titles, "panels": panels}
 
-    def _line(self, key: tuple[int, str, str]) -> Line:
+    def _line(self, key: tuple[int, str]) -> Line:
         line = self._lines.setdefault(key, Line())
         self._lines.move_to_end(key)
         return line

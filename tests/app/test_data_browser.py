@@ -184,6 +184,7 @@ def test_a_long_search_goes_on_by_itself(page, server, long):
     assert len(shares) >= 2 and shares == sorted(shares) and shares[-1] < 100
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_every_tab_on_a_phone_in_the_dark(browser, server, rows, language):
     page = browser.new_page(viewport={"width": 400, "height": 800}, color_scheme="dark")

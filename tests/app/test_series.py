@@ -119,7 +119,7 @@ def test_a_window_holds_its_points_and_one_on_either_side(filled):
     assert cache.answer(SeriesQuery.parse(query))["panels"]["loss"]["x"] == list(range(10, 22))
 
 
-def test_a_run_that_is_gone_has_no_line_and_its_number_can_be_given_again(filled):
+def test_a_run_that_is_gone_has_no_line_and_the_next_one_its_own(filled):
     cache = SeriesCache(filled.studio.registry)
     with filled.writer.begin() as session:
         newest = add_run(session, title="short", state="stopped")
@@ -129,9 +129,10 @@ def test_a_run_that_is_gone_has_no_line_and_its_number_can_be_given_again(filled
     filled.studio.desk.remove(newest)
     assert cache.answer(query)["panels"]["loss"] == {"x": [], "lines": []}
     with filled.writer.begin() as session:
-        assert add_run(session, title="another", state="running") == newest
-        add_curve(session, newest, count=3)
-    assert cache.answer(query)["panels"]["loss"]["x"] == [1, 2, 3]
+        another = add_run(session, title="another", state="running")
+        add_curve(session, another, count=3)
+    both = SeriesQuery.parse({"runs": f"{newest},{another}", "metric": "loss"})
+    assert cache.answer(both)["panels"]["loss"]["x"] == [1, 2, 3]
 
 
 @pytest.mark.parametrize("query", [{"runs": "a"}, {"runs": ",".join("1" * 17)}, {"runs": "1", "from": "x"}])

@@ -2,11 +2,13 @@
 
 import json
 import os
+from pathlib import Path
 
 import psutil
 import pytest
 
 from studio.paths import Workspace, workspace
+from studio.protocol import read_spec
 from tests.e2e.luthier import luthier, luthier_here
 from tests.e2e.server import Server, end_everything, wait_until
 
@@ -83,6 +85,9 @@ def test_the_main_job_without_a_browser(studio, rows_file, tmp_path):
         "save_steps",
     ]
     assert job["values"]["learning_rate"] > 0
+    rows = read_spec(studio.attempt(job["id"], 1)).dataset
+    manifest = json.loads((Path(rows.path) / "manifest.json").read_text())
+    assert (rows.version, rows.content_hash) == (1, manifest["content_hash"]), "a run stores the hash of its version"
 
     prompts = tmp_path / "prompts.txt"
     prompts.write_text("What is 2 plus 2?\n")

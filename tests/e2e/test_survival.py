@@ -41,6 +41,7 @@ def studio(tmp_path_factory: pytest.TempPathFactory, small_starter: Path) -> Ite
     end_everything(place)
 
 
+@pytest.mark.slow
 def test_killing_the_server_leaves_training_running_and_nothing_is_lost(studio: RunningStudio):
     job_id = studio.server.do("train", spec=LONG_RUN)
     wait_until(lambda: len(studio.steps(job_id)) >= 3, seconds=120, what=studio.server.log)
@@ -65,6 +66,7 @@ def test_killing_the_server_leaves_training_running_and_nothing_is_lost(studio: 
     assert not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
 
 
+@pytest.mark.slow
 def test_train_asked_twice_at_once_is_one_run(studio: RunningStudio):
     spec = LONG_RUN | {"max_steps": 1}
     first = studio.server.do("train", spec=spec, request_id="one")

@@ -6,6 +6,7 @@ be told. A refusal is a sentence (422): an unexpected failure (500) would mean t
 
 import inspect
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -80,7 +81,7 @@ def filled(server: Server) -> Server:
 def canaries(server: Server) -> Iterator[dict[Path, bytes]]:
     root = server.workspace.root
     places = [root.parent / "canary", root.parent / "canary.yaml", root.parent.parent / "canary.yaml"]
-    places += [root / "canary.yaml", root / "canary" / "config.json", Path.home() / "canary-of-tests"]
+    places += [root / "canary.yaml", root / "canary" / "config.json", Path.home() / f"canary-of-tests-{os.getpid()}"]
     for path in places:
         path.parent.mkdir(exist_ok=True)
         path.write_text(json.dumps({"steps": [], "song": SECRET}), "utf-8")

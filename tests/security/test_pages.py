@@ -161,7 +161,7 @@ def test_the_trap_works_where_nothing_protects(page, trap, marked):
 @pytest.mark.parametrize(
     ("language", "every"),
     [
-        ("en", False),
+        pytest.param("en", False, marks=pytest.mark.slow),
         pytest.param("en", True, marks=pytest.mark.slow),
         pytest.param("zh", True, marks=pytest.mark.slow),
     ],

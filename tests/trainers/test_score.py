@@ -199,6 +199,7 @@ def test_the_job_leaves_a_loss_for_every_row_and_the_difficulty(tmp_path: Path, 
     assert events_of(attempt, "progress")[0].data["total"] == 4
 
 
+@pytest.mark.slow
 def test_a_row_that_has_not_changed_since_is_not_asked_about_again(tmp_path: Path, tiny: Path) -> None:
     rows = [pair("Hi", "Ho"), pair("Long", "la " * 400), pair("x " * 400, "never read"), pair("One", "two three")]
     first = version(tmp_path / "v1", rows)
@@ -222,6 +223,7 @@ def test_a_row_that_has_not_changed_since_is_not_asked_about_again(tmp_path: Pat
     assert {event.data["total"] for event in events_of(attempt, "progress")} <= {1}
 
 
+@pytest.mark.slow
 def test_no_model_is_loaded_where_every_row_is_known(tmp_path: Path, tiny: Path) -> None:
     first = version(tmp_path / "v1", [pair("Hi", "Ho"), pair("A", "B")])
     run("trainers.score", score_spec(tmp_path / "job", first, tiny))

@@ -58,7 +58,9 @@ def checkpoints_of(folder: Path) -> list[CheckpointRef]:
     return [CheckpointRef(step=each["step"], path=each["path"], digest=each["digest"]) for each in told]
 
 
-@pytest.fixture(scope="module", params=["lora", "full", pytest.param("qlora", marks=pytest.mark.slow)])
+@pytest.fixture(
+    scope="module", params=["lora", *(pytest.param(each, marks=pytest.mark.slow) for each in ("full", "qlora"))]
+)
 def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, tiny: Path, rows: DatasetRef) -> Any:
     """One run left alone, and beside it the same run killed after its first checkpoint and resumed."""
     place, tuning = tmp_path_factory.mktemp("runs"), request.param
