@@ -17,6 +17,7 @@ from app.context import Context
 from app.data import controls
 from app.markup import notice
 from studio.errors import StudioError
+from studio.messages import has
 from studio.workshop.converting.detect import Preview, Sample, preview_of, read_sample
 from studio.workshop.converting.shapes import OPTIONAL_PARTS, REQUIRED_PARTS, SHAPES
 
@@ -130,6 +131,7 @@ def _recognised(context: Context, found: Look) -> str:
     percent = f"{100 * seen.choice.confidence:.0f}"
     told = "data.shape_found" if seen.choice.confidence >= LEAST_LIKE else "data.shape_closest"
     words = [say(told, shape=shape, percent=percent), say(f"data.becomes.{seen.format}", shape=shape)]
+    words += [say(note)] if has(note := f"data.shape_note.{seen.choice.shape}") else []
     return notice("\n".join([*words, *_against(context, found)]), "good" if seen.choice.confidence >= 0.9 else "warn")
 
 

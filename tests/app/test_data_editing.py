@@ -151,3 +151,12 @@ def test_line_ends_that_a_browser_changed_are_no_edit():
     source = {"messages": [{"role": "user", "content": "a\r\nb"}, {"role": "assistant", "content": "c"}]}
     made = edited(source, known("chat", CHAT), {"messages.0": "a\nb", "messages.1": "d"})
     assert [turn["content"] for turn in made["messages"]] == ["a\r\nb", "d"]
+
+
+def test_a_turn_put_together_of_several_messages_is_edited_too():
+    said = [{"sender": who, "text": text, "at": 5} for who, text in (("ann", "Hi"), ("ann", "There?"), ("bo", "Yes"))]
+    source, logs = {"messages": said, "id": 3}, known("dialogue", {"messages": "dialogue"})
+    assert edited(source, logs, {"messages.1": "No"}) == source | {"messages": [*said[:2], said[2] | {"text": "No"}]}
+    told = edited(source, logs, {"messages.0": "Hello?"})
+    assert told["messages"] == [{"sender": "user", "text": "Hello?"}, {"sender": "assistant", "text": "Yes"}]
+    assert told["id"] == 3 and faults(json.dumps(told), logs) == []

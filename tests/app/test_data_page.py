@@ -200,12 +200,28 @@ def test_counter_examples_are_named(context: Context, tmp_path: Path):
     assert "95 %" in reading and "Row 21 looks different: it has other, thing" in reading and "UTF-8" in reading
 
 
-def test_rows_that_are_hardly_like_any_shape_are_not_called_recognised(context: Context):
-    """chitchat-dataset's own file: lists of what one of two people, named by a number, wrote in a row."""
-    path = Path(find_spec("chitchat_dataset").origin).with_name("dataset.json")
+def test_rows_that_are_hardly_like_any_shape_are_not_called_recognised(context: Context, tmp_path: Path):
+    path = tmp_path / "mixed.jsonl"
+    lines = [{"prompt": f"q{n}", "completion": "a"} for n in range(4)] + [{"other": n, "thing": 2} for n in range(6)]
+    path.write_text("\n".join(json.dumps(line) for line in lines), "utf-8")
     seen = looked(context, path)
     assert "Closest to" in seen["reading"] and "Recognised" not in seen["reading"]
     assert "cannot be used as they are" in seen["reading"]
+
+
+def test_a_chat_log_of_two_people_says_who_becomes_what_and_is_mended_in_one_press(context: Context, tmp_path: Path):
+    """Chats of chitchat-dataset: lists of what one of two people, named by a number, wrote in a row."""
+    whole = Path(find_spec("chitchat_dataset").origin).with_name("dataset.json")
+    path = tmp_path / "chats.json"
+    path.write_text(json.dumps(dict(list(json.loads(whole.read_text("utf-8")).items())[:200])), "utf-8")
+    seen = looked(context, path)
+    assert "Recognised as chat logs of two people (100 %" in seen["reading"]
+    assert "Who writes first becomes the user" in seen["reading"] and "timestamp" in seen["reading"]
+    assert '<option value="dialogue" selected' in seen["reading"]
+    page = imported(context, path, "logs")
+    assert "take out what follows the last answer" in page.tab("problems")
+    page.press("problems", "fix_all", kind_="open:last_not_assistant")
+    assert "does not end with an answer" not in page.tab("problems").lower() and "version 2" in page["title"]
 
 
 def test_an_uncertain_encoding_can_be_chosen(context: Context, tmp_path: Path):

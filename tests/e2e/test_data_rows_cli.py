@@ -108,6 +108,16 @@ def test_rows_are_mended_and_left_out_by_kind(studio):
     assert nothing.code == 2 and nothing.err.strip()
 
 
+def test_chat_logs_of_two_people_are_imported_and_mended(studio):
+    said = [{"sender": who, "text": "Hi", "at": 3} for who in ("ann", "bo", "ann")]
+    file(studio, "logs.jsonl").write_text(_lines([{"messages": said}, {"messages": said[:2]}]))
+    logs = done(studio, "import", file(studio, "logs.jsonl"))
+    assert (logs["format"], logs["rows"]) == ("messages", 1)
+    assert [(each["row"], each["code"]) for each in logs["problems"]] == [(1, "last_not_assistant")]
+    mended = done(studio, "fix", "logs", "--mend", "last_not_assistant")
+    assert (mended["rows"], mended["problems"]) == (2, [])
+
+
 def test_a_kind_of_problem_is_left_out(studio, rows):
     told = luthier_here(studio, "data", "fix", "rows", "--exclude-code", "empty_answer").out
     assert "problems: 1." in told and told.count("Row ") == 1 and "`luthier data restore`: 2." in told

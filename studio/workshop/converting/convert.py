@@ -13,11 +13,13 @@ from types import MappingProxyType
 from typing import Any
 
 from studio.workshop.converting import judged
+from studio.workshop.converting.dialogue import read_dialogue
 from studio.workshop.converting.parts import Parts
 from studio.workshop.converting.shapes import (
     ALPACA,
     CHAT,
     CHAT_COMPLETION,
+    DIALOGUE,
     PAIRS,
     PREFERENCE,
     PROMPT,
@@ -121,6 +123,15 @@ def _pair_list(parts: Parts) -> _Fields:
     return {"messages": messages}
 
 
+def _dialogue(parts: Parts) -> _Fields:
+    turns, system = _turns(parts, "dialogue"), parts.text("system", needed=False)
+    if turns is None:
+        return {}
+    messages = [{"role": "system", "content": system}] if system else []
+    messages += read_dialogue(turns, parts.column("dialogue"), parts.faults, has_system=bool(system))
+    return {"messages": messages}
+
+
 def _chat_completion(parts: Parts) -> _Fields:
     """One conversation: what the assistant says within the prompt is read and not learned."""
     asked, answered = _turns(parts, "prompt"), _turns(parts, "completion")
@@ -211,6 +222,7 @@ _MAKERS = MappingProxyType(
         CHAT: _chat(CHAT, "messages"),
         SHAREGPT: _chat(SHAREGPT, "conversations"),
         PAIRS: _pair_list,
+        DIALOGUE: _dialogue,
         CHAT_COMPLETION: _chat_completion,
         ALPACA: _pair(("instruction", "input"), "output"),
         PROMPT_COMPLETION: _pair(("prompt",), "completion"),

@@ -15,11 +15,13 @@ from collections.abc import Callable
 from types import MappingProxyType
 from typing import Any
 
+from studio.workshop.converting.dialogue import without_empty
 from studio.workshop.problems import Problem
 from studio.workshop.reading.jsontext import parse_row
 from studio.workshop.reading.repair import propose_repair
 
 _STEP = re.compile(r"\[(\d+)\]|\.([^.\[]+)")
+_LAST_STEP = re.compile(rf"(?:{_STEP.pattern})$")
 _Place = tuple[Any, Any]
 """A container, and the key or index within it."""
 
@@ -71,8 +73,27 @@ def _drop_empty_system(row: dict, problem: Problem) -> dict | None:
     return _drop(row, problem.field.rpartition(".")[0])
 
 
+def _drop_empty_messages(row: dict, problem: Problem) -> dict | None:
+    """In a chat of two people a message without a word adds nothing to what its sender says."""
+    field = problem.field
+    while (place := _find(row, field)) and place[0] is not row:
+        field = _LAST_STEP.sub("", field)
+    return row | {place[1]: without_empty(row[place[1]])} if place else None
+
+
 def _drop_last(row: dict, problem: Problem) -> dict | None:
-    return _drop(row, problem.field)
+    """Everything from the named place on; in a list of lists, of the outer one too."""
+    place = _find(row, problem.field)
+    if place is None or not isinstance(place[0], list):
+        return None
+    turns, index = place
+    outer = _find(row, problem.field.rpartition("[")[0])
+    del turns[index:]
+    if outer and isinstance(outer[0], list):
+        after = outer[1] + bool(turns)
+        turns = outer[0]
+        del turns[after:]
+    return row if sum(len(turn) if isinstance(turn, list) else 1 for turn in turns) > 1 else None
 
 
 def _drop(row: dict, field: str) -> dict | None:
@@ -92,6 +113,7 @@ _MENDING: MappingProxyType[str, Callable[[dict, Problem], dict | None]] = Mappin
         "non_text_content": _quote,
         "empty_turn": _drop_empty_system,
         "last_not_assistant": _drop_last,
+        "empty_message": _drop_empty_messages,
     }
 )
 

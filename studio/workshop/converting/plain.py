@@ -2,6 +2,7 @@
 
     chat       {"messages": [user: Hi, assistant: Hello]}, extra {"id": 7}  ->  {"messages": [...], "id": 7}
     sharegpt   the same, with the speakers human, gpt and system in `from`
+    dialogue   the same, with the roles as senders; only where a person or a step wrote other texts
 
 Only rows that held nothing else are stored so. What is told here means the same as the source row, though
 its spaces, escapes and the order of its keys may differ.
@@ -15,7 +16,7 @@ from studio.workshop.versions.manifest import Manifest
 if TYPE_CHECKING:
     import polars as pl
 
-CHAT, SHAREGPT, PROMPT_COMPLETION = "chat", "sharegpt", "prompt_completion"
+CHAT, SHAREGPT, DIALOGUE, PROMPT_COMPLETION = "chat", "sharegpt", "dialogue", "prompt_completion"
 SHAREGPT_SPEAKERS = {"human": "user", "gpt": "assistant", "system": "system"}
 """The one spelling of each speaker that is taken to be plain in ShareGPT rows."""
 _SPEAKER_OF_ROLE = {role: speaker for speaker, role in SHAREGPT_SPEAKERS.items()}
@@ -27,7 +28,7 @@ def source_text(fields: dict[str, Any], manifest: Manifest) -> str:
     for column, part in manifest.columns.items():
         if part == "category":
             value |= {column: fields["category"]} if "category" in fields else {}
-        elif part in ("messages", "conversations"):
+        elif part in ("messages", "conversations", "dialogue"):
             value[column] = _turns(fields["messages"], manifest.shape)
         elif part in fields:
             value[column] = fields[part]
@@ -71,4 +72,6 @@ def _has_only_texts() -> "pl.Expr":
 def _turns(messages: list[dict[str, Any]], shape: str) -> list[dict[str, Any]]:
     if shape == SHAREGPT:
         return [{"from": _SPEAKER_OF_ROLE[turn["role"]], "value": turn["content"]} for turn in messages]
+    if shape == DIALOGUE:
+        return [{"sender": turn["role"], "text": turn["content"]} for turn in messages]
     return messages

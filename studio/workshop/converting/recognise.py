@@ -11,12 +11,14 @@ from collections.abc import Callable, Iterable
 from types import MappingProxyType
 from typing import Any
 
+from studio.workshop.converting.dialogue import is_dialogue
 from studio.workshop.converting.labels import LABEL_WORDS
 from studio.workshop.converting.shapes import (
     ALPACA,
     CATEGORY,
     CHAT,
     CHAT_COMPLETION,
+    DIALOGUE,
     PAIRS,
     PREFERENCE,
     PROMPT,
@@ -29,6 +31,7 @@ from studio.workshop.converting.shapes import (
     UNPAIRED,
     Mapping,
 )
+from studio.workshop.converting.turns import listed
 
 _CONVERSATIONS = ("messages", "conversations", "conversation", "dialogue", "dialog", "chat", "turns", "对话")
 _ANSWERS = ("output", "response", "answer", "completion", "输出", "回答")
@@ -155,7 +158,7 @@ def _conversation(shape: str, part: str) -> Callable[[dict, Names], Mapping | No
         for wanted in _CONVERSATIONS:
             column = names.get(wanted)
             if column and turn_shape(row[column]) == shape:
-                found = {column: part} | _optional(names, {}, "tools", _TOOLS if shape != PAIRS else ())
+                found = {column: part} | _optional(names, {}, "tools", _TOOLS if shape in TURN_KEYS else ())
                 return found | _optional(names, found, "system", _SYSTEMS)
         return None
 
@@ -217,6 +220,7 @@ RECOGNISERS = MappingProxyType(
         CHAT: _conversation(CHAT, "messages"),
         SHAREGPT: _conversation(SHAREGPT, "conversations"),
         PAIRS: _conversation(PAIRS, "pairs"),
+        DIALOGUE: _conversation(DIALOGUE, "dialogue"),
         CHAT_COMPLETION: _chat_completion,
         ALPACA: _alpaca,
         PROMPT_COMPLETION: _pair,
@@ -229,6 +233,8 @@ RECOGNISERS = MappingProxyType(
 
 def turn_shape(turns: Any) -> str | None:
     """How the turns of a conversation are written, told by the first turn that shows it."""
+    if isinstance(read := listed(turns), list) and is_dialogue(read):
+        return DIALOGUE
     if isinstance(turns, str) and turns.lstrip().startswith("["):  # a conversation as JSON text in a table's cell
         if turns.lstrip().removeprefix("[").lstrip().startswith("["):
             return PAIRS

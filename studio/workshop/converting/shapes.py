@@ -3,6 +3,7 @@
     chat               {"messages": [{"role", "content"}], "tools"?}                     -> messages
     sharegpt           {"conversations": [{"from", "value"}], "system"?, "tools"?}       -> messages
     pairs              {"conversation": [["Hi", "Hello"], ...], "system"?}               -> messages
+    dialogue           {"messages": [{"sender": "Ann", "text"}], "system"?}              -> messages
     chat_completion    {"prompt": [turns], "completion": [turns]}                        -> messages
     alpaca             {"instruction", "input"?, "output", "system"?}                    -> prompt_completion
       with history     {..., "history": [["Hi", "Hello"], ...]}                          -> messages
@@ -24,7 +25,7 @@ from studio.errors import RefusedInput
 from studio.workshop.problems import closest
 from studio.workshop.versions import layout
 
-CHAT, SHAREGPT, PAIRS, CHAT_COMPLETION = "chat", "sharegpt", "pairs", "chat_completion"
+CHAT, SHAREGPT, PAIRS, DIALOGUE, CHAT_COMPLETION = "chat", "sharegpt", "pairs", "dialogue", "chat_completion"
 ALPACA, PROMPT_COMPLETION = "alpaca", "prompt_completion"
 PREFERENCE, UNPAIRED, STEPWISE = "preference", "unpaired", "stepwise"
 PROMPT, TEXT, TOKENS = "prompt", "text", "tokens"
@@ -34,6 +35,7 @@ FORMAT_OF_SHAPE = MappingProxyType(
         CHAT: layout.MESSAGES,
         SHAREGPT: layout.MESSAGES,
         PAIRS: layout.MESSAGES,
+        DIALOGUE: layout.MESSAGES,
         CHAT_COMPLETION: layout.MESSAGES,
         ALPACA: layout.PROMPT_COMPLETION,
         PROMPT_COMPLETION: layout.PROMPT_COMPLETION,
@@ -53,6 +55,7 @@ REQUIRED_PARTS = MappingProxyType(
         CHAT: ("messages",),
         SHAREGPT: ("conversations",),
         PAIRS: ("pairs",),
+        DIALOGUE: ("dialogue",),
         CHAT_COMPLETION: ("prompt", "completion"),
         ALPACA: ("instruction", "output"),
         PROMPT_COMPLETION: ("prompt", "completion"),
@@ -71,6 +74,7 @@ OPTIONAL_PARTS = MappingProxyType(
         CHAT: ("system", "tools", CATEGORY),
         SHAREGPT: ("system", "tools", CATEGORY),
         PAIRS: ("system", CATEGORY),
+        DIALOGUE: ("system", CATEGORY),
         CHAT_COMPLETION: ("system", "tools", CATEGORY),
         ALPACA: ("input", "system", "history", CATEGORY),
         PROMPT_COMPLETION: ("system", "history", CATEGORY),
@@ -102,6 +106,7 @@ ROLES = MappingProxyType(
     }
 )
 """A speaker as sources spell it -> as chat templates do."""
+CALL_SPEAKER = "function_call"
 
 TURN_KEYS = MappingProxyType({CHAT: ("role", "content"), SHAREGPT: ("from", "value")})
 

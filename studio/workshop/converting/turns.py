@@ -9,12 +9,12 @@ Nothing is cast: a number for a text is a fault. What cannot be read is added to
 
 from typing import Any
 
-from studio.workshop.converting.shapes import CHAT, ROLES, TURN_KEYS
+from studio.workshop.converting.dialogue import unread_in
+from studio.workshop.converting.shapes import CALL_SPEAKER, CHAT, ROLES, TURN_KEYS
 from studio.workshop.problems import RowFault, closest, kind_of, shorten
 from studio.workshop.reading.jsontext import parse_row
 from studio.workshop.versions.layout import REASONING, Turn
 
-CALL_SPEAKER = "function_call"
 REASONING_KEYS = (REASONING, "thinking", "reasoning")
 """How sources name what an assistant thinks before it answers: OpenAI's servers' way, gpt-oss's, OpenRouter's."""
 _READ_KEYS = frozenset(
@@ -58,9 +58,10 @@ def unread_keys(row: Any, columns: dict[str, str]) -> set[str]:
         return set()
     held = (listed(row.get(column)) for column, part in columns.items() if part in _PARTS_OF_TURNS)
     turns = (turn for value in held for turn in _listed_turns(value))
-    return {
+    unread = {
         key for turn in turns for key, value in turn.items() if value not in (None, "", [], {}) and _unread(key, value)
     }
+    return unread.union(*(unread_in(listed(row.get(each))) for each, part in columns.items() if part == "dialogue"))
 
 
 def _listed_turns(value: Any) -> list[dict]:

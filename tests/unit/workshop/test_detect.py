@@ -22,6 +22,7 @@ from studio.workshop.converting.shapes import checked_mapping, shape_with
         ("prompt_completion", "prompt_completion", "prompt_completion"),
         ("chat_tools", "chat", "messages"),
         ("pairs", "pairs", "messages"),
+        ("dialogue", "dialogue", "messages"),
         ("chat_completion", "chat_completion", "messages"),
         ("preference", "preference", "preference"),
         ("preference_implicit", "preference", "preference"),
