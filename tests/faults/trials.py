@@ -19,7 +19,7 @@ from pathlib import Path
 import psutil
 
 from studio.jobs.lifecycle import ENDED
-from studio.protocol import read_events
+from studio.protocol import RESULT, read_events
 from tests.faults.studio import SAVE_STEPS, STEPS, FaultStudio
 from trainers.manifest import MANIFEST, TEMPORARY_PREFIX
 
@@ -136,22 +136,30 @@ def _group(pid: int) -> list[int]:
 def damage_trial(studio: FaultStudio, tuning: str, reference: Reference, chance: random.Random) -> Trial:
     """SIGKILL after some checkpoints, and the newest one is damaged before the studio looks at it."""
     name, damage = chance.choice(list(DAMAGES.items()))
-    job_id = studio.train(tuning)
-    wanted = chance.randrange(2, STEPS // SAVE_STEPS)
-    studio.until(lambda: len(studio.saved(job_id)) >= wanted)
-    _kill(studio.pid(job_id))
-    attempt = studio.workspace.attempt(job_id, 1)
+    job_id, attempt = _killed_with_checkpoints(studio, tuning, chance.randrange(2, STEPS // SAVE_STEPS))
     told = [event.data for event in read_events(attempt, 0).events if event.type == "checkpoint"]
     newest = Path(told[-1]["path"])
     detail = damage(newest, Path(told[0]["path"]), chance)
     trial = _outcome("damage", studio, job_id, reference, f"{name}: {detail}")
     aside = studio.set_aside(job_id)
     expected = [] if name in HARMLESS else [told[-1]["step"]]
-    if trial.is_survived and aside != expected and studio.job(job_id).attempt > 1:
+    if trial.is_survived and aside != expected:
         return Trial(
             kind=trial.kind, tuning=tuning, detail=trial.detail, is_survived=False, problem=f"set aside {aside}"
         )
     return trial
+
+
+def _killed_with_checkpoints(studio: FaultStudio, tuning: str, wanted: int) -> tuple[int, Path]:
+    """A run that was killed with so many checkpoints or more, and its attempt; not one that had ended by then."""
+    while True:
+        job_id = studio.train(tuning)
+        studio.until(lambda job_id=job_id: len(studio.saved(job_id)) >= wanted)
+        _kill(studio.pid(job_id))
+        attempt = studio.workspace.attempt(job_id, 1)
+        if not (attempt / RESULT).exists():
+            return job_id, attempt
+        studio.until_ended(job_id)
 
 
 def _flip(folder: Path, older: Path, chance: random.Random) -> str:
