@@ -18,7 +18,7 @@ MENDED = """What the series found, mended since: a stop at the end of a step wit
 out, and with it a draw from the random generator, so that what went on from there ended with other weights. A test of
 its own shows it now (`tests/trainers/test_going_on.py`).
 
-"damage full 24" was a fault of the trial: repeated eight times, the run had ended by itself before its last checkpoint was
+"damage full 24" was a fault of the trial: repeated eight times, the run had ended before its last checkpoint was
 damaged in five, and survived in the other three. Such runs are left out since. How many of the damage trials above came
 after the end as well is not known, so that line is to be taken again from the start.
 """
