@@ -66,6 +66,7 @@ def test_the_queue_and_the_list_answer_in_the_browser(served, page):
     page.select_option("#runs-bar select[name=state]", "failed")
     page.select_option("#runs-bar select[name=state]", "queued")  # while the answer to the first is under way
     page.wait_for_function("document.querySelectorAll('#runs-list tbody tr').length == 2")
+    page.wait_for_selector(f"#runs-list tbody tr:first-child a:has-text('{last} · last of all')")
     page.locator("#runs-list input[type=checkbox]").first.check()
     page.wait_for_selector("#runs-list button[data-do=archive]")
     page.click("#runs-list button[data-do=archive]")

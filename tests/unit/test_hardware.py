@@ -3,8 +3,10 @@
 import os
 import subprocess
 import sys
+import time
 from types import SimpleNamespace
 
+import psutil
 import pytest
 
 from studio import hardware
@@ -109,6 +111,8 @@ def test_memory_of_the_studios_own_jobs_comes_back(with_cards):
     words = [sys.executable, "-c", "import time; time.sleep(60)", "trainers.sft"]
     with subprocess.Popen(words) as job:
         try:
+            while "trainers.sft" not in psutil.Process(job.pid).cmdline():
+                time.sleep(0.01)  # in its first instants a process has no command line
             mine, other, gone = (job.pid, 6 * GIB), (os.getpid(), 9 * GIB), (2**22 + 1, GIB)
             with_cards({**card(free=5), "holders": [mine, other, gone, (job.pid, None)]})
             gpu = read_machine().gpu
