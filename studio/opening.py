@@ -4,8 +4,10 @@ What a server does with it (pages, endpoints) is `app.main`'s; a test opens it w
 """
 
 import json
+import logging
 import os
 import secrets
+import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,12 +18,14 @@ from studio.db.engine import Reader, Writer
 from studio.desk import Desk
 from studio.errors import Conflict
 from studio.hardware import read_machine
-from studio.jobs.folders import finish_removals
+from studio.jobs.folders import finish_removals, weigh_old
 from studio.jobs.processes import hold_lock
 from studio.jobs.serving import AnswerDesk
 from studio.jobs.supervisor import Supervisor
 from studio.paths import Workspace
 from studio.protocol import write_atomically
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -73,8 +77,17 @@ def open_studio(workspace: Workspace) -> OpenStudio:
     answers = AnswerDesk(workspace, writer)
     supervisor.start()
     answers.start()
+    # Beside all else: thousands of folders may be there to look through.
+    threading.Thread(target=_weigh, args=(workspace, writer), name="weigh", daemon=True).start()
     reader = Reader(workspace.registry)
     return OpenStudio(workspace, desk, reader, secrets.token_urlsafe(32), writer, supervisor, answers, lock)
+
+
+def _weigh(workspace: Workspace, writer: Writer) -> None:
+    try:
+        weigh_old(workspace, writer)
+    except Exception:  # the server may have closed meanwhile; what is left is weighed at the next start
+        _log.warning("Not every run's folder could be looked through", exc_info=True)
 
 
 def _patient_lock(path: Path) -> BinaryIO | None:

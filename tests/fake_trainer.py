@@ -1,8 +1,9 @@
 """A job process that follows the protocol and trains nothing: `python -m tests.fake_trainer <module> <attempt folder>`.
 
 What it does is told by its spec's values: `steps`, `seconds_a_step`, `save_every`, `best_at` (the step whose held-out
-loss is lowest), `fail_at` (with `fail_reason`, and only with more than `fits` rows at once), `die_at` (killed from
-outside, so to speak), `deaf` (obeys no request), `child` (starts a process that outlives it), `torn_line`, `bad_line`.
+loss is lowest), `scored_later` (a checkpoint's held-out loss, told after it), `fail_at` (with `fail_reason`, and only
+with more than `fits` rows at once), `die_at` (killed from outside, so to speak), `deaf` (obeys no request), `child`
+(starts a process that outlives it), `torn_line`, `bad_line`.
 """
 
 import hashlib
@@ -68,9 +69,10 @@ def _save(spec, events: EventLog, step: int) -> None:
     digest = hashlib.sha256(b"{}").hexdigest()
     best = spec.values.get("best_at")
     metrics = {"loss": 1.0} | ({"eval_loss": 1.0 + abs(step - best)} if best else {})
-    events.write(
-        "checkpoint", step=step, epoch=step / 10, path=str(place), size_bytes=2, digest=digest, metrics=metrics
-    )
+    told = {"step": step, "epoch": step / 10, "path": str(place), "size_bytes": 2, "digest": digest}
+    events.write("checkpoint", **told, metrics=metrics)
+    if later := spec.values.get("scored_later"):
+        events.write("checkpoint", **told, metrics=metrics | {"eval_loss": later})
 
 
 def _write_raw(folder: Path, data: bytes) -> None:

@@ -20,7 +20,7 @@ from sqlalchemy.pool import QueuePool, StaticPool
 from studio.db.tables import Clock
 from studio.errors import Failure
 
-HEAD = "0004"
+HEAD = "0005"
 """Newest migration; a test compares it with the folder `migrations/`."""
 _PATIENCE_SECONDS = 30.0
 """So long a statement waits for another program that holds the file (a backup tool, an opened database browser)."""

@@ -51,3 +51,10 @@ def next_number(session: Session) -> int:
     clock = session.get_one(Clock, 1)
     clock.last_job += 1
     return clock.last_job
+
+
+def next_checkpoint_number(session: Session) -> int:
+    """A checkpoint's number; none is given twice."""
+    clock = session.get_one(Clock, 1)
+    clock.last_checkpoint += 1
+    return clock.last_checkpoint

@@ -25,6 +25,8 @@ class Clock(Base):
     change: Mapped[int]
     last_job: Mapped[int] = mapped_column(server_default="0")
     """The highest number that a job ever had: none is given twice, so no run finds another one's files."""
+    last_checkpoint: Mapped[int] = mapped_column(server_default="0")
+    """The same of checkpoints: a chat or a bookmark names its own by number."""
 
 
 class Dataset(Base):

@@ -2,11 +2,13 @@
 
 from pathlib import Path
 
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from studio.db import comparisons, metrics
 from studio.db.engine import next_change
 from studio.db.jobs import move
+from studio.db.queue import next_checkpoint_number
 from studio.db.tables import Attempt, Checkpoint, Job, JobEvent
 from studio.protocol import Event, read_events
 
@@ -66,14 +68,17 @@ def _take_progress(session: Session, job: Job, attempt: Attempt, event: Event) -
 
 
 def _take_checkpoint(session: Session, job: Job, attempt: Attempt, event: Event) -> None:
-    # A resumed run writes a step again when the first one was never reported or proved damaged: the newer one counts.
-    session.query(Checkpoint).where(Checkpoint.job_id == job.id, Checkpoint.step == event.data["step"]).delete()
-    same = ("step", "epoch", "path", "size_bytes", "digest", "metrics")
-    session.add(
-        Checkpoint(
-            job_id=job.id, attempt=attempt.number, created_at=event.time, **{name: event.data[name] for name in same}
-        )
-    )
+    """A new one, or what has become known since of one that was told before: the score of a caught-up evaluation."""
+    told = {name: event.data[name] for name in ("step", "epoch", "path", "size_bytes", "digest", "metrics")}
+    known = session.scalar(select(Checkpoint).where(Checkpoint.job_id == job.id, Checkpoint.step == told["step"]))
+    if known is not None and known.digest == told["digest"]:
+        known.metrics = told["metrics"]
+        return
+    if known is not None:  # written again, since the first one proved damaged: whoever named that one finds nothing
+        session.delete(known)
+        session.flush()
+    number = next_checkpoint_number(session)
+    session.add(Checkpoint(id=number, job_id=job.id, attempt=attempt.number, created_at=event.time, **told))
 
 
 def _take_set_aside(session: Session, job: Job, attempt: Attempt, event: Event) -> None:

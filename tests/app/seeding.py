@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from studio.db import comparisons, jobs, metrics, models
 from studio.db.engine import Writer, next_change
+from studio.db.queue import next_checkpoint_number
 from studio.db.tables import Checkpoint, Job
 from studio.paths import Workspace
 from studio.protocol import utc_now
@@ -81,6 +82,7 @@ def add_curve(
 
 def add_checkpoint(session: Session, job_id: int, step: int) -> int:
     made = Checkpoint(
+        id=next_checkpoint_number(session),
         job_id=job_id,
         attempt=1,
         step=step,

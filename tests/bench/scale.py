@@ -60,7 +60,7 @@ def fill(workspace: Workspace, num_runs: int, num_points: int) -> None:
             chunks = [each for n in numbers for each in _chunks(n, steps)]
             session.execute(insert(MetricChunk), chunks)
     with writer.begin() as session:
-        session.execute(update(Clock).values(change=num_runs, last_job=num_runs))
+        session.execute(update(Clock).values(change=num_runs, last_job=num_runs, last_checkpoint=2 * num_runs))
     writer.close()
 
 

@@ -14,6 +14,7 @@ from studio.db import comparisons, datasets, jobs, metrics, models
 from studio.db.engine import HEAD, Reader, Writer, next_change
 from studio.db.jobs import NewJob
 from studio.db.migrate import config, upgrade
+from studio.db.queue import next_checkpoint_number
 from studio.db.tables import Base
 from studio.errors import UnknownName
 
@@ -48,12 +49,15 @@ def test_a_registry_of_before_keeps_its_runs_and_gives_no_number_again(tmp_path)
     row = "7, 'train', 'old', 'failed', '{}', 0, 1, 1, '{\"seed\": 3}', '[]', '{}', 1, '{}', 4, '2026-01-01'"
     with engine.begin() as connection:
         connection.exec_driver_sql(f"INSERT INTO jobs ({names}) VALUES ({row})")
+        asked = """'chat', '[{"model": "m", "checkpoint": 9, "title": "t"}]', '{}', '2026-01-01'"""
+        connection.exec_driver_sql(f"INSERT INTO comparisons (kind, columns, settings, created_at) VALUES ({asked})")
     engine.dispose()
     writer = Writer(file)
     with writer.begin() as session:
         old = jobs.job(session, 7)
         assert (old.values, old.is_archived, old.wanted_device, old.disk_bytes) == ({"seed": 3}, False, None, None)
         assert a_job(session) == 8
+        assert next_checkpoint_number(session) == 10, "9 was deleted, and a chat still names it"
     writer.close()
 
 
