@@ -1,6 +1,6 @@
 """A parameter table as form fields: components in, values out. No field is listed by hand; the table names them all.
 
-    fields = [make_field(parameter, context, page="train") for parameter in parameters("sft")]
+    fields = [make_field(parameter, context, page="train") for parameter in every_parameter().values()]
     shown = to_component(parameter, ["q_proj", "v_proj"])     ->  "q_proj, v_proj"
     typed = from_component(parameter, "q_proj, v_proj")       ->  ["q_proj", "v_proj"]
 
@@ -16,7 +16,7 @@ import gradio as gr
 
 from app.context import Context
 from studio.errors import Fault
-from studio.params.table import Parameter, convert, find_fault, groups, parameters
+from studio.params.table import Parameter, convert, every_parameter, find_fault, groups
 
 # One listener for the line below a field: its button says which field goes back.
 BACK_SCRIPT = """
@@ -64,9 +64,9 @@ def make_field(parameter: Parameter, context: Context, *, page: str, elem_id: st
     return Field(parameter, column, component, reason)
 
 
-def by_group(method: str, *, level: str | None = None) -> dict[str, list[Parameter]]:
-    """The method's parameters by group, in the form's order; groups without any are left out."""
-    chosen = [each for each in parameters(method) if level in (None, each.level)]
+def by_group(*, level: str) -> dict[str, list[Parameter]]:
+    """The parameters of all methods by group, in the form's order; groups without any are left out."""
+    chosen = [each for each in every_parameter().values() if each.level == level]
     found = {group: [each for each in chosen if each.group == group] for group in groups()}
     return {group: members for group, members in found.items() if members}
 

@@ -8,7 +8,6 @@ import json
 import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from app.context import Context
@@ -21,7 +20,7 @@ from studio.db.models import ModelSummary
 from studio.desk_memory import probes
 from studio.errors import Fault, SpecRefused, UnknownName
 from studio.jobs.lifecycle import LIVE
-from studio.params.table import METHODS, Parameter, parameters
+from studio.params.table import Parameter, every_parameter
 
 if TYPE_CHECKING:
     from studio.advisor.facts import Facts
@@ -101,10 +100,9 @@ class Seen:
     faults: tuple[Fault, ...] = ()
 
 
-@cache
-def table() -> dict[str, Parameter]:
+def table() -> Mapping[str, Parameter]:
     """Every method's parameters by name, in the form's order."""
-    return {each.name: each for method in METHODS for each in parameters(method)}
+    return every_parameter()
 
 
 def read_form(shown: str | None, preset: str | None, entered: Iterable[Any]) -> Form:

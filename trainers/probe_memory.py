@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from studio.errors import JobFailed
-from trainers import sft
+from trainers import recipe, sft
 from trainers.attempt import Attempt, run_attempt
 
 if TYPE_CHECKING:
@@ -27,12 +27,12 @@ CANDIDATES = 64
 
 def main(attempt: Attempt) -> dict[str, Any]:
     attempt.phase("loading_libraries")
-    trainer_class, device = sft.load_libraries(attempt)
+    device = recipe.load_libraries(attempt)
     from transformers.trainer_utils import SaveStrategy
+    from trl import SFTTrainer
 
     from trainers.loading import load_tokenizer
     from trainers.peaks import Peaks, PeaksCallback
-    from trainers.tuning import peft_config
 
     attempt.phase("loading_data")
     attempt.spec = msgspec.structs.replace(attempt.spec, values=shortened(attempt.spec.values))
@@ -42,19 +42,19 @@ def main(attempt: Attempt) -> dict[str, Any]:
     validates, evaluated = values["validation_split"] > 0, longest[:1] * values["per_device_eval_batch_size"]
 
     attempt.phase("loading_model")
-    model = sft.prepare_model(attempt, device)
+    model, adapter = recipe.prepare_model(attempt, device)
 
     attempt.phase("memory.measuring")
     peaks = Peaks()
     arguments = sft.trainer_arguments(attempt, device, evaluates=validates)
     arguments.save_strategy = SaveStrategy.NO
-    trainer = trainer_class(
+    trainer = recipe.trainer_class(SFTTrainer)(
         model=model,
         args=arguments,
         train_dataset=data_of(attempt, "train", training_rows(longest, values)),
         eval_dataset=data_of(attempt, "validation", evaluated) if validates else None,
         processing_class=tokenizer,
-        peft_config=peft_config(values),
+        peft_config=adapter,
         callbacks=[PeaksCallback(peaks)],
     )
     trainer.peaks = peaks

@@ -36,7 +36,7 @@ class Reporter(TrainerCallback):
 
     def __init__(self, attempt: Attempt, peaks: Peaks) -> None:
         self.watchdog = Watchdog(attempt)
-        self._attempt = attempt
+        self.attempt = attempt
         self._peaks = peaks
         self._pace = SavePace()
         self._durations: deque[float] = deque(maxlen=RECENT_STEPS)
@@ -49,7 +49,7 @@ class Reporter(TrainerCallback):
     @property
     def _origin(self) -> int:
         """The step of the other run's checkpoint that this run goes on from; 0 without one."""
-        origin = self._attempt.spec.start_from
+        origin = self.attempt.spec.start_from
         return origin.step if origin else 0
 
     # -- what a Trainer tells ----------------------------------------------------------------------------------------
@@ -57,7 +57,7 @@ class Reporter(TrainerCallback):
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if state.global_step >= state.max_steps:
             raise NothingLeftToDo
-        self._attempt.phase("training")
+        self.attempt.phase("training")
         self._begun = self._step_started = time.monotonic()
         self._first_step = self._saved_step = state.global_step
         self._report_progress(state)
@@ -76,7 +76,7 @@ class Reporter(TrainerCallback):
         self._durations.append(now - self._step_started)
         self._train_seconds += now - self._step_started
         # Known also of a run that is ended at once.
-        self._attempt.figures["steps"] = state.global_step
+        self.attempt.figures["steps"] = state.global_step
         is_last = state.global_step >= state.max_steps
         if is_last or now - self._last_progress >= PROGRESS_SECONDS:
             self._report_progress(state)
@@ -89,19 +89,19 @@ class Reporter(TrainerCallback):
             control.should_evaluate = control.should_evaluate or (is_last and args.eval_strategy != "no")
         control.should_log = control.should_log or control.should_save or control.should_evaluate
         if control.should_evaluate:
-            self._attempt.phase("evaluating")
+            self.attempt.phase("evaluating")
         # What evaluating and saving take is not this step's time.
         self._step_started = time.monotonic()
 
     def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Comes also after a stop within a step, whose last whole step is then still to be saved."""
-        if self._attempt.stopped_early and state.global_step > self._saved_step:
+        if self.attempt.stopped_early and state.global_step > self._saved_step:
             control.should_save = True
 
     def on_prediction_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self.watchdog.beat()
-        if self._attempt.stop_requested.is_set():
-            self._attempt.stopped_early = True
+        if self.attempt.stop_requested.is_set():
+            self.attempt.stopped_early = True
             raise EvaluationInterrupted
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any], **kwargs: Any) -> None:
@@ -109,7 +109,7 @@ class Reporter(TrainerCallback):
         self._epoch = state.epoch or 0.0
         if values:
             self._metrics |= values
-            self._attempt.events.write("metric", step=state.global_step, epoch=self._epoch, values=values)
+            self.attempt.events.write("metric", step=state.global_step, epoch=self._epoch, values=values)
 
     def on_evaluate(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self._stop_early(state, control)
@@ -128,7 +128,7 @@ class Reporter(TrainerCallback):
         step = int(path.name.removeprefix("step-"))
         self._saved_step = step
         self._pace.saved(seconds)
-        self._attempt.events.write(
+        self.attempt.events.write(
             "checkpoint",
             step=step,
             epoch=self._epoch,
@@ -141,11 +141,11 @@ class Reporter(TrainerCallback):
 
     def report_memory(self) -> None:
         self._last_memory = time.monotonic()
-        self._attempt.events.write("memory", phase=self._attempt.current_phase, **self._peaks.now())
+        self.attempt.events.write("memory", phase=self.attempt.current_phase, **self._peaks.now())
 
     def report_peaks(self) -> None:
         """What the run needed in each phase, however it ended: the studio's own predictions learn from it."""
-        self._attempt.events.write("peaks", **self._peaks.figures())
+        self.attempt.events.write("peaks", **self._peaks.figures())
 
     def figures(self, state: Any, *, seconds: float) -> dict[str, Any]:
         """The final figures of the run."""
@@ -163,8 +163,8 @@ class Reporter(TrainerCallback):
     # -- within ------------------------------------------------------------------------------------------------------
 
     def _obey(self, state: Any, control: Any) -> None:
-        if self._attempt.save_requested.is_set():
-            self._attempt.save_requested.clear()
+        if self.attempt.save_requested.is_set():
+            self.attempt.save_requested.clear()
             control.should_save = True
         if self._is_to_stop(state):
             # An evaluation that is due here begins all the same, and is broken off: it draws from the random generator.
@@ -172,9 +172,9 @@ class Reporter(TrainerCallback):
 
     def _is_to_stop(self, state: Any) -> bool:
         """Whether a stop was asked for that comes before the last step; the run is then known to have ended early."""
-        if not self._attempt.stop_requested.is_set() or state.global_step >= state.max_steps:
+        if not self.attempt.stop_requested.is_set() or state.global_step >= state.max_steps:
             return False
-        self._attempt.stopped_early, self._attempt.has_trained = True, state.global_step > 0
+        self.attempt.stopped_early, self.attempt.has_trained = True, state.global_step > 0
         return True
 
     def _keep_pace(self, state: Any, control: Any) -> None:
@@ -188,29 +188,29 @@ class Reporter(TrainerCallback):
         control.should_save = False
         if not self._is_pace_told:
             self._is_pace_told = True
-            self._attempt.alert("saves_less_often", "info", seconds=round(self._pace.longest))
+            self.attempt.alert("saves_less_often", "info", seconds=round(self._pace.longest))
 
     def _stop_early(self, state: Any, control: Any) -> None:
         """End the run when held-out rows are not answered better any more. Specs older than that name no patience."""
-        patience = self._attempt.spec.values.get("early_stopping_patience", 0)
+        patience = self.attempt.spec.values.get("early_stopping_patience", 0)
         if not patience or state.global_step >= state.max_steps:
             return
         own = [entry for entry in state.log_history if entry["step"] > self._origin]
         if validations_without_gain(own) >= patience:
             # The Trainer saves after it has evaluated.
             control.should_training_stop = control.should_save = True
-            self._attempt.alert("stopped_early", "info", step=state.global_step, patience=patience)
+            self.attempt.alert("stopped_early", "info", step=state.global_step, patience=patience)
 
     def _resume_training(self, state: Any, control: Any) -> None:
         self._step_started = time.monotonic()
-        if self._attempt.current_phase != "training" and not control.should_training_stop:
-            self._attempt.phase("training")
+        if self.attempt.current_phase != "training" and not control.should_training_stop:
+            self.attempt.phase("training")
 
     def _report_progress(self, state: Any) -> None:
         self._last_progress = time.monotonic()
         left = state.max_steps - state.global_step
         each = self._seconds_each(state.global_step)
-        self._attempt.events.write(
+        self.attempt.events.write(
             "progress",
             done=state.global_step,
             total=state.max_steps,

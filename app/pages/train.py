@@ -42,7 +42,7 @@ from app.training_form import (
     table,
 )
 from studio.errors import SpecRefused
-from studio.params.table import METHODS, Parameter, groups
+from studio.params.table import Parameter, groups
 
 SECTIONS = {
     "goal": ("goal", "run_name", "method"),
@@ -120,14 +120,12 @@ def _settings(context: Context, parts: dict[str, Any], fields: dict[str, Field])
     with gr.Column(visible=False, elem_id="train-settings") as parts["settings"]:
         gr.HTML(f'<h2 class="lu-part">{escape(context.say("train.filled_title"))}</h2>', padding=False)
         parts["changed"] = gr.HTML(elem_id="train-changed", js_on_load=BACK_SCRIPT, padding=False)
-        for method in METHODS:
-            _add_fields(context, fields, _rest(by_group(method, level="basic"), fields))
+        _add_fields(context, fields, _rest(by_group(level="basic"), fields))
         gr.HTML(f'<h2 class="lu-part">{escape(context.say("train.advanced"))}</h2>', padding=False)
-        for method in METHODS:
-            for group, members in _rest(by_group(method, level="advanced"), fields).items():
-                title = groups()[group][context.language]
-                with gr.Accordion(title, open=False, elem_id=f"train-group-{group}"):
-                    _add_fields(context, fields, {group: members})
+        for group, members in _rest(by_group(level="advanced"), fields).items():
+            title = groups()[group][context.language]
+            with gr.Accordion(title, open=False, elem_id=f"train-group-{group}"):
+                _add_fields(context, fields, {group: members})
 
 
 def _rest(grouped: dict[str, list[Parameter]], fields: Mapping[str, Field]) -> dict[str, list[Parameter]]:

@@ -191,9 +191,9 @@ def tried_values(given: list[str]) -> dict[str, list[Any]]:
         RefusedInput: no setting of this name, or no value of it.
     """
     from studio.params.grid import values_of
-    from studio.params.table import METHODS, parameters
+    from studio.params.table import every_parameter
 
-    known = {each.name: each for method in METHODS for each in parameters(method)}
+    known = every_parameter()
     found = {}
     for each in given:
         name, _, typed = each.partition("=")

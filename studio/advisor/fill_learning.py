@@ -7,6 +7,7 @@ from typing import Any
 from studio.advisor.draft import Draft
 from studio.advisor.recipes import at_end, measured_for, rate_end, recipes, row_band, shifted, size_band, variety_word
 from studio.params.table import effective_batch_size
+from studio.params.tunings import TUNINGS
 
 _INTENDED = {"quick": "low", "balanced": "middle", "careful": "high"}
 
@@ -35,7 +36,7 @@ def fill_rate(draft: Draft) -> None:
     draft.fill("lr_scheduler_type", rules["lr_scheduler_type"], "schedule", source="A, D")
     fixed = measured_for(facts, tuning)
     band = size_band(facts)
-    if fixed is None and band is None and tuning in rules["unnamed_sizes"]["tuning"]:
+    if fixed is None and band is None and TUNINGS[tuning].rates == "lora":
         fixed = rules["unnamed_sizes"]
     if fixed:
         _fill_fixed(draft, fixed)
@@ -61,7 +62,7 @@ def fill_rate_by_batch(draft: Draft) -> None:
         return
     base = draft["learning_rate"]
     scaled = float(f"{base * min(2.0, max(0.5, math.sqrt(effective / wanted))):.2g}")
-    rate = min(scaled, max(base, recipes()["rate_limits"][draft["tuning"]]))
+    rate = min(scaled, max(base, recipes()["rate_limits"][TUNINGS[draft["tuning"]].rates]))
     draft.fill("learning_rate", rate, "rate_batch", source="C", base=base, wanted=wanted, effective=effective)
 
 
@@ -112,7 +113,7 @@ def _fill_band(draft: Draft, band: Mapping[str, Any]) -> None:
     low, high = band["learning_rate"]
     words = {"band": band["name"], "low": low, "high": high, "rows": draft.rows}
     # Document B does not name the tuning; common practice with LoRA is higher, and the sentence says so.
-    reason = "rate_band_lora" if draft["tuning"] in recipes()["unnamed_sizes"]["tuning"] else "rate_band"
+    reason = "rate_band_lora" if TUNINGS[draft["tuning"]].rates == "lora" else "rate_band"
     rate = at_end(low, high, rate_end(draft.facts))
     draft.fill("learning_rate", rate, _by_variety(draft, reason), source="B, A", **words)
     for name in ("warmup_ratio", "lr_scheduler_type"):

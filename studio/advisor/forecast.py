@@ -10,10 +10,12 @@ from studio.advisor.counting import steps_of, validation_rows
 from studio.advisor.facts import Facts
 from studio.advisor.recipes import recipes
 from studio.db.speeds import MeasuredSpeed
-from studio.memory.estimate import DTYPE_BYTES, Estimate
+from studio.memory.adapters import trained
+from studio.memory.estimate import Estimate
 from studio.memory.inventory import Inventory
 from studio.memory.measured import estimate_here
 from studio.memory.stack import coefficients, installed_stack
+from studio.params.tunings import keeps_model
 
 NEWEST = 5
 
@@ -68,15 +70,12 @@ def memory_of(facts: Facts, values: Mapping[str, Any]) -> Estimate:
 
 
 def checkpoint_bytes(inventory: Inventory, values: Mapping[str, Any]) -> int:
-    """One checkpoint: trained weights, optimizer states, and about 5 MB of tokenizer and state."""
-    if values["tuning"] == "full":
-        trained, size = inventory.parameters, DTYPE_BYTES[values["dtype"]]
-    else:
-        trained = inventory.adapter_parameters(values["lora_target_modules"], values["lora_r"])
-        size = DTYPE_BYTES[installed_stack().adapter_dtype(values["tuning"])]
+    """One checkpoint: the model or what is put on it, optimizer states, and about 5 MB of tokenizer and state."""
+    changed = trained(inventory, values, installed_stack())
+    kept = inventory.parameters if keeps_model(values["tuning"]) else changed.parameters
     rules = coefficients()["optimizers"][values["optim"]]
-    state = rules.get("state_bytes", rules.get("state_copies", 0) * size)
-    return int(trained * (size + state)) + 5_000_000
+    state = rules.get("state_bytes", rules.get("state_copies", 0) * changed.bytes_each)
+    return int(kept * changed.bytes_each + changed.parameters * state) + 5_000_000
 
 
 def seconds_per_token(facts: Facts, values: Mapping[str, Any]) -> float | None:
@@ -127,7 +126,7 @@ def _seconds(facts: Facts, values: Mapping[str, Any], steps: int) -> float:
 
 def _passes(values: Mapping[str, Any]) -> int:
     """How often each weight is used for a token: forward, backward to the inputs, to the weights, and once again."""
-    return 2 + (values["tuning"] == "full") + bool(values["gradient_checkpointing"])
+    return 2 + keeps_model(values["tuning"]) + bool(values["gradient_checkpointing"])
 
 
 def _operations_per_second(facts: Facts) -> float:

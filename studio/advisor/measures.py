@@ -14,6 +14,7 @@ from studio.advisor.prefill import prefill
 from studio.advisor.recipes import recipes, row_band, variety_word
 from studio.params.table import effective_batch_size
 from studio.params.trl_names import is_easy_to_hard
+from studio.params.tunings import TUNINGS, is_compressed
 from studio.paths import TEMPLATES
 
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -107,7 +108,7 @@ def _rate_measures(facts: Facts, values: Mapping[str, Any]) -> dict[str, Any]:
     others = {name: value for name, value in values.items() if name != "learning_rate"}
     recommended = prefill(facts, others)["learning_rate"].value
     is_far = rate * usual["far"] <= recommended
-    own = usual["full" if values["tuning"] == "full" else "lora"]
+    own = usual[TUNINGS[values["tuning"]].rates]
 
     def copied(kind: str) -> int:
         low, high = usual[kind]
@@ -117,7 +118,7 @@ def _rate_measures(facts: Facts, values: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "learning_rate": rate,
         "recommended_rate": recommended,
-        "rate_limit": recipes()["rate_limits"][values["tuning"]],
+        "rate_limit": recipes()["rate_limits"][TUNINGS[values["tuning"]].rates],
         "rate_of_preference": of_preference,
         "rate_of_full": copied("full") if not of_preference else 0,
         "no_warmup": int(values["warmup_ratio"] == 0 and values["lr_scheduler_type"] != "constant"),
@@ -177,7 +178,7 @@ def _support_measures(facts: Facts, values: Mapping[str, Any]) -> dict[str, int]
         "unsupported_bf16": int(gpu is not None and not gpu.has_bf16 and uses_bf16),
         "short_unused": int(gpu is not None and gpu.has_bf16 and not is_short),
         "short_on_cpu": int(gpu is None and is_short),
-        "four_bit_on_cpu": int(gpu is None and values["tuning"] == "qlora"),
+        "four_bit_on_cpu": int(gpu is None and is_compressed(values["tuning"])),
         "unsupported_attention": int(model is not None and not model.can_attend_with(values["attn_implementation"])),
         "dropout_on_experts": int(model is not None and model.has_fused_experts and on_experts),
         "flash_on_cpu": int(gpu is None and values["attn_implementation"] == "flash_attention_2"),
@@ -190,7 +191,7 @@ def _serving_measures(facts: Facts, values: Mapping[str, Any]) -> dict[str, Any]
         return {"serving_over": None, "serving_needed": "–", "serving_there": "–"}
     gpu = facts.machine.gpu
     there = gpu.total_bytes if gpu else facts.machine.ram_bytes
-    kind = "four_bit" if values["tuning"] == "qlora" else "cuda" if gpu else "cpu"
+    kind = "four_bit" if is_compressed(values["tuning"]) else "cuda" if gpu else "cpu"
     needed = 1.1 * facts.inventory.parameters * SERVED_BYTES[kind]
     return {"serving_over": int(needed > there), "serving_needed": gib(needed), "serving_there": gib(there)}
 

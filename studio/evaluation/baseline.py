@@ -18,6 +18,7 @@ import msgspec
 import yaml
 
 from studio.errors import RefusedInput
+from studio.params.tunings import is_compressed
 from studio.paths import TEMPLATES, Workspace
 from studio.protocol import write_struct
 from studio.workshop.reports import REPORT
@@ -45,7 +46,7 @@ class Held(msgspec.Struct, frozen=True, kw_only=True):
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> "Held":
         names = ("validation_split", "seed", "max_length", "per_device_eval_batch_size")
-        return cls(**{name: values[name] for name in names}, load_in_4bit=values["tuning"] == "qlora")
+        return cls(**{name: values[name] for name in names}, load_in_4bit=is_compressed(values["tuning"]))
 
 
 class Ask(msgspec.Struct, frozen=True, kw_only=True):

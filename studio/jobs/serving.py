@@ -20,6 +20,7 @@ from studio.db.engine import Writer
 from studio.db.jobs import JobView, NewJob, add_job, list_jobs
 from studio.errors import UnknownName
 from studio.jobs.lifecycle import LIVE
+from studio.params.tunings import is_compressed, keeps_model
 from studio.paths import Workspace
 
 IDLE_SECONDS = 300
@@ -111,13 +112,13 @@ def place_of(session: Session, column: dict[str, Any]) -> dict[str, Any]:
     if column.get("checkpoint") is None:
         return {"model_path": models.model(session, column["model"]).path, "load_in_4bit": False}
     chosen = checkpoints.checkpoint(session, column["checkpoint"])
-    if chosen.tuning == "full":
+    if keeps_model(chosen.tuning):
         return {"model_path": chosen.path, "load_in_4bit": False, "digest": chosen.digest}
     base = models.model(session, chosen.model)
     return {
         "model_path": base.path,
         "adapter_path": chosen.path,
-        "load_in_4bit": chosen.tuning == "qlora",
+        "load_in_4bit": is_compressed(chosen.tuning),
         "digest": chosen.digest,
     }
 

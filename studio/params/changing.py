@@ -22,6 +22,17 @@ FREE_TO_CHANGE = frozenset(
 """Values that change nothing in the weights."""
 CONTINUABLE = frozenset({"num_train_epochs", "max_steps", "learning_rate", "eval_steps", "early_stopping_patience"})
 """Values that a run may have otherwise than the one whose checkpoint it goes on from."""
+ANEW = frozenset(
+    {
+        "seed",
+        "num_train_epochs",
+        "max_steps",
+        "learning_rate",
+        "per_device_train_batch_size",
+        "gradient_accumulation_steps",
+    }
+)
+"""What a person may change, besides the data set, in a run that begins with another one's weights alone."""
 
 
 def smaller(values: Mapping[str, Any], *, phase: str | None = None, has_checkpoints: bool = False) -> dict[str, Any]:

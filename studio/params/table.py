@@ -7,7 +7,7 @@ spelled as trl, peft and transformers spell them. This module knows nothing of t
 import difflib
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from types import MappingProxyType
@@ -16,6 +16,7 @@ from typing import Any
 import yaml
 
 from studio.errors import Fault, SpecRefused
+from studio.params.clashes import clashes
 
 _FOLDER = Path(__file__).parent
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -93,6 +94,18 @@ def parameters(method: str) -> tuple[Parameter, ...]:
 
 
 @cache
+def every_parameter() -> Mapping[str, Parameter]:
+    """The parameters of all methods by name, in the form's order; one that some methods lack applies to the others."""
+    found: dict[str, Parameter] = {}
+    having: dict[str, tuple[str, ...]] = {}
+    for method in METHODS:
+        for parameter in parameters(method):
+            found.setdefault(parameter.name, parameter)
+            having[parameter.name] = (*having.get(parameter.name, ()), method)
+    return MappingProxyType({name: _limited(found[name], having[name]) for name in _in_order(found)})
+
+
+@cache
 def groups() -> Mapping[str, Mapping[str, str]]:
     """{group: {language: title}}, in the form's order."""
     return MappingProxyType(_read("groups.yaml"))
@@ -117,7 +130,7 @@ def check(values: Mapping[str, Any], *, is_draft: bool = False) -> dict[str, Any
         fault = _take(parameter, given, typed)
         if fault:
             faults.append(fault)
-    faults += _without_effect(table, given, typed) + ([] if is_draft else _clashes(typed))
+    faults += _without_effect(table, given, typed) + ([] if is_draft else clashes(typed))
     if faults:
         raise SpecRefused(faults)
     return {name: value for name, value in typed.items() if table[name].applies_to(typed)}
@@ -148,6 +161,15 @@ def find_fault(parameter: Parameter, value: Any) -> Fault | None:
     if parameter.required and not typed:
         return Fault(parameter.name, "spec.missing")
     return _out_of_bounds(parameter, typed)
+
+
+def _limited(parameter: Parameter, methods: tuple[str, ...]) -> Parameter:
+    return parameter if methods == METHODS else replace(parameter, applies={**parameter.applies, "method": methods})
+
+
+def _in_order(found: Mapping[str, Parameter]) -> list[str]:
+    order = list(groups())
+    return sorted(found, key=lambda name: order.index(found[name].group))
 
 
 def _take(parameter: Parameter, given: Mapping[str, Any], typed: dict[str, Any]) -> Fault | None:
@@ -191,31 +213,6 @@ def _without_effect(table: Mapping[str, Parameter], given: Mapping[str, Any], ty
             values = {"other": other, "value": typed.get(other), "allowed": ", ".join(allowed)}
             faults.append(Fault(name, "spec.no_effect", values))
     return faults
-
-
-def _clashes(values: Mapping[str, Any]) -> list[Fault]:
-    """Pairs of values that cannot both hold; each fault sits on the field that is best changed."""
-    faults = []
-    if values["packing"] and values["attn_implementation"] != "flash_attention_2":
-        # trl flattens packed rows into one sequence; the other kernels would let rows see each other.
-        faults.append(Fault("packing", "spec.packing_needs_flash", {"value": values["attn_implementation"]}))
-    if values["packing"] and values["curriculum"] != "none":
-        # trl fits rows together by their lengths, whatever order they come in.
-        faults.append(Fault("curriculum", "spec.curriculum_packed"))
-    if values["packing"] and values["class_weights"] != "none":
-        # In one packed row stand rows of several classes.
-        faults.append(Fault("class_weights", "spec.weights_packed"))
-    if values["tuning"] == "full" and values["dtype"] == "float16":
-        faults.append(Fault("dtype", "spec.full_in_float16"))
-    if values["dtype"] == "bfloat16" and values["mixed_precision"] == "fp16":
-        faults.append(Fault("mixed_precision", "spec.precision_clash"))
-    if values["attn_implementation"] == "flash_attention_2" and _computes_in_float32(values):
-        faults.append(Fault("attn_implementation", "spec.flash_in_float32"))
-    return faults
-
-
-def _computes_in_float32(values: Mapping[str, Any]) -> bool:
-    return values["dtype"] == "float32" and values["mixed_precision"] == "no"
 
 
 def _to_int(value: Any) -> int:

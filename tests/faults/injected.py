@@ -16,18 +16,17 @@ FAULT = "LUTHIER_TEST_FAULT"
 
 
 def inject(text: str) -> None:
-    """Have the trainer that `trainers.sft` builds bear the fault."""
-    from trainers import sft, watchdog
+    """Have the trainer that a recipe builds bear the fault."""
+    from trainers import recipe, watchdog
 
     kind, _, value = text.partition(":")
-    load = sft.load_libraries
+    whole = recipe.trainer_class
     watchdog.LEAST_SECONDS = 3.0 if kind == "hang" else watchdog.LEAST_SECONDS
 
-    def load_faulty(attempt: Any) -> tuple[type, str]:
-        trainer_class, device = load(attempt)
-        return type("Faulty", (FAULTS[kind], trainer_class), {"fault_at": float(value)}), device
+    def faulty(*bases: type) -> type:
+        return type("Faulty", (FAULTS[kind], whole(*bases)), {"fault_at": float(value)})
 
-    sft.load_libraries = load_faulty
+    recipe.trainer_class = faulty
 
 
 class _Faulty:

@@ -10,7 +10,7 @@ import pytest
 
 from studio.protocol import CheckpointRef, DatasetRef, read_spec
 from tests.trainers.jobs import SFT, events_of, model_ref, result_of, run_here, write_dataset, write_spec
-from trainers import sft, watchdog
+from trainers import recipe, sft, watchdog
 from trainers.attempt import Attempt
 from trainers.manifest import damaged_files
 from trainers.pacing import SavePace
@@ -66,21 +66,19 @@ def losses(folder: Path) -> dict[int, float]:
 
 def stopped_at(monkeypatch: pytest.MonkeyPatch, method: str, call: int) -> None:
     """Have a stop be asked for in the n-th call of one of the trainer's methods."""
-    load, calls = sft.load_libraries, []
+    whole, calls = recipe.trainer_class, []
 
-    def watched(attempt: Attempt) -> tuple[type, str]:
-        trainer_class, device = load(attempt)
-
+    def watched(*bases: type) -> type:
         def counting(self: Any, *args: Any, **named: Any) -> Any:
             calls.append(1)
             if len(calls) == call:
-                attempt.stop_requested.set()
+                self.reporter.attempt.stop_requested.set()
             return getattr(super(made, self), method)(*args, **named)
 
-        made = type("Stopped", (trainer_class,), {method: counting})
-        return made, device
+        made = type("Stopped", (whole(*bases),), {method: counting})
+        return made
 
-    monkeypatch.setattr(sft, "load_libraries", watched)
+    monkeypatch.setattr(recipe, "trainer_class", watched)
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ from tests.trainers.jobs import (
     write_dataset,
     write_spec,
 )
-from trainers import sft
+from trainers import recipe, sft, token_rows
 from trainers.attempt import Attempt
 from trainers.manifest import damaged_files, digest_of, whole_folder
 from trainers.resuming import check_same, newest_whole, same_run
@@ -155,7 +155,7 @@ def test_rows_held_out_by_the_version_are_not_trained_on(
     tmp_path: Path, tiny: Path, tokenizer: Any, sides: list[str | None], share: float, train: int, validation: int
 ) -> None:
     folder = spec_of(tmp_path / "1", tiny, split_rows(tmp_path / "v", sides), validation_split=share)
-    learned, checked = sft.prepare_data(Attempt(folder, read_spec(folder)), tokenizer)
+    learned, checked = token_rows.prepare_data(Attempt(folder, read_spec(folder)), tokenizer)
     assert (len(learned), len(checked or ())) == (train, validation)
     own = "validation" in sides
     assert asked(learned, tokenizer) == {sides[0] or "None"}
@@ -176,19 +176,17 @@ def test_a_curriculum_brings_the_easy_rows_first_in_every_epoch(
     scored = shutil.copytree(rows.path, tmp_path / "v2")
     scores = pl.DataFrame({"row": range(1, rows.rows + 1), "difficulty": [each / 40 for each in hard]})
     scores.filter(pl.col("difficulty") != 0.5).write_parquet(scored / DIFFICULTY)  # that row was changed since
-    seen, load_libraries = [], sft.load_libraries
+    seen, whole = [], recipe.trainer_class
 
-    def recording(attempt: Attempt) -> tuple[type, str]:
-        trainer_class, device = load_libraries(attempt)
-
-        class Recorded(trainer_class):
+    def recording(*bases: type) -> type:
+        class Recorded(whole(*bases)):
             def training_step(self, model: Any, inputs: dict[str, Any], *args: Any, **named: Any) -> Any:
                 seen.extend(tokenizer.batch_decode(inputs["input_ids"]))
                 return super().training_step(model, inputs, *args, **named)
 
-        return Recorded, device
+        return Recorded
 
-    monkeypatch.setattr(sft, "load_libraries", recording)
+    monkeypatch.setattr(recipe, "trainer_class", recording)
     settings = {"curriculum": "easy_to_hard", "validation_split": 0.1, "max_steps": -1, "num_train_epochs": 2.0}
     version = msgspec.structs.replace(rows, path=str(scored))
     folder = spec_of(tmp_path / "job", tiny, version, save_steps=100, **settings)
@@ -206,7 +204,7 @@ def test_a_curriculum_brings_the_easy_rows_first_in_every_epoch(
 def test_a_curriculum_needs_rows_with_a_score(tmp_path: Path, tiny: Path, rows: DatasetRef, tokenizer: Any) -> None:
     folder = spec_of(tmp_path / "1", tiny, rows, curriculum="easy_to_hard")
     with pytest.raises(JobFailed) as caught:
-        sft.prepare_data(Attempt(folder, read_spec(folder)), tokenizer)
+        token_rows.prepare_data(Attempt(folder, read_spec(folder)), tokenizer)
     assert caught.value.reason == "no_difficulty"
 
 

@@ -8,7 +8,7 @@ import pytest
 from studio.errors import JobFailed
 from studio.protocol import DatasetRef
 from tests.trainers.jobs import SFT, events_of, model_ref, run_here, write_dataset, write_spec
-from trainers import sft
+from trainers import sft, token_rows
 from trainers.weighing import class_weights
 
 SIZES = {"refund": 6, "delivery": 2}
@@ -67,7 +67,7 @@ def row_losses(model_path: Path, rows: DatasetRef, folder: Path) -> tuple[dict[i
 
     model = AutoModelForCausalLM.from_pretrained(model_path).eval()
     attempt = spec_of(folder / "looked", model_path, rows)
-    data, _ = sft.prepare_data(Attempt(attempt, read_spec(attempt)), load_tokenizer(model_path))
+    data, _ = token_rows.prepare_data(Attempt(attempt, read_spec(attempt)), load_tokenizer(model_path))
     sums, counts = {}, 0
     for row in data:
         ids, labels = (torch.tensor([row[name]]) for name in ("input_ids", "labels"))

@@ -1,0 +1,77 @@
+"""Pairs of values that cannot both hold; each fault sits on the field that is best changed.
+
+clashes({"tuning": "full", "dtype": "float16", ...})  ->  [Fault("dtype", "spec.full_in_float16")]
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from studio.errors import Fault
+
+Values = Mapping[str, Any]
+
+
+def clashes(values: Values) -> list[Fault]:
+    """Every fault that complete values have together."""
+    found = (rule(values) for rule in RULES)
+    return [fault for fault in found if fault is not None]
+
+
+def _packing_needs_flash(values: Values) -> Fault | None:
+    # trl flattens packed rows into one sequence; the other kernels would let rows see each other.
+    if _packs(values) and values["attn_implementation"] != "flash_attention_2":
+        return Fault("packing", "spec.packing_needs_flash", {"value": values["attn_implementation"]})
+    return None
+
+
+def _curriculum_packed(values: Values) -> Fault | None:
+    # trl fits rows together by their lengths, whatever order they come in.
+    if _packs(values) and values.get("curriculum", "none") != "none":
+        return Fault("curriculum", "spec.curriculum_packed")
+    return None
+
+
+def _weights_packed(values: Values) -> Fault | None:
+    # In one packed row stand rows of several classes.
+    if _packs(values) and values.get("class_weights", "none") != "none":
+        return Fault("class_weights", "spec.weights_packed")
+    return None
+
+
+def _full_in_float16(values: Values) -> Fault | None:
+    return Fault("dtype", "spec.full_in_float16") if _trains_itself(values) and values["dtype"] == "float16" else None
+
+
+def _precision_clash(values: Values) -> Fault | None:
+    if values["dtype"] == "bfloat16" and values["mixed_precision"] == "fp16":
+        return Fault("mixed_precision", "spec.precision_clash")
+    return None
+
+
+def _flash_in_float32(values: Values) -> Fault | None:
+    if values["attn_implementation"] == "flash_attention_2" and _computes_in_float32(values):
+        return Fault("attn_implementation", "spec.flash_in_float32")
+    return None
+
+
+RULES: tuple[Callable[[Values], Fault | None], ...] = (
+    _packing_needs_flash,
+    _curriculum_packed,
+    _weights_packed,
+    _full_in_float16,
+    _precision_clash,
+    _flash_in_float32,
+)
+
+
+def _packs(values: Values) -> bool:
+    return bool(values.get("packing"))
+
+
+def _trains_itself(values: Values) -> bool:
+    """Whether the model's own weights are trained."""
+    return values["tuning"] in ("full", "freeze")
+
+
+def _computes_in_float32(values: Values) -> bool:
+    return values["dtype"] == "float32" and values["mixed_precision"] == "no"

@@ -1,0 +1,90 @@
+"""The rows of a data set as tokens that a model is trained on and validated with, in the order and with the weight that
+the spec asks for.
+
+    train, validation = prepare_data(attempt, tokenizer)   ->  datasets.Dataset with row, input_ids, labels; or None
+
+The tokens lie in `<attempt>/cache/{train,validation}.arrow`. What becomes of one row is `trainers.data`'s.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from studio.errors import JobFailed
+from trainers.attempt import Attempt
+
+if TYPE_CHECKING:
+    from trainers.data import Findings
+
+
+def prepare_data(attempt: Attempt, tokenizer: Any) -> tuple[Any, Any]:
+    """Training and validation rows as trl data sets; rows that cannot be used are reported by number.
+
+    Validation rows are those of the version's own split, or a share of the others where it has none. Rows for the test
+    are left alone.
+
+    Raises:
+        JobFailed: no_usable_rows.
+    """
+    from trainers.data import TRAIN, VALIDATION, Findings, held_out
+
+    dataset, values, findings = attempt.spec.dataset, attempt.spec.values, Findings()
+    train = _tokens(attempt, tokenizer, TRAIN, findings)
+    validates = values["validation_split"] > 0
+    validation = _tokens(attempt, tokenizer, VALIDATION, findings) if validates else None
+    for code in findings.rows:
+        attempt.alert(code, **findings.named(code), max_length=values["max_length"])
+    if train is None:
+        raise JobFailed("no_usable_rows", dataset=dataset.name, max_length=values["max_length"])
+    if validation is None and validates:
+        kept, chosen = held_out(len(train), values["validation_split"], seed=attempt.spec.seed)
+        train, validation = train.select(kept), train.select(chosen) if chosen else None
+    return weighed(attempt, in_order(attempt, train)), validation
+
+
+def weighed(attempt: Attempt, rows: Any) -> Any:
+    """The rows as they are, or each with the weight of its class."""
+    from studio.params.trl_names import weighs_classes
+    from trainers.weighing import WEIGHT, class_weights
+
+    if not weighs_classes(attempt.spec.values):
+        return rows
+    weights = class_weights(attempt.spec.dataset)
+    return rows.add_column(WEIGHT, [weights[row] for row in rows["row"]])
+
+
+def in_order(attempt: Attempt, rows: Any) -> Any:
+    """The rows as they are, or the easy ones first; the sampler then keeps that order in every epoch."""
+    from studio.params.trl_names import is_easy_to_hard
+    from trainers.data import MIDDLE, Findings, difficulties
+
+    if not is_easy_to_hard(attempt.spec.values):
+        return rows
+    hardness, numbers = difficulties(attempt.spec.dataset), list(rows["row"])
+    unknown = Findings({"data.no_score": [number for number in numbers if number not in hardness]})
+    if unknown.rows["data.no_score"]:
+        attempt.alert("data.no_score", **unknown.named("data.no_score"))
+    return rows.select(sorted(range(len(numbers)), key=lambda place: hardness.get(numbers[place], MIDDLE)))
+
+
+def check_counts(trainer: Any, expected: int) -> None:
+    """Compare the rows that went into trl with those it trains on.
+
+    Raises:
+        JobFailed: rows_lost.
+    """
+    data = trainer.train_dataset
+    found = sum(map(len, data["seq_lengths"])) if "seq_lengths" in data.column_names else len(data)
+    if found != expected:
+        raise JobFailed("rows_lost", expected=expected, found=found)
+
+
+def _tokens(attempt: Attempt, tokenizer: Any, split: str, findings: "Findings") -> Any | None:
+    """The usable rows on one side of the split as a data set on disk; None if there are none."""
+    from datasets import Dataset
+
+    from trainers.data import Renderer, conversations, render_rows, write_tokens
+
+    rows = conversations(attempt.spec.dataset, split=split)
+    max_length = attempt.spec.values["max_length"]
+    path = attempt.folder / "cache" / f"{split}.arrow"
+    count = write_tokens(render_rows(rows, Renderer(tokenizer), max_length=max_length, findings=findings), path)
+    return Dataset.from_file(str(path)) if count else None

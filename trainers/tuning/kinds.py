@@ -1,0 +1,25 @@
+"""What of a model is trained, by the name of the tuning: each is a module of this package with one function.
+
+    prepare(model, values)  ->  the adapter that trl puts on the model, or None where its own weights are trained
+
+It refuses what this model cannot be tuned with (`JobFailed`), and freezes what is not to be trained.
+"""
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any
+
+from trainers.tuning import lora, whole
+
+KINDS: Mapping[str, Callable[[Any, Mapping[str, Any]], Any]] = MappingProxyType(
+    {
+        "full": whole.prepare,
+        "lora": lora.prepare,
+        "qlora": lora.prepare,
+    }
+)
+
+
+def prepare(model: Any, values: Mapping[str, Any]) -> Any:
+    """The adapter for a model that was just loaded, or None."""
+    return KINDS[values["tuning"]](model, values)
