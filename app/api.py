@@ -70,6 +70,7 @@ VERBS = frozenset(
         "duplicate",
         "train_grid",
         "go_on",
+        "begin_anew",
         "try_smaller",
         "try_slower",
         "rename",

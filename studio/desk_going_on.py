@@ -5,12 +5,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from studio.db import checkpoints, jobs, lineage
+from sqlalchemy.orm import Session
+
+from studio.db import checkpoints, datasets, jobs, lineage
 from studio.db.checkpoints import CheckpointView
 from studio.db.engine import Writer
 from studio.db.jobs import NewJob
+from studio.db.tables import Job
 from studio.errors import Conflict, Fault, RefusedInput, SpecRefused
 from studio.jobs import shrinking
+from studio.params.changing import ANEW
 from studio.params.table import find_fault, parameters
 
 NON_FINITE = frozenset({"job.non_finite", "job.non_finite_weights"})
@@ -47,8 +51,7 @@ class GoingOnDesk:
         with self._writer.begin() as session:
             saved = checkpoints.checkpoint(session, checkpoint_id)
             known = jobs.require(session, saved.job_id)
-            if not (Path(saved.path) / "manifest.json").exists():
-                raise RefusedInput("run.checkpoint_gone", step=saved.step)
+            _require_files(saved)
             values, changed = _longer(known.values, saved, epochs), ["num_train_epochs"] if epochs else []
             if learning_rate is not None and learning_rate != values["learning_rate"]:
                 values, changed = values | {"learning_rate": learning_rate}, [*changed, "learning_rate"]
@@ -69,6 +72,60 @@ class GoingOnDesk:
                 lineage.record_origin(session, job_id, saved)
                 for plan in jobs.events(session, known.id, types=("plan",))[-1:]:
                     jobs.record_event(session, job_id, type="plan", data=plan.data)
+        self._wake()
+        return job_id
+
+    def begin_anew(
+        self,
+        checkpoint_id: int,
+        *,
+        dataset: str | None = None,
+        changes: dict[str, Any] | None = None,
+        run_name: str | None = None,
+        request_id: str | None = None,
+    ) -> int:
+        """Queue a run that begins with a checkpoint's weights and nothing else of it: other rows or batches are fine.
+
+        Args:
+            dataset: NAME or NAME@VERSION; None: the version that the checkpoint's run had.
+            changes: settings of `studio.params.changing.ANEW`; the others stay as they were.
+
+        Raises:
+            UnknownName: no such checkpoint or data set.
+            RefusedInput: run.checkpoint_gone, run.other_format.
+            SpecRefused: a setting is none of those, or its value is out of bounds.
+        """
+        changes = changes or {}
+        with self._writer.begin() as session:
+            saved = checkpoints.checkpoint(session, checkpoint_id)
+            known = jobs.require(session, saved.job_id)
+            _require_files(saved)
+            values = known.values | changes
+            if others := sorted(changes.keys() - ANEW):
+                raise SpecRefused(
+                    [Fault(name, "run.fixed_anew", {"known": ", ".join(sorted(ANEW))}) for name in others]
+                )
+            _refuse_faults(values, list(changes))
+            self._require_space(saved.size_bytes)
+            new = NewJob(
+                kind="train",
+                method=known.method,
+                tuning=known.tuning,
+                title=run_name or f"{known.title} › {saved.step}",
+                values=values,
+                chosen=sorted({*known.chosen, *(name for name in changes if changes[name] != known.values.get(name))}),
+                needs_device=True,
+                wanted_device=known.wanted_device,
+                request_id=request_id,
+                dataset_version_id=_version_for(session, known, dataset),
+                model_id=known.model_id,
+            )
+            job_id = self._add(session, new)
+            if lineage.origin(session, job_id) is None:  # the same request again is the same run
+                lineage.record_origin(session, job_id, saved, weights_only=True)
+                for plan in jobs.events(session, known.id, types=("plan",))[-1:]:
+                    reasons = {name: why for name, why in plan.data.get("reasons", {}).items() if name not in changes}
+                    jobs.record_event(session, job_id, type="plan", data={"reasons": reasons})
         self._wake()
         return job_id
 
@@ -109,11 +166,31 @@ def _longer(values: dict[str, Any], saved: CheckpointView, epochs: float) -> dic
     return values | {"num_train_epochs": values["num_train_epochs"] + epochs}
 
 
-def _check(values: dict[str, Any], changed: list[str], saved: CheckpointView) -> None:
+def _require_files(saved: CheckpointView) -> None:
+    if not (Path(saved.path) / "manifest.json").exists():
+        raise RefusedInput("run.checkpoint_gone", step=saved.step)
+
+
+def _version_for(session: Session, known: Job, dataset: str | None) -> int | None:
+    """The data set version that is asked for; its rows must be of the kind that the run learns from."""
+    if dataset is None:
+        return known.dataset_version_id
+    wanted = datasets.dataset(session, dataset)
+    before = datasets.by_version_id(session, known.dataset_version_id) if known.dataset_version_id else None
+    if before is not None and before.format != wanted.format:
+        raise RefusedInput("run.other_format", dataset=dataset, found=wanted.format, wanted=before.format)
+    return wanted.version_id
+
+
+def _refuse_faults(values: dict[str, Any], changed: list[str]) -> None:
     table = {parameter.name: parameter for parameter in parameters(values["method"])}
     faults: list[Fault | None] = [find_fault(table[name], values[name]) for name in changed]
     if found := [fault for fault in faults if fault]:
         raise SpecRefused(found)
+
+
+def _check(values: dict[str, Any], changed: list[str], saved: CheckpointView) -> None:
+    _refuse_faults(values, changed)
     counts_steps = values["max_steps"] > 0
     done, wanted = (saved.step, values["max_steps"]) if counts_steps else (saved.epoch, values["num_train_epochs"])
     # Epochs are told as a share of batches, so the last step may stand a little before the whole number.

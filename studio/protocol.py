@@ -95,6 +95,8 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True):
     """The job's checkpoints, newest first: the first that proves whole is gone on from. Empty for a fresh start."""
     start_from: CheckpointRef | None = None
     """A checkpoint of another run, to go on from where the job has none of its own."""
+    weights_from: CheckpointRef | None = None
+    """A checkpoint of another run whose weights this one begins with, all else anew: optimizer, schedule, data."""
     libraries: dict[str, str] = {}
 
 

@@ -8,9 +8,16 @@ from html import escape
 from typing import Any
 
 
-def button(do: str, label: str, *, kind: str = "", why_not: str = "", settles: bool = False, **data: Any) -> str:
-    """A button; `kind` is "primary" or "link" or empty, `why_not` refuses it and stands beside it."""
+def button(
+    do: str, label: str, *, kind: str = "", why_not: str = "", settles: bool = False, request: str = "", **data: Any
+) -> str:
+    """A button; `kind` is "primary" or "link" or empty, `why_not` refuses it and stands beside it.
+
+    Args:
+        request: goes along with a press (`Told.data["request"]`), so that a second one asks for nothing new.
+    """
     attributes = _data(data) + (' data-settles="1"' if settles else "")
+    attributes += f' data-request="{escape(request)}"' if request else ""
     key = escape("-".join([do, *(str(value) for value in data.values())]))
     classes = {"primary": "lu-button", "link": "lu-link"}.get(kind, "lu-button lu-second")
     shut = " disabled" if why_not else ""

@@ -18,7 +18,7 @@ from app.markup import heading, notice
 from app.pages.shell import bind, number_in, query_of, redraw_on_change
 from app.run_actions import ACTIONS, act, belongs, label, refusal, why_html
 from app.run_view import back_link, checkpoints_html, head_html, log_html, settings_html
-from app.runs import going_on, keeping, listing, queue_view
+from app.runs import going_on, keeping, listing, mending, queue_view
 from studio.db import checkpoints, jobs
 from studio.errors import UnknownName
 
@@ -36,6 +36,7 @@ def build(context: Context) -> None:
         bar_box, list_box = panel("runs-bar"), panel("runs-list")
     with gr.Column(visible=False, elem_id="runs-detail-view") as detail_column:
         head_box = gr.HTML(elem_id="runs-head")
+        cause_box = panel("runs-cause")
         with gr.Row(elem_classes="lu-actions"):
             buttons = [_button(context, action) for action in ACTIONS]
         why_box = gr.HTML(elem_id="runs-why")
@@ -51,7 +52,7 @@ def build(context: Context) -> None:
         gr.Textbox("", visible=False, elem_id=f"runs-{name}") for name in ("state", "asks", "target")
     )
     listed = [queue_box, bar_box, list_box, state]
-    detailed = [head_box, *buttons, why_box, keep_box, checkpoints_box, further_box]
+    detailed = [head_box, cause_box, *buttons, why_box, keep_box, checkpoints_box, further_box]
     detailed += [log_fold, settings_fold, log_box, settings_box]
     outputs = [list_column, *listed, detail_column, *detailed]
     given, quiet = [search_box, state, asks], {"show_progress": "hidden"}
@@ -63,8 +64,8 @@ def build(context: Context) -> None:
     for action, button in zip(ACTIONS, buttons, strict=True):
         button.click(bind(_ACT[action], context), given, outputs, **quiet)
     keep_box.select(bind(press_keep, context), None, [keep_box, asks, target], **quiet).success(None, [target], js=_GO)
-    pressed = further_box.select(bind(press_further, context), None, [further_box, target], **quiet)
-    pressed.success(None, [target], js=_GO)
+    for box, press in ((further_box, press_further), (cause_box, press_cause)):
+        box.select(bind(press, context), None, [box, target], **quiet).success(None, [target], js=_GO)
 
 
 def _button(context: Context, action: str) -> gr.Button:
@@ -101,7 +102,7 @@ def draw_list(context: Context, state: listing.State, text: str | None) -> list[
 
 
 def draw_detail(context: Context, job_id: int, asks: str = "", *, chosen: int | None = None) -> list[Any]:
-    """Head, buttons, why-not, what is kept of it, checkpoints, going on, log and settings of one run."""
+    """Head, what would help, buttons, why-not, what is kept, checkpoints, going on, log and settings of one run."""
     try:
         with context.registry.session() as session:
             job = jobs.job(session, job_id)
@@ -121,6 +122,7 @@ def draw_detail(context: Context, job_id: int, asks: str = "", *, chosen: int | 
     ]
     return [
         head_html(context, job, place, waits) + said,
+        mending.draw(context, job_id),
         *buttons,
         why_html(context, job),
         keeping.draw(context, job_id, asks),
@@ -144,7 +146,7 @@ def draw_several(context: Context, numbers: list[int]) -> list[Any]:
 def _detail(head: str, *, below: str = "") -> list[Any]:
     """The detail view where it is not about one run: no buttons, no log, no settings."""
     hidden = gr.update(visible=False)
-    return [head, *[hidden for _ in ACTIONS], "", "", below, "", hidden, hidden, "", ""]
+    return [head, "", *[hidden for _ in ACTIONS], "", "", below, "", hidden, hidden, "", ""]
 
 
 # -- handlers --------------------------------------------------------------------------------------------------------
@@ -184,6 +186,13 @@ def press_further(context: Context, request: gr.Request, event: gr.EventData) ->
     job_id = _named(request)
     goto = going_on.press(context, job_id, told(event))
     return [answered(going_on.draw(context, job_id, number_in(query_of(request), "on"))), goto]
+
+
+def press_cause(context: Context, request: gr.Request, event: gr.EventData) -> list[str]:
+    """What would help a failed run was pressed."""
+    job_id = _named(request)
+    goto = mending.press(context, job_id, told(event))
+    return [answered(mending.draw(context, job_id)), goto]
 
 
 def _act(context: Context, request: gr.Request, action: str, *given: str) -> list[Any]:

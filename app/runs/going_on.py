@@ -1,26 +1,27 @@
-"""Below a run: where it came from, what was made smaller, and how to go on once it has ended.
+"""Below a run that has ended: where it came from, and the two ways to go on from a checkpoint of it.
 
 `draw(context, job_id, chosen) -> HTML` of a panel on the run's page; `press(context, job_id, told)` gives the address
 to go to.
 """
 
 from html import escape
+from typing import Any
 
 from app.context import Context
 from app.data import controls
 from app.data.panel import Told
-from app.i18n import bytes_text, number_text, page_path
-from app.markup import facts, link, notice
-from studio.db import checkpoints, jobs, lineage
+from app.i18n import page_path
+from app.markup import link
+from app.runs.requests import asked, request_name
+from studio.db import checkpoints, datasets, jobs, lineage
 from studio.db.checkpoints import CheckpointView
 from studio.db.jobs import JobView
-from studio.desk_going_on import NON_FINITE, SLOWER
 from studio.errors import RefusedInput, UnknownName
 from studio.jobs.lifecycle import ENDED
-from studio.jobs.shrinking import OUT_OF_MEMORY
-from studio.params.changing import smaller
 
 USUAL_EPOCHS = 1.0
+NUMBERS = ("per_device_train_batch_size", "gradient_accumulation_steps", "learning_rate", "seed")
+"""Of a run that begins anew, beside how long it lasts."""
 
 
 def draw(context: Context, job_id: int | None, chosen: int | None = None) -> str:
@@ -31,49 +32,21 @@ def draw(context: Context, job_id: int | None, chosen: int | None = None) -> str
         with context.registry.session() as session:
             job, origin = jobs.job(session, job_id), lineage.origin(session, job_id)
             saved = checkpoints.list_checkpoints(session, job_id)
-            shrunk = [event.data["changes"] for event in jobs.events(session, job_id, types=("smaller",))]
-            plans = jobs.events(session, job_id, types=("plan",))
+            rows = [each.name for each in datasets.list_datasets(session)]
     except UnknownName:
         return ""
     if job.kind != "train":
         return ""
-    predicted = ((plans[-1].data.get("memory") if plans else None) or {}).get("allocated_bytes")
-    return (
-        (_origin(context, origin) if origin else "")
-        + "".join(notice(context.say(f"errors.job.smaller.{next(iter(each))}", **each), "info") for each in shrunk)
-        + _memory(context, job, predicted, saved)
-        + _slower(context, job, saved)
-        + (_further(context, job, saved, chosen) if saved and job.state in ENDED else "")
-    )
+    came_from = _origin(context, origin) if origin else ""
+    if not saved or job.state not in ENDED:
+        return came_from
+    return came_from + _further(context, job, saved, chosen) + _anew(context, job, saved, chosen, rows)
 
 
 def _origin(context: Context, origin: lineage.Origin) -> str:
     name = link(page_path(context.language, "runs", run=origin.run), f"{origin.run} · {origin.title}")
-    words = escape(context.say("runs.further.origin", step=f"{origin.step:,}"))
-    return f'<p class="lu-note">{words} {name}</p>'
-
-
-def _memory(context: Context, job: JobView, predicted: int | None, saved: list[CheckpointView]) -> str:
-    """What was predicted and reached where memory ran out, and the next smaller setting."""
-    if job.state != "failed" or job.reason not in OUT_OF_MEMORY:
-        return ""
-    say, reached = context.say, job.figures.get("peak_memory_bytes")
-    known = [("predicted", predicted), ("reached", reached)]
-    numbers = facts([(say(f"runs.further.{name}"), bytes_text(size)) for name, size in known if size])
-    changes = smaller(job.values, phase=job.reason_values.get("phase"), has_checkpoints=bool(saved))
-    if not changes:
-        return numbers + f'<p class="lu-note">{escape(say("errors.run.nothing_smaller", job=job.id))}</p>'
-    what = escape(say(f"runs.further.smaller.{next(iter(changes))}", **changes))
-    return numbers + f"<p>{what}</p>" + controls.buttons(controls.button("smaller", say("runs.further.try_smaller")))
-
-
-def _slower(context: Context, job: JobView, saved: list[CheckpointView]) -> str:
-    """The last finite checkpoint, offered with a lower rate."""
-    if job.state != "failed" or job.reason not in NON_FINITE or not saved:
-        return ""
-    rate = number_text(SLOWER * job.values["learning_rate"])
-    label = context.say("runs.further.slower", step=f"{saved[-1].step:,}", rate=rate)
-    return controls.buttons(controls.button("slower", label))
+    words = "runs.further.anew.origin" if origin.weights_only else "runs.further.origin"
+    return f'<p class="lu-note">{escape(context.say(words, step=f"{origin.step:,}"))} {name}</p>'
 
 
 def _further(context: Context, job: JobView, saved: list[CheckpointView], chosen: int | None) -> str:
@@ -81,10 +54,12 @@ def _further(context: Context, job: JobView, saved: list[CheckpointView], chosen
     say = context.say
     known = {each.id for each in saved}
     picked = chosen if chosen in known else saved[-1].id
-    choices = [(say("runs.further.choice", step=f"{each.step:,}"), str(each.id)) for each in reversed(saved)]
     at_end = job.state == "succeeded" and picked == saved[-1].id
+    queue = controls.button(
+        "further", say("runs.further.queue"), settles=True, request=request_name(context, "further", job.id)
+    )
     form = controls.form(
-        controls.select("checkpoint", say("runs.further.checkpoint"), choices, str(picked)),
+        _checkpoint(context, saved, picked),
         controls.number(
             "epochs",
             say("runs.further.epochs"),
@@ -95,12 +70,47 @@ def _further(context: Context, job: JobView, saved: list[CheckpointView], chosen
         controls.number(
             "rate", say("runs.further.rate"), job.values["learning_rate"], note=say("runs.further.rate_note"), least=0
         ),
-        controls.buttons(controls.button("further", say("runs.further.queue"), settles=True)),
+        controls.buttons(queue),
         classes="lu-keep",
         fresh=f"{job.id}-{picked}",
     )
     note = f'<p class="lu-note">{escape(say("runs.further.note"))}</p>'
     return controls.fold(say("runs.further.title"), note + form, key="further", is_open=chosen in known)
+
+
+def _anew(
+    context: Context, job: JobView, saved: list[CheckpointView], chosen: int | None, datasets_here: list[str]
+) -> str:
+    """A form: the weights of which checkpoint, which rows, how long, which numbers."""
+    say = context.say
+    picked = chosen if chosen in {each.id for each in saved} else saved[-1].id
+    same = say("runs.further.anew.same", name=f"{job.dataset or '–'}@{job.dataset_version or '–'}")
+    rows = [(same, ""), *((name, name) for name in datasets_here)]
+    lasts = "max_steps" if job.values.get("max_steps", -1) > 0 else "num_train_epochs"
+    fields = [
+        controls.number(name, say(f"runs.further.anew.{name}"), job.values.get(name), least=0)
+        for name in (lasts, *NUMBERS)
+        if name in job.values
+    ]
+    queue = controls.button(
+        "anew", say("runs.further.queue"), settles=True, request=request_name(context, "anew", job.id)
+    )
+    form = controls.form(
+        _checkpoint(context, saved, picked),
+        controls.select("dataset", say("runs.further.anew.dataset"), rows, ""),
+        *fields,
+        controls.buttons(queue),
+        classes="lu-keep",
+        fresh=f"anew-{job.id}-{picked}",
+    )
+    note = f'<p class="lu-note">{escape(say("runs.further.anew.note"))}</p>'
+    return controls.fold(say("runs.further.anew.title"), note + form, key="anew")
+
+
+def _checkpoint(context: Context, saved: list[CheckpointView], picked: int) -> str:
+    say = context.say
+    choices = [(say("runs.further.choice", step=f"{each.step:,}"), str(each.id)) for each in reversed(saved)]
+    return controls.select("checkpoint", say("runs.further.checkpoint"), choices, str(picked))
 
 
 def press(context: Context, job_id: int, told: Told) -> str:
@@ -109,20 +119,39 @@ def press(context: Context, job_id: int, told: Told) -> str:
     Raises:
         RefusedInput: a field holds no number.
     """
-    desk, runs_page = context.desk, "runs"
+    desk = context.desk
     match told.do:
-        case "smaller":
-            desk.try_smaller(job_id)
-        case "slower":
-            return page_path(context.language, runs_page, run=desk.try_slower(job_id))
         case "further":
             new = desk.go_on(
                 int(told.text("checkpoint")),
                 epochs=_number(told, "epochs"),
                 learning_rate=_number(told, "rate"),
+                request_id=asked(told),
             )
-            return page_path(context.language, runs_page, run=new)
-    return ""
+        case "anew":
+            with context.registry.session() as session:
+                before = jobs.job(session, job_id).values
+            new = desk.begin_anew(
+                int(told.text("checkpoint")),
+                dataset=told.text("dataset") or None,
+                changes=_changes(told, before),
+                request_id=asked(told),
+            )
+        case _:
+            return ""
+    return page_path(context.language, "runs", run=new)
+
+
+def _changes(told: Told, before: dict[str, Any]) -> dict[str, Any]:
+    """Settings whose field holds another number than the run had."""
+    found = {}
+    for name in ("max_steps", "num_train_epochs", *NUMBERS):
+        if not told.text(name) or name not in before:
+            continue
+        given, old = _number(told, name), before[name]
+        if given != old:
+            found[name] = int(given) if isinstance(old, int) and given.is_integer() else given
+    return found
 
 
 def _number(told: Told, name: str) -> float:

@@ -13,6 +13,7 @@ from app.data.panel import Told
 from app.i18n import bytes_text, page_path
 from app.markup import facts, link, notice
 from app.runs.listing import tag_link
+from app.runs.requests import asked, request_name
 from studio.db import checkpoints, jobs, runs
 from studio.db.jobs import JobView
 from studio.errors import UnknownName
@@ -69,7 +70,10 @@ def _again(context: Context, job: JobView) -> str:
         context.say("runs.keep.with_change"),
         classes="lu-button lu-second",
     )
-    return controls.buttons(changed, controls.button("again", context.say("runs.keep.again")))
+    return controls.buttons(
+        changed,
+        controls.button("again", context.say("runs.keep.again"), request=request_name(context, "again", job.id)),
+    )
 
 
 def _fields(context: Context, job: JobView, tags: list[str], note: str) -> str:
@@ -130,7 +134,7 @@ def press(context: Context, job_id: int, told: Told) -> Kept:
             desk.tag_run(job_id, [each for each in map(str.strip, _BETWEEN.split(told.text("tags"))) if each])
             desk.note_run(job_id, str(told.fields.get("note") or ""))
         case "again":
-            return Kept(goto=page_path(language, "runs", run=desk.duplicate(job_id)))
+            return Kept(goto=page_path(language, "runs", run=desk.duplicate(job_id, request_id=asked(told))))
         case "archive" | "bring_back":
             desk.archive(job_id, archived=told.do == "archive")
         case "free" | "delete":

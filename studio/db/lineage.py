@@ -25,12 +25,14 @@ class Origin:
     step: int
     path: str
     digest: str
+    weights_only: bool = False
+    """The run began with its weights and nothing else of it."""
 
     def ref(self) -> CheckpointRef:
         return CheckpointRef(step=self.step, path=self.path, digest=self.digest)
 
 
-def record_origin(session: Session, job_id: int, saved: CheckpointView) -> None:
+def record_origin(session: Session, job_id: int, saved: CheckpointView, *, weights_only: bool = False) -> None:
     found = Origin(
         run=saved.job_id,
         title=saved.run,
@@ -38,6 +40,7 @@ def record_origin(session: Session, job_id: int, saved: CheckpointView) -> None:
         step=saved.step,
         path=saved.path,
         digest=saved.digest,
+        weights_only=weights_only,
     )
     record_event(session, job_id, type=LINEAGE, data=asdict(found))
 

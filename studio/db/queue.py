@@ -53,6 +53,11 @@ def next_number(session: Session) -> int:
     return clock.last_job
 
 
+def last_number(session: Session) -> int:
+    """The highest number that a job ever had."""
+    return session.get_one(Clock, 1).last_job
+
+
 def next_checkpoint_number(session: Session) -> int:
     """A checkpoint's number; none is given twice."""
     clock = session.get_one(Clock, 1)

@@ -42,7 +42,8 @@ def spec_of(
         dataset=datasets.by_version_id(session, job.dataset_version_id).ref() if job.dataset_version_id else None,
         model=models.by_id(session, job.model_id).ref() if job.model_id else None,
         resume_from=saved,
-        start_from=origin.ref() if origin else None,
+        start_from=origin.ref() if origin and not origin.weights_only else None,
+        weights_from=origin.ref() if origin and origin.weights_only else None,
         libraries=_library_versions(),
     )
 

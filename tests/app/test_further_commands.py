@@ -1,4 +1,4 @@
-"""`luthier jobs further | smaller | slower` ask the desk for what their names say."""
+"""`luthier jobs further | anew | smaller | slower` ask the desk for what their names say."""
 
 import json
 
@@ -15,6 +15,12 @@ from app.runs.further_commands import app
     [
         (["further", "7", "--epochs", "1.5"], "go_on", {"checkpoint_id": 7, "epochs": 1.5, "learning_rate": None}),
         (["further", "7", "--learning-rate", "1e-5"], "go_on", {"epochs": 0.0, "learning_rate": 1e-5}),
+        (["anew", "7", "--seed", "5"], "begin_anew", {"checkpoint_id": 7, "dataset": None, "changes": {"seed": 5}}),
+        (
+            ["anew", "7", "--dataset", "d@2", "--epochs", "2"],
+            "begin_anew",
+            {"dataset": "d@2", "changes": {"num_train_epochs": 2.0, "max_steps": -1}},
+        ),
         (["smaller", "3"], "try_smaller", {"job_id": 3}),
         (["slower", "3"], "try_slower", {"job_id": 3}),
     ],

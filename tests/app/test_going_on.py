@@ -1,5 +1,6 @@
-"""How one goes on from a run that ended: the desk's verbs, and the panel on the run's page."""
+"""How one goes on from a run that ended: the desk's verbs, and the panels on the run's page."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,11 @@ from app.data.panel import Told
 from app.i18n import number_text
 from app.pages import checkpoints as checkpoints_page
 from app.pages import runs as page
-from app.runs import going_on
+from app.runs import going_on, keeping, mending
 from studio.db import checkpoints, jobs, lineage
 from studio.db.tables import Checkpoint, Job
 from studio.errors import Conflict, RefusedInput, SpecRefused, UnknownName
+from studio.jobs.attempts import spec_of
 from studio.messages import LANGUAGES
 from tests.app.seeding import add_checkpoint, add_run
 
@@ -141,25 +143,101 @@ def test_a_run_out_of_memory_offers_the_next_smaller_setting(context, filled):
         job = session.get_one(Job, job_id)
         job.figures = {"peak_memory_bytes": 3 << 30}
         jobs.record_event(session, job_id, type="plan", data={"memory": {"allocated_bytes": 2 << 30}})
-    drawn = going_on.draw(context, job_id)
+    drawn = mending.draw(context, job_id)
     assert "3.0 GiB" in drawn and "2.0 GiB" in drawn and context.say("runs.further.try_smaller") in drawn
-    assert going_on.press(context, job_id, Told("smaller", {}, {})) == ""
+    assert mending.press(context, job_id, Told("smaller", {}, {})) == ""
     job = job_of(filled, job_id)
     assert (job.state, job.reason) == ("queued", "job.smaller.per_device_train_batch_size")
     assert (job.values["per_device_train_batch_size"], job.values["gradient_accumulation_steps"]) == (2, 4)
     changes = {"per_device_train_batch_size": 2, "gradient_accumulation_steps": 4}
     said = context.say("errors.job.smaller.per_device_train_batch_size", **changes)
-    assert said in going_on.draw(context, job_id) and said in page.draw(context, {"run": str(job_id)})[6]
+    assert said in mending.draw(context, job_id) and said in page.draw(context, {"run": str(job_id)})[7]
     with pytest.raises(Conflict):
         filled.studio.desk.try_smaller(job_id)
 
 
 def test_a_loss_that_was_no_number_offers_the_last_checkpoint_at_half_the_rate(context, filled):
     job_id = ended(filled, state="failed", reason="job.non_finite", steps=(30,))
-    assert context.say("runs.further.slower", step="30", rate=number_text(1e-4)) in going_on.draw(context, job_id)
-    goto = going_on.press(context, job_id, Told("slower", {}, {}))
+    assert context.say("runs.further.slower", step="30", rate=number_text(1e-4)) in mending.draw(context, job_id)
+    goto = mending.press(context, job_id, Told("slower", {}, {}))
     job = job_of(filled, int(goto.split("=")[-1]))
     assert job.values["learning_rate"] == 1e-4
     fine = ended(filled)
     with pytest.raises(Conflict):
         filled.studio.desk.try_slower(fine)
+
+
+def of(drawn: str, do: str) -> dict[str, str]:
+    """The data of the button `do` as the page was drawn."""
+    return {"request": re.search(rf'data-do="{do}"[^>]*data-request="([^"]+)"', drawn)[1]}
+
+
+def test_a_second_press_queues_nothing_twice_and_a_later_one_does(context, filled):
+    job_id = ended(filled, state="failed", reason="job.non_finite", steps=(30,))
+    last = saved_of(filled, job_id)[-1]
+    fields = {"checkpoint": str(last.id), "epochs": "1", "rate": "0.0001"}
+    pages = {
+        "again": (keeping.draw, lambda told: keeping.press(context, job_id, told).goto, {}),
+        "slower": (mending.draw, lambda told: mending.press(context, job_id, told), {}),
+        "further": (going_on.draw, lambda told: going_on.press(context, job_id, told), fields),
+        "anew": (going_on.draw, lambda told: going_on.press(context, job_id, told), fields),
+    }
+    for do, (draw, press, given) in pages.items():
+        drawn = draw(context, job_id)
+        assert drawn == draw(context, job_id), "a page of another window names the same request"
+        told = Told(do, of(drawn, do), given)
+        first = press(told)
+        assert first and press(told) == first, do
+        later = Told(do, of(draw(context, job_id), do), given)
+        assert press(later) != first, do
+
+
+def test_a_run_begins_anew_with_another_ones_weights(context, filled):
+    job_id = ended(filled, seed=3)
+    middle, last = saved_of(filled, job_id)
+    drawn = going_on.draw(context, job_id)
+    assert context.say("runs.further.anew.title") in drawn
+    fields = {
+        "checkpoint": str(middle.id),
+        "dataset": "",
+        "num_train_epochs": "4",
+        "seed": "7",
+        "learning_rate": "1e-5",
+    }
+    goto = going_on.press(context, job_id, Told("anew", of(drawn, "anew"), fields))
+    new = job_of(filled, int(goto.split("=")[-1]))
+    assert (new.values["num_train_epochs"], new.values["seed"], new.values["learning_rate"]) == (4.0, 7, 1e-5)
+    assert isinstance(new.values["seed"], int) and {"seed", "learning_rate", "num_train_epochs"} <= set(new.chosen)
+    with filled.writer.begin() as session:
+        origin = lineage.origin(session, new.id)
+        spec = spec_of(session, session.get_one(Job, new.id), filled.workspace, "cpu", 1, [])
+    assert (origin.step, origin.weights_only, spec.start_from) == (30, True, None)
+    assert (spec.weights_from.digest, spec.seed) == (middle.digest, 7)
+    assert context.say("runs.further.anew.origin", step="30") in going_on.draw(context, new.id)
+    desk = filled.studio.desk
+    with filled.writer.begin() as session:
+        assert lineage.origin(session, desk.duplicate(new.id)) == origin
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "code"),
+    [
+        ({"changes": {"lora_r": 64}}, SpecRefused, "run.fixed_anew"),
+        ({"changes": {"learning_rate": -1.0}}, SpecRefused, "spec."),
+        ({"dataset": "no such"}, UnknownName, "data.unknown"),
+    ],
+)
+def test_what_the_weights_do_not_allow_is_refused_by_name(filled, given, error, code):
+    last = saved_of(filled, ended(filled))[-1]
+    with pytest.raises(error) as refused:
+        filled.studio.desk.begin_anew(last.id, **given)
+    codes = [fault.code for fault in refused.value.faults] if error is SpecRefused else [refused.value.code]
+    assert codes[0].startswith(code)
+
+
+def test_a_run_that_may_not_go_on_as_it_is_offers_a_new_one(context, filled):
+    job_id = ended(filled, state="failed", reason="job.resumed_otherwise", steps=(30,))
+    drawn = mending.draw(context, job_id)
+    assert context.say("runs.further.anew.at_once", step="30") in drawn
+    goto = mending.press(context, job_id, Told("anew", of(drawn, "anew"), {}))
+    assert job_of(filled, int(goto.split("=")[-1])).state == "queued"

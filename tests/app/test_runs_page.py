@@ -99,7 +99,7 @@ def test_a_list_of_runs_and_a_time_are_written_out(context):
 
 
 def test_a_run_that_waits_is_cancelled_and_not_saved(context, filled, waiting):
-    buttons = page.draw(context, {"run": str(waiting[0])})[7:12]
+    buttons = page.draw(context, {"run": str(waiting[0])})[8:13]
     assert [each["value"] for each in buttons if each["visible"]] == [context.say("runs.action.cancel")]
 
 
