@@ -61,14 +61,16 @@ def check_start(attempt: Attempt, resume_from: Path | None) -> dict[str, Any]:
     Raises:
         JobFailed: resumed_otherwise.
     """
-    from trainers.resuming import changed_surroundings, check_same, same_run
+    from trainers.resuming import CONTINUED, OWN, WEIGHTS, changed_surroundings, check_same, same_run
 
     run = same_run(attempt.spec, sorted((attempt.folder / "cache").glob("*.arrow")))
     if resume_from is not None:
-        check_same(resume_from, run, is_own=not is_foreign(attempt, resume_from))
+        check_same(resume_from, run, what=CONTINUED if is_foreign(attempt, resume_from) else OWN)
         changed = changed_surroundings(resume_from, run)
         if changed:
             attempt.alert("resumed_elsewhere", changed=changed)
+    elif attempt.spec.weights_from is not None:
+        check_same(Path(attempt.spec.weights_from.path), run, what=WEIGHTS)
     return run
 
 
@@ -132,6 +134,10 @@ def build(attempt: Attempt, kind: type, run: dict[str, Any], resume_from: Path |
     trainer.checkpoints, trainer.after_save = Path(attempt.spec.checkpoints_path), reporter.checkpoint_saved
     trainer.before_save = partial(attempt.phase, "saving")
     trainer.new_rate = attempt.spec.values["learning_rate"] if is_foreign(attempt, resume_from) else None
+    if resume_from is None and attempt.spec.weights_from is not None:
+        trainer.begin_with(Path(attempt.spec.weights_from.path))
+    elif resume_from is not None and not is_foreign(attempt, resume_from):
+        reporter.catch_up = trainer.evaluate_missed
     reporter.report_memory()
     return trainer
 
@@ -155,7 +161,8 @@ def train(attempt: Attempt, trainer: Any, resume_from: Path | None) -> dict[str,
     except NothingLeftToDo as error:
         if is_foreign(attempt, resume_from):
             raise JobFailed("nothing_to_train", step=trainer.state.global_step) from error
-        attempt.alert("nothing_left_to_do", "info", step=trainer.state.global_step)
+        if not attempt.stopped_early:
+            attempt.alert("nothing_left_to_do", "info", step=trainer.state.global_step)
     finally:
         reporter.watchdog.stop()
         reporter.report_peaks()

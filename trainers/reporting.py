@@ -3,7 +3,7 @@
 import statistics
 import time
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,8 @@ class Reporter(TrainerCallback):
     def __init__(self, attempt: Attempt, peaks: Peaks) -> None:
         self.watchdog = Watchdog(attempt)
         self.attempt = attempt
+        self.catch_up: Callable[[], bool] = lambda: False
+        """Does an evaluation that the attempt before left out; tells whether there was one."""
         self._peaks = peaks
         self._pace = SavePace()
         self._durations: deque[float] = deque(maxlen=RECENT_STEPS)
@@ -55,7 +57,8 @@ class Reporter(TrainerCallback):
     # -- what a Trainer tells ----------------------------------------------------------------------------------------
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        if state.global_step >= state.max_steps:
+        self._catch_up(state)
+        if state.global_step >= state.max_steps or control.should_training_stop:
             raise NothingLeftToDo
         self.attempt.phase("training")
         self._begun = self._step_started = time.monotonic()
@@ -100,6 +103,8 @@ class Reporter(TrainerCallback):
 
     def on_prediction_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self.watchdog.beat()
+        if self.attempt.current_phase != "evaluating":
+            self.attempt.phase("evaluating")
         if self.attempt.stop_requested.is_set():
             self.attempt.stopped_early = True
             raise EvaluationInterrupted
@@ -125,12 +130,14 @@ class Reporter(TrainerCallback):
 
     def checkpoint_saved(self, path: Path, seconds: float) -> None:
         """Report a finished checkpoint."""
-        step = int(path.name.removeprefix("step-"))
-        self._saved_step = step
+        self._saved_step = int(path.name.removeprefix("step-"))
         self._pace.saved(seconds)
+        self._tell_checkpoint(path, seconds)
+
+    def _tell_checkpoint(self, path: Path, seconds: float) -> None:
         self.attempt.events.write(
             "checkpoint",
-            step=step,
+            step=int(path.name.removeprefix("step-")),
             epoch=self._epoch,
             path=str(path),
             size_bytes=size_of(path),
@@ -161,6 +168,16 @@ class Reporter(TrainerCallback):
         }
 
     # -- within ------------------------------------------------------------------------------------------------------
+
+    def _catch_up(self, state: Any) -> None:
+        """Score the held-out rows where a stop had broken that off, and tell what the checkpoint there is worth."""
+        if not self.catch_up():
+            return
+        last = next((entry["loss"] for entry in reversed(state.log_history) if "loss" in entry), None)
+        self._metrics |= {} if last is None else {"loss": last}
+        saved = next((each for each in self.attempt.spec.resume_from if each.step == state.global_step), None)
+        if saved is not None:
+            self._tell_checkpoint(Path(saved.path), 0.0)
 
     def _obey(self, state: Any, control: Any) -> None:
         if self.attempt.save_requested.is_set():

@@ -14,7 +14,7 @@ from typing import Any
 import xxhash
 
 from studio.errors import JobFailed
-from studio.params.changing import CONTINUABLE, FREE_TO_CHANGE
+from studio.params.changing import ANEW, CONTINUABLE, FREE_TO_CHANGE
 from studio.protocol import CheckpointRef, Spec
 from trainers.attempt import Attempt
 from trainers.manifest import MANIFEST, damaged_files, digest_of, read_manifest
@@ -30,16 +30,16 @@ def start_of(attempt: Attempt) -> Path | None:
     """The checkpoint to go on from; None: from the beginning. Damaged ones of the run itself are set aside and told.
 
     Raises:
-        JobFailed: start_damaged, where the run was to go on from a checkpoint of another run and that one is damaged.
+        JobFailed: start_damaged, where the run was to begin with a checkpoint of another run and that one is damaged.
     """
-    found = newest_whole(attempt)
-    origin = attempt.spec.start_from
+    found, spec = newest_whole(attempt), attempt.spec
+    origin = spec.start_from or spec.weights_from
     if found or origin is None:
         return found
     damaged = _damaged(origin)
     if damaged:
         raise JobFailed("start_damaged", step=origin.step, files=", ".join(damaged))
-    return Path(origin.path)
+    return Path(origin.path) if spec.start_from else None
 
 
 def newest_whole(attempt: Attempt) -> Path | None:
@@ -75,12 +75,17 @@ def surroundings(spec: Spec) -> dict[str, str]:
     return libraries | {"device": spec.device.partition(":")[0], "threads": str(spec.threads)}
 
 
-def check_same(checkpoint: Path, now: Mapping[str, Any], *, is_own: bool = True) -> None:
+OWN, CONTINUED, WEIGHTS = "own", "continued", "weights"
+"""What a checkpoint is to an attempt: of this run; of another run that it goes on from; only its weights are taken."""
+_MAY_DIFFER = {OWN: frozenset(), CONTINUED: CONTINUABLE, WEIGHTS: CONTINUABLE | ANEW}
+
+
+def check_same(checkpoint: Path, now: Mapping[str, Any], *, what: str = OWN) -> None:
     """Compare what a checkpoint was made from with what this attempt has.
 
     Args:
-        is_own: whether it is a checkpoint of this run. A run that goes on from another one's may last longer and have
-            another rate.
+        what: OWN, CONTINUED or WEIGHTS. A run that goes on from another one's may last longer and have another rate;
+            one that takes its weights alone may learn from other rows in another order.
 
     Raises:
         JobFailed: resumed_otherwise, with the names of all that differs.
@@ -89,8 +94,9 @@ def check_same(checkpoint: Path, now: Mapping[str, Any], *, is_own: bool = True)
     before = manifest.get("same_run")
     if before is None:  # saved before checkpoints told this
         return
-    names = [name for name in ("dataset", "model", "config") if name in before and before[name] != now[name]]
-    names += sorted(_changed(before["values"], now["values"]) - (set() if is_own else CONTINUABLE))
+    parts = ("model", "config") if what == WEIGHTS else ("dataset", "model", "config")
+    names = [name for name in parts if name in before and before[name] != now[name]]
+    names += sorted(_changed(before["values"], now["values"]) - _MAY_DIFFER[what])
     if names:
         raise JobFailed("resumed_otherwise", step=manifest["step"], names=", ".join(names))
 

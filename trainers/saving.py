@@ -100,10 +100,31 @@ class AtomicCheckpoints:
 
     def _init_training_state(self, *args: Any, **kwargs: Any) -> tuple[int, int]:
         trained = super()._init_training_state(*args, **kwargs)
+        # How often to save, score and log is this run's setting; a checkpoint brings back what it was saved with.
+        self.state.compute_steps(self.args, self.state.max_steps)
         # trl counts tokens from 0 again when a run goes on.
         counted = [entry["num_tokens"] for entry in self.state.log_history if "num_tokens" in entry]
         self._total_train_tokens = int(counted[-1]) if counted else 0
         return trained
+
+    def begin_with(self, checkpoint: Path) -> None:
+        """Take over what another run had learned by then; optimizer, schedule and place in the data stay new."""
+        self._load_from_checkpoint(str(checkpoint))
+
+    def evaluate_missed(self) -> bool:
+        """Score the held-out rows at the step that the run goes on from, if a stop broke that off there.
+
+        Training draws nothing else for it from the random generators. Tells whether it was done to its end.
+        """
+        step, state = self.state.global_step, self.state
+        is_due = self.args.eval_strategy == "steps" and (step % state.eval_steps == 0 or step >= state.max_steps)
+        is_known = any("eval_loss" in entry and entry["step"] == step for entry in state.log_history)
+        if not step or not is_due or is_known:
+            return False
+        before = RandomStates.now()
+        found = self._evaluate(None, None)
+        before.put_back()
+        return bool(found)
 
     # -- a step ------------------------------------------------------------------------------------------------------
 

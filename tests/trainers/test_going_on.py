@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from studio.protocol import CheckpointRef, DatasetRef, read_spec
 from tests.trainers.jobs import SFT, events_of, model_ref, result_of, run_here, write_dataset, write_spec
@@ -39,9 +41,11 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> DatasetRef:
 @pytest.fixture(scope="module")
 def begin(tiny: Path, rows: DatasetRef) -> Callable[..., Path]:
     def spec(job: Path, *, attempt: int = 1, **changes: Any) -> Path:
-        fields = {name: changes.pop(name) for name in ("resume_from", "start_from") if name in changes}
+        names = ("resume_from", "start_from", "weights_from", "dataset")
+        fields = {"dataset": rows} | {name: changes.pop(name) for name in names if name in changes}
         values = SFT | VALUES | changes
-        return write_spec(job, attempt=attempt, values=values, dataset=rows, model=model_ref(tiny), **fields)
+        seed = values["seed"]
+        return write_spec(job, attempt=attempt, values=values, seed=seed, model=model_ref(tiny), **fields)
 
     return spec
 
@@ -62,6 +66,12 @@ def saved_by(folder: Path) -> list[CheckpointRef]:
 def losses(folder: Path) -> dict[int, float]:
     told = [event.data for event in events_of(folder, "metric")]
     return {each["step"]: each["values"]["loss"] for each in told if "loss" in each["values"]}
+
+
+def scores(folder: Path) -> dict[int, float]:
+    """Step -> loss on held-out rows."""
+    told = [event.data for event in events_of(folder, "metric")]
+    return {each["step"]: each["values"]["eval_loss"] for each in told if "eval_loss" in each["values"]}
 
 
 def stopped_at(monkeypatch: pytest.MonkeyPatch, method: str, call: int) -> None:
@@ -111,6 +121,9 @@ def test_a_stop_saves_the_last_whole_step_and_the_run_goes_on_the_same(
     last = [Path(saved_by(each)[0].path, WEIGHTS).read_bytes() for each in (left_alone, resumed)]
     assert last[0] == last[1]
     assert losses(folder) | losses(resumed) == losses(left_alone)
+    assert scores(folder) | scores(resumed) == scores(left_alone), "an evaluation that was broken off is caught up"
+    told = [event.data for event in events_of(resumed, "checkpoint") if event.data["step"] == step]
+    assert [each["metrics"].get("eval_loss") for each in told] == ([scores(resumed)[step]] if step == 3 else [])
     counted = [[e.data["values"].get("num_tokens") for e in events_of(f, "metric")][-1] for f in (left_alone, resumed)]
     assert counted[0] == counted[1], "tokens are counted on"
     whole, again = result_of(left_alone).figures, result_of(resumed).figures
@@ -152,6 +165,61 @@ def test_a_run_of_its_own_goes_on_from_another_runs_checkpoint(
     before = Path(saved_by(longer)[0].path, WEIGHTS).read_bytes()
     assert run_here(sft.main, resumed).outcome == "succeeded"
     assert Path(saved_by(resumed)[0].path, WEIGHTS).read_bytes() == before, "its own checkpoint goes before"
+
+
+def test_how_often_a_run_saves_may_change_when_it_goes_on(
+    tmp_path: Path, begin: Callable[..., Path], left_alone: Path
+) -> None:
+    resumed = begin(tmp_path / "1", attempt=2, resume_from=saved_by(left_alone)[1:], save_steps=1)
+    assert run_here(sft.main, resumed).outcome == "succeeded"
+    assert [each.step for each in saved_by(resumed)] == [6, 5]
+    last = [Path(saved_by(each)[0].path, WEIGHTS).read_bytes() for each in (left_alone, resumed)]
+    assert last[0] == last[1]
+
+
+@pytest.fixture(scope="module")
+def other_rows(tmp_path_factory: pytest.TempPathFactory) -> DatasetRef:
+    pairs = [{"prompt": f"What is {i} times {i}?", "completion": f"It is {i * i}."} for i in range(12)]
+    return write_dataset(tmp_path_factory.mktemp("other") / "v1", pairs)
+
+
+def test_a_run_begins_with_another_ones_weights_and_nothing_else_of_it(
+    tmp_path: Path, begin: Callable[..., Path], left_alone: Path, other_rows: DatasetRef
+) -> None:
+    origin = saved_by(left_alone)[0]
+    changes = {"seed": 7, "per_device_train_batch_size": 1, "max_steps": 2, "save_steps": 1}
+    still = begin(tmp_path / "2", weights_from=origin, dataset=other_rows, learning_rate=0.0, **changes)
+    result = run_here(sft.main, still)
+    assert (result.outcome, result.figures["steps"], list(losses(still))) == ("succeeded", 2, [1, 2])
+    before, after = (load_file(Path(each.path, WEIGHTS)) for each in (origin, saved_by(still)[0]))
+    assert all(torch.equal(before[name], after[name]) for name in before) and before.keys() == after.keys()
+    learning = begin(tmp_path / "3", weights_from=origin, dataset=other_rows, **changes)
+    assert run_here(sft.main, learning).outcome == "succeeded"
+    assert losses(learning)[1] == losses(still)[1] and losses(learning)[2] != losses(still)[2]
+    resumed = begin(
+        tmp_path / "3",
+        attempt=2,
+        weights_from=origin,
+        dataset=other_rows,
+        resume_from=saved_by(learning)[1:],
+        **changes,
+    )
+    whole = Path(saved_by(learning)[0].path, WEIGHTS).read_bytes()
+    assert run_here(sft.main, resumed).outcome == "succeeded"
+    assert Path(saved_by(resumed)[0].path, WEIGHTS).read_bytes() == whole, "its own checkpoint goes before"
+
+
+@pytest.mark.parametrize(
+    ("changes", "digest", "reason", "names"),
+    [({"lora_r": 8}, None, "job.resumed_otherwise", "lora_r"), ({}, "0" * 64, "job.start_damaged", "manifest.json")],
+)
+def test_weights_that_do_not_fit_or_are_damaged_are_refused_by_name(
+    tmp_path: Path, begin: Callable[..., Path], left_alone: Path, changes: dict, digest: str | None, reason, names
+) -> None:
+    origin = saved_by(left_alone)[0]
+    wrong = CheckpointRef(step=origin.step, path=origin.path, digest=digest or origin.digest)
+    result = run_here(sft.main, begin(tmp_path / "2", weights_from=wrong, **changes))
+    assert (result.outcome, result.reason) == ("failed", reason) and names in str(result.values)
 
 
 @pytest.mark.parametrize(
