@@ -1,7 +1,7 @@
 """A series of trials: `python -m tests.faults --trials 200`; what was done before is not done again.
 
 Each trial is appended to results.jsonl as it ends; `--page` makes docs/reliability.md of them. The seed of a trial
-is its kind, tuning and number, so a failed one can be run again by itself: `--only "kill lora 17"`.
+is its kind, way and number, so a failed one can be run again by itself: `--only "kill lora 17"`.
 """
 
 import argparse
@@ -16,9 +16,9 @@ from studio.paths import PROJECT_ROOT
 from tests.faults.double_starts import double_starts
 from tests.faults.page import page
 from tests.faults.server_kills import kill_servers
-from tests.faults.studio import WEIGHTS, fault_studio
-from tests.faults.tiny import write_byte_model
+from tests.faults.studio import fault_studio
 from tests.faults.trials import TRIALS, Trial, undisturbed
+from tests.faults.ways import TINY, WAYS
 
 KILLS = 20
 """Kills of the server in a batch, before its registry is looked through."""
@@ -28,12 +28,14 @@ RESULTS = Path(__file__).with_name("results.jsonl")
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--trials", type=int, default=70, help="of each kind and tuning")
-    parser.add_argument("--tunings", nargs="*", choices=list(WEIGHTS), default=list(WEIGHTS))
+    parser.add_argument("--trials", type=int, default=70, help="of each kind and way")
+    parser.add_argument(
+        "--ways", nargs="*", choices=list(WAYS), default=TINY, help="of training; the tiny ones unless said"
+    )
     parser.add_argument("--kinds", nargs="*", choices=list(TRIALS), default=list(TRIALS))
     parser.add_argument("--at-most", type=int, default=None, help="trials in this go")
     parser.add_argument("--server-kills", type=int, default=0, help=f"batches of {KILLS} kills of the server instead")
-    parser.add_argument("--only", help="one trial again, by its name")
+    parser.add_argument("--only", nargs="*", help="these trials again, by their names")
     parser.add_argument("--double-starts", type=int, default=0, help="rounds of two presses of Train instead")
     parser.add_argument("--page", action="store_true", help=f"write {PAGE.name} from what was found so far and leave")
     asked = parser.parse_args()
@@ -47,25 +49,29 @@ def main() -> None:
     if asked.double_starts:
         press_twice(asked.double_starts)
         return
-    names = [f"{kind} {tuning} {n}" for n in range(asked.trials) for tuning in asked.tunings for kind in asked.kinds]
-    run([asked.only] if asked.only else [name for name in names if name not in known][: asked.at_most])
+    names = [f"{kind} {way} {n}" for n in range(asked.trials) for way in asked.ways for kind in asked.kinds]
+    run(asked.only or [name for name in names if name not in known][: asked.at_most])
 
 
 def run(names: list[str]) -> None:
     """Do these trials in order, and tell each as it ends."""
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        fault_studio(Path(folder) / "studio", write_byte_model(Path(folder) / "tiny")) as studio,
-    ):
+    ways = list(dict.fromkeys(parts(name)[1] for name in names))
+    with tempfile.TemporaryDirectory() as folder, fault_studio(Path(folder) / "studio", ways=ways) as studio:
         references = {}
         for name in names:
-            kind, tuning, _ = name.rsplit(" ", 2)
-            if tuning not in references:
-                references[tuning] = undisturbed(studio, tuning)
-            trial = TRIALS[kind](studio, tuning, references[tuning], random.Random(name))
+            kind, way = parts(name)
+            if way not in references:
+                references[way] = undisturbed(studio, way)
+            trial = TRIALS[kind](studio, way, references[way], random.Random(name))
             with RESULTS.open("a") as file:
                 file.write(json.dumps({"name": name} | asdict(trial)) + "\n")
             sys.stderr.write(f"{'ok ' if trial.is_survived else 'NOT'} {name}: {trial.detail} {trial.problem}\n")
+
+
+def parts(name: str) -> tuple[str, str]:
+    """Kind and way of a trial: "kill in a save starter lora 3" -> ("kill in a save", "starter lora")."""
+    kind = max((each for each in TRIALS if name.startswith(f"{each} ")), key=len)
+    return kind, name.removeprefix(f"{kind} ").rpartition(" ")[0]
 
 
 def kill_servers_again(batches: int, known: set[str]) -> None:

@@ -24,6 +24,7 @@ import psutil
 
 from studio.jobs.processes import Process
 from studio.paths import PROJECT_ROOT
+from studio.protocol import read_spec
 from tests.faults.injected import FAULT, inject
 
 
@@ -92,10 +93,11 @@ def serve() -> None:
 
 def _warm_up(folder: Path) -> None:
     from tests.trainers.jobs import run_here
-    from trainers import sft
 
+    method = importlib.import_module(f"trainers.{read_spec(folder).values['method']}")
     with (folder / "train.log").open("w") as log, contextlib.redirect_stdout(log):
-        assert run_here(sft.main, folder).outcome == "succeeded"
+        result = run_here(method.main, folder)
+    assert result.outcome == "succeeded", result
 
 
 def _load_libraries() -> None:

@@ -1,11 +1,13 @@
-"""A studio in a folder, its real supervisor driven round by round, with a tiny model and rows to train on."""
+"""A studio in a folder, its real supervisor driven round by round, with models and rows for each way of training."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
+
+import msgspec
 
 from studio.db import checkpoints, datasets, jobs, models
 from studio.db.engine import Writer
@@ -14,7 +16,11 @@ from studio.jobs import processes, supervisor
 from studio.jobs.lifecycle import ENDED
 from studio.jobs.supervisor import Supervisor
 from studio.paths import Workspace
+from studio.protocol import DatasetRef
 from tests.faults.nursery import Nursery
+from tests.faults.tiny import write_byte_model
+from tests.faults.ways import TINY, WAYS, Way
+from tests.starter import whole_starter
 from tests.trainers.jobs import SFT, model_ref, write_dataset, write_spec
 
 STEPS, SAVE_STEPS = 12, 3
@@ -28,68 +34,95 @@ VALUES = {
     "per_device_train_batch_size": 2,
     "gradient_accumulation_steps": 2,
 }
-WEIGHTS = {"lora": "adapter_model.safetensors", "qlora": "adapter_model.safetensors", "full": "model.safetensors"}
+PATIENCE_SECONDS = 300.0
 
 
 @contextmanager
-def fault_studio(folder: Path, model: Path) -> Iterator["FaultStudio"]:
-    """A studio whose jobs are forked from a nursery, on one thread each: two that wait for each other would spin."""
-    pairs = [{"prompt": f"{i}?", "completion": f"{i}."} for i in range(8)]
-    rows, warm_up = write_dataset(folder.with_name("warm") / "rows", pairs), []
-    for tuning in WEIGHTS:
-        fields = {
-            "values": SFT | VALUES | {"tuning": tuning, "max_steps": 3},
-            "dataset": rows,
-            "model": model_ref(model),
-        }
-        warm_up.append(write_spec(folder.with_name("warm") / tuning, **fields))
+def fault_studio(folder: Path, *, ways: Sequence[str] = TINY) -> Iterator["FaultStudio"]:
+    """A studio whose jobs are forked from a nursery, on one thread each: two that wait for each other would spin.
+
+    Args:
+        folder: need not be there; other things are laid out beside it.
+        ways: those that are to be trained, names of `WAYS`.
+    """
+    models_here = {name: _model(folder.with_name(name), name) for name in {WAYS[way].model for way in ways}}
+    warm, warm_up = folder.with_name("warm"), []
+    for name in ways:
+        way = WAYS[name]
+        rows = write_rows(warm / name / "rows", way, way.rows[:8])
+        fields = {"values": values_of(way, max_steps=3), "dataset": rows, "model": model_ref(models_here[way.model])}
+        warm_up.append(write_spec(warm / name / "job", **fields))
     with (
         Nursery(warm_up) as nursery,
         patch.object(processes, "start", nursery.start),
         patch.object(supervisor, "cpu_count", lambda: 1),
     ):
-        studio = FaultStudio(folder, model)
+        studio = FaultStudio(folder, models_here)
         try:
             yield studio
         finally:
             studio.writer.close()
 
 
+def values_of(way: Way, **changes: Any) -> dict[str, Any]:
+    return SFT | VALUES | {"method": way.method, "tuning": way.tuning} | dict(way.values) | changes
+
+
+def write_rows(folder: Path, way: Way, rows: Sequence[Mapping[str, Any]]) -> DatasetRef:
+    found = write_dataset(folder, [dict(row) for row in rows])
+    return msgspec.structs.replace(found, format=way.format or found.format)
+
+
+def _model(folder: Path, name: str) -> Path:
+    return whole_starter().starter_model if name == "starter" else write_byte_model(folder)
+
+
 class FaultStudio:
     """Registry, supervisor and job folders as a server has them, without its thread."""
 
-    def __init__(self, folder: Path, model: Path) -> None:
+    def __init__(self, folder: Path, models_here: Mapping[str, Path]) -> None:
         self.workspace = Workspace(folder).make()
         self.writer = Writer(self.workspace.registry)
         self.supervisor = Supervisor(self.workspace, self.writer)
-        pairs = [{"prompt": f"What is {i} plus {i}?", "completion": f"It is {2 * i}."} for i in range(24)]
-        rows = write_dataset(folder / "rows", pairs)
-        same = {"format": rows.format, "shape": "prompt_completion", "rows": rows.rows, "problems": 0, "excluded": 0}
+        self._rows: dict[str, int] = {}
+        facts = {"architecture": "LlamaForCausalLM", "size_bytes": 1, "license": None}
         with self.writer.begin() as session:
-            facts = {"architecture": "LlamaForCausalLM", "size_bytes": 1, "content_hash": "0" * 64, "license": None}
-            self._model = models.add_model(session, name="tiny", source="local", path=str(model), facts=facts)
-            number = datasets.reserve(session, "sums")
-            made_by = jobs.add_job(session, NewJob(kind="prepare", title="sums", values={}, needs_device=False))
-            jobs.move(session, made_by, "cancelled")
-            manifest = same | {"content_hash": "1" * 32, "splits": {}}
-            datasets.add_version(session, number, number=1, path=rows.path, job_id=made_by, manifest=manifest)
-            self._rows = datasets.dataset(session, "sums").version_id
+            self._models = {
+                name: models.add_model(
+                    session, name=name, source="local", path=str(path), facts=facts | {"content_hash": name}
+                )
+                for name, path in models_here.items()
+            }
 
-    def train(self, tuning: str, **values: Any) -> int:
-        """Queue a run; returns the job."""
-        chosen = SFT | VALUES | {"tuning": tuning} | values
+    def train(self, name: str, **values: Any) -> int:
+        """Queue a run of one of the ways; returns the job."""
+        way = WAYS[name]
+        if name not in self._rows:
+            self._rows[name] = self._enter_rows(name, way)
         new = NewJob(
             kind="train",
-            method="sft",
-            tuning=tuning,
-            title=tuning,
-            values=chosen,
+            method=way.method,
+            tuning=way.tuning,
+            title=name,
+            values=values_of(way, **values),
             needs_device=True,
-            dataset_version_id=self._rows,
-            model_id=self._model,
+            dataset_version_id=self._rows[name],
+            model_id=self._models[way.model],
         )
         with self.writer.begin() as session:
             return jobs.add_job(session, new)
+
+    def _enter_rows(self, name: str, way: Way) -> int:
+        """The rows of a way as a data set; returns its version's number."""
+        rows = write_rows(self.workspace.root / "rows" / name, way, way.rows)
+        manifest = {"format": rows.format, "shape": rows.format, "rows": rows.rows, "problems": 0, "excluded": 0}
+        manifest |= {"content_hash": name, "splits": {}}
+        with self.writer.begin() as session:
+            number = datasets.reserve(session, name)
+            made_by = jobs.add_job(session, NewJob(kind="prepare", title=name, values={}, needs_device=False))
+            jobs.move(session, made_by, "cancelled")
+            datasets.add_version(session, number, number=1, path=rows.path, job_id=made_by, manifest=manifest)
+            return datasets.dataset(session, name).version_id
 
     def job(self, job_id: int) -> JobView:
         with self.writer.begin() as session:
@@ -100,7 +133,7 @@ class FaultStudio:
             attempt = newest_attempt(session, job_id)
             return attempt.pid if attempt else None
 
-    def until(self, reached: Callable[[], object], *, seconds: float = 120.0) -> None:
+    def until(self, reached: Callable[[], object], *, seconds: float = PATIENCE_SECONDS) -> None:
         """Run rounds until `reached()` is true."""
         deadline = time.monotonic() + seconds
         while not reached():
@@ -127,7 +160,7 @@ class FaultStudio:
 
     def final_weights(self, job_id: int) -> bytes:
         job = self.job(job_id)
-        return (self.saved(job_id)[STEPS] / WEIGHTS[job.tuning]).read_bytes()
+        return (self.saved(job_id)[STEPS] / WAYS[job.title].weights).read_bytes()
 
     def set_aside(self, job_id: int) -> list[int]:
         """Steps of checkpoints that proved damaged."""

@@ -12,19 +12,18 @@ from studio.messages import has
 from tests.faults.injected import FAULT
 from tests.faults.server_kills import kill_servers
 from tests.faults.studio import SAVE_STEPS, STEPS, FaultStudio, fault_studio
-from tests.faults.tiny import write_byte_model
 from tests.faults.trials import TRIALS, Reference, undisturbed
+from tests.faults.ways import TINY
 from trainers.manifest import damaged_files
 
 
 @pytest.fixture(scope="module")
 def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FaultStudio]:
-    place = tmp_path_factory.mktemp("faults")
-    with fault_studio(place / "studio", write_byte_model(place / "tiny")) as made:
+    with fault_studio(tmp_path_factory.mktemp("faults") / "studio") as made:
         yield made
 
 
-@pytest.fixture(scope="module", params=["lora", "full", "qlora"])
+@pytest.fixture(scope="module", params=TINY)
 def reference(request: pytest.FixtureRequest, studio: FaultStudio) -> tuple[str, Reference]:
     return request.param, undisturbed(studio, request.param)
 
@@ -38,6 +37,15 @@ def test_the_run_ends_as_if_nothing_had_happened(
     tuning, left_alone = reference
     trial = TRIALS[kind](studio, tuning, left_alone, random.Random(f"{kind} {seed}"))
     assert trial.is_survived, trial
+
+
+@pytest.mark.slow
+def test_runs_of_the_starter_model_end_as_if_nothing_had_happened(tmp_path: Path) -> None:
+    with fault_studio(tmp_path / "studio", ways=["starter lora"]) as studio:
+        left_alone = undisturbed(studio, "starter lora")
+        for kind, hurt in TRIALS.items():
+            trial = hurt(studio, "starter lora", left_alone, random.Random(kind))
+            assert trial.is_survived, trial
 
 
 def test_no_event_is_lost_or_doubled_when_servers_are_killed(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ import psutil
 
 from studio.jobs.lifecycle import ENDED
 from studio.protocol import RESULT, read_events
-from tests.faults.studio import SAVE_STEPS, STEPS, FaultStudio
+from tests.faults.studio import PATIENCE_SECONDS, SAVE_STEPS, STEPS, FaultStudio
 from trainers.manifest import MANIFEST, TEMPORARY_PREFIX
 
 STOP_SECONDS = 15.0
@@ -31,6 +31,7 @@ STOP_SECONDS = 15.0
 class Trial:
     kind: str
     tuning: str
+    """The way of training, a name of `tests.faults.ways`."""
     detail: str
     is_survived: bool
     problem: str = ""
@@ -79,7 +80,7 @@ def kill_in_save_trial(studio: FaultStudio, tuning: str, reference: Reference, c
 
 def _wait_for_save(folder: Path, num_files: int, pid: int) -> int:
     """Wait until so many files of a save stand there, or the save is over; gives how many there were."""
-    deadline, seen = time.monotonic() + 120, 0
+    deadline, seen = time.monotonic() + PATIENCE_SECONDS, 0
     while time.monotonic() < deadline and Path(f"/proc/{pid}").exists():
         try:
             seen = sum(len(names) for _, _, names in os.walk(folder))
@@ -265,7 +266,7 @@ def _outcome(kind: str, studio: FaultStudio, job_id: int, reference: Reference, 
     elif studio.final_weights(job_id) != reference.weights:
         problem = "other weights"
     shutil.rmtree(studio.workspace.job(job_id))
-    return Trial(kind=kind, tuning=job.tuning, detail=detail, is_survived=not problem, problem=problem)
+    return Trial(kind=kind, tuning=job.title, detail=detail, is_survived=not problem, problem=problem)
 
 
 TRIALS = {"kill": kill_trial, "kill in a save": kill_in_save_trial, "stop": stop_trial, "damage": damage_trial}
