@@ -11,7 +11,7 @@ from typing import Any
 
 from studio.params.tunings import keeps_model
 
-PAIRS = [{"prompt": f"What is {i} plus {i}?", "completion": f"It is {2 * i}."} for i in range(24)]
+PAIRS = tuple({"prompt": f"What is {i} plus {i}?", "completion": f"It is {2 * i}."} for i in range(24))
 
 
 @dataclass(frozen=True, kw_only=True)
