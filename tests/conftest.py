@@ -57,17 +57,30 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 SCRATCH = pytest.StashKey[str]()
-LONGEST = ("test_main_path", "trainers", "test_cli", "test_data_browser", "test_survival")
+LONGEST = (
+    "test_main_path",
+    "test_sft",
+    "test_cli",
+    "test_pages",
+    "test_browser",
+    "test_data_browser",
+    "test_doors",
+    "test_serve",
+    "test_score",
+    "test_going_on",
+    "test_survival",
+)
 """What takes longest comes first, so that the short ones fill up what the workers have left at the end."""
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    # What stands in one file shares what the file's fixtures start; the trainers' tests share the loaded libraries.
+    # What stands in one file shares what the file's fixtures start, so it runs in one worker.
     order = {name: place for place, name in enumerate(LONGEST)}
-    groups = {item: "trainers" if item.path.parent.name == "trainers" else item.path.stem for item in items}
+    groups = {item: f"{item.path.parent.name}.{item.path.stem}" for item in items}
+    items.sort(key=lambda item: order.get(item.path.stem, len(order)))
     for item in items:
         item.add_marker(pytest.mark.xdist_group(groups[item]))
-    items.sort(key=lambda item: order.get(groups[item], len(order)))
     if config.option.markexpr:
         return
     left_out = {"network"}

@@ -9,10 +9,12 @@ from html import escape
 from typing import Any
 
 import gradio as gr
+from gradio.context import LocalContext
 
 from app.context import Context
 from app.i18n import COOKIE, PAGES, bytes_text, duration_text, page_path
 from app.markup import link
+from app.pages.presses import Presses
 from studio.db import jobs
 from studio.db.jobs import JobView
 from studio.errors import StudioError
@@ -21,18 +23,25 @@ from studio.messages import LANGUAGES
 POLL_SECONDS = 2.0
 _SERVER_MARK = secrets.token_hex(4)
 _log = logging.getLogger(__name__)
+_presses = Presses()
 
 
-def bind(handler: Callable[..., Any], context: Context) -> Callable[..., Any]:
+def bind(handler: Callable[..., Any], context: Context, *, is_look: bool = False) -> Callable[..., Any]:
     """`handler` with its first argument filled in, in the form that Gradio wants, its refusals turned into a notice.
 
     Gradio finds a `gr.Request` argument by the signature's annotations, which a `functools.partial` hides.
+
+    Args:
+        is_look: nobody pressed anything, the page itself asks whether it is out of date.
     """
 
     @functools.wraps(handler)
     def bound(*arguments: Any) -> Any:
         try:
-            return handler(context, *arguments)
+            if is_look:
+                return handler(context, *arguments)
+            with _presses.during(_page()):
+                return handler(context, *arguments)
         except StudioError as error:
             raise _notice(context, error.message(context.language)) from error
         except gr.Error:
@@ -46,6 +55,11 @@ def bind(handler: Callable[..., Any], context: Context) -> Callable[..., Any]:
     bound.__annotations__ = {name: hint for name, hint in handler.__annotations__.items() if name != parameters[0].name}
     del bound.__wrapped__
     return bound
+
+
+def _page() -> str | None:
+    """The page in somebody's browser that is being answered."""
+    return getattr(LocalContext.request.get(None), "session_hash", None)
 
 
 def _notice(context: Context, words: str) -> gr.Error:
@@ -108,20 +122,34 @@ def redraw_on_change(
     """
     # With the server's mark in it: a restarted server has forgotten the choices that it gave to a page still open.
     seen = gr.Textbox(value="", visible=False)
-
-    def look(context: Context, request: gr.Request, last: str | None, *values: Any) -> Any:
-        with context.registry.session() as session:
-            newest = f"{_SERVER_MARK}:{jobs.change(session)}"
-        if last == newest:
-            return [gr.skip()] * (len(outputs) + 1)
-        drawn = draw(context, query_of(request), *values)
-        return [newest, drawn] if len(outputs) == 1 else [newest, *drawn]
-
-    handler, given, shown = bind(look, context), [seen, *inputs], [seen, *outputs]
+    handler = bind(looks(draw, len(outputs)), context, is_look=True)
     root = gr.context.Context.root_block
     gr.on(
-        [root.load, (timer or gr.Timer(POLL_SECONDS)).tick], handler, given, shown, queue=False, show_progress="hidden"
+        [root.load, (timer or gr.Timer(POLL_SECONDS)).tick],
+        handler,
+        [seen, *inputs],
+        [seen, *outputs],
+        queue=False,
+        show_progress="hidden",
     )
+
+
+def looks(draw: Callable[..., Any], num_outputs: int) -> Callable[..., Any]:
+    """The handler that draws where something has changed: the registry's number, and what `draw` gives."""
+
+    def look(context: Context, request: gr.Request, last: str | None, *values: Any) -> Any:
+        nothing = [gr.skip()] * (num_outputs + 1)
+        with context.registry.session() as session:
+            newest = f"{_SERVER_MARK}:{jobs.change(session)}"
+        mark = _presses.mark(_page())
+        if last == newest or mark is None:
+            return nothing
+        drawn = draw(context, query_of(request), *values)
+        if mark != _presses.mark(_page()):
+            return nothing  # out of date already; the next look draws it
+        return [newest, drawn] if num_outputs == 1 else [newest, *drawn]
+
+    return look
 
 
 def query_of(request: gr.Request | None) -> dict[str, str]:

@@ -33,15 +33,15 @@ class Filled:
 @pytest.fixture
 def filled(workspace: Workspace) -> Iterator[Filled]:
     ids = fill(workspace)
-    yield from _opened(workspace, ids)
+    yield from opened(workspace, ids)
 
 
 @pytest.fixture
 def empty(workspace: Workspace) -> Iterator[Filled]:
-    yield from _opened(workspace, {})
+    yield from opened(workspace, {})
 
 
-def _opened(workspace: Workspace, ids: dict[str, int]) -> Iterator[Filled]:
+def opened(workspace: Workspace, ids: dict[str, int]) -> Iterator[Filled]:
     writer = Writer(workspace.registry)
     reader = Reader(workspace.registry)
     yield Filled(workspace, writer, Studio(Desk(workspace, writer), reader, "token"), ids)

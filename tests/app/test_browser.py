@@ -6,10 +6,21 @@ from app.i18n import PAGES
 from studio.db import comparisons, jobs, metrics
 from studio.db.engine import next_change
 from studio.messages import LANGUAGES
-from tests.app.seeding import add_run
+from studio.paths import workspace
+from tests.app.conftest import opened, serving
+from tests.app.seeding import add_run, fill
 from tests.browsing import unfold_and_fill
 
 pytestmark = pytest.mark.browser
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory):
+    """One studio for all tests of this file, which go on from what the ones before have left."""
+    place = workspace(tmp_path_factory.mktemp("pages") / "luthier").make()
+    for filled in opened(place, fill(place)):
+        with serving(place, filled.studio) as url:
+            yield filled, url
 
 
 @pytest.fixture

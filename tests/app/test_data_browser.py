@@ -132,12 +132,12 @@ def test_a_panel_is_free_again_once_it_was_answered(page, server, rows):
     page.goto(f"{server.url}/en/data?dataset={rows}")
     for _ in range(2):
         page.locator("#data-rows button[data-do=search]").click()
-        page.wait_for_function(is_free, timeout=4_000)
+        page.wait_for_function(is_free, timeout=7_000)
     open_tab(page, "versions")
     page.locator("#data-versions summary").first.click()
     for _ in range(2):
         page.locator("#data-versions button[data-do=push]").click()
-        page.wait_for_function(is_free, timeout=4_000)
+        page.wait_for_function(is_free, timeout=7_000)
     assert page.locator("[data-testid=toast-body]").count() >= 1
 
 

@@ -9,9 +9,9 @@ from app.forms import Line, from_component, to_component
 from app.gradio_apps import in_a_loop
 from studio.errors import Fault
 from studio.messages import LANGUAGES
-from studio.params.table import METHODS, Parameter, parameters
+from studio.params.table import Parameter, every_parameter
 
-TABLE = {parameter.name: parameter for method in METHODS for parameter in parameters(method)}
+TABLE = every_parameter()
 
 
 @pytest.fixture(name="context", params=LANGUAGES)
@@ -46,10 +46,10 @@ def test_choices_have_a_word_in_each_language(parameter: Parameter) -> None:
 
 
 def test_groups_hold_every_parameter_once() -> None:
-    for method in METHODS:
-        grouped = forms.by_group(method)
-        assert [each for members in grouped.values() for each in members] == list(parameters(method))
-        assert all(grouped.values())
+    grouped = [forms.by_group(level=level) for level in ("basic", "advanced")]
+    shown = [each.name for found in grouped for members in found.values() for each in members]
+    assert sorted(shown) == sorted(every_parameter()) and len(set(shown)) == len(shown)
+    assert all(members for found in grouped for members in found.values())
 
 
 @pytest.mark.parametrize(
