@@ -141,7 +141,8 @@ def begin_curve(
     report = kept.report
     plain, best = report.of(PLAIN), report.best_prompt
     jobs.record_event(session, job_id, type="baseline", data={"folder": str(kept.folder), "best": report.best})
-    if not values["validation_split"] or values["packing"] or report.held != Held.of(values):
+    is_alike = values.get("method", "sft") == "sft" and values["validation_split"] and not values.get("packing")
+    if not is_alike or report.held != Held.of(values):
         return
     points: dict[str, list[tuple[int, float]]] = {}
     if plain is not None and plain.validation_loss is not None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from studio.errors import JobFailed
+from studio.params.methods import method_of
 from trainers import recipe, sft
 from trainers.attempt import Attempt, run_attempt
 
@@ -39,6 +40,8 @@ def main(attempt: Attempt) -> dict[str, Any]:
     values = attempt.spec.values
     tokenizer = load_tokenizer(attempt.spec.model.path)
     longest = longest_rows(attempt, tokenizer)
+    if method_of(values).joins_rows:
+        longest = [joined(longest, values["max_length"])]
     validates, evaluated = values["validation_split"] > 0, longest[:1] * values["per_device_eval_batch_size"]
 
     attempt.phase("loading_model")
@@ -94,6 +97,14 @@ def longest_rows(attempt: Attempt, tokenizer: Any) -> "list[Rendered]":
     return found
 
 
+def joined(rows: "list[Rendered]", size: int) -> "Rendered":
+    """One piece of a text as long as pieces are."""
+    from trainers.data import Rendered
+
+    tokens = list(islice(cycle(token for row in rows for token in row.input_ids), size))
+    return Rendered(rows[0].row, tokens, tokens)
+
+
 def letters(sample: "Sample") -> int:
     """About how long a row is, without a tokenizer; a token counts as four letters."""
     if sample.input_ids is not None:
@@ -106,7 +117,7 @@ def letters(sample: "Sample") -> int:
 def training_rows(longest: "list[Rendered]", values: dict[str, Any]) -> "Iterator[Rendered]":
     """Rows for two steps: the longest again and again, or as many as fill packed rows to the end."""
     rows = STEPS * values["per_device_train_batch_size"] * values["gradient_accumulation_steps"]
-    if not values["packing"]:
+    if not values.get("packing"):
         return islice(cycle(longest[:1]), rows)
     shortest = len(longest[-1].input_ids)
     return islice(cycle(longest), 2 * rows * -(-values["max_length"] // shortest))

@@ -6,6 +6,7 @@ from typing import Any
 
 from studio.advisor.counting import steps_of
 from studio.advisor.facts import Facts
+from studio.advisor.joined import as_learned
 from studio.params.table import parameters
 
 
@@ -25,7 +26,8 @@ class Draft:
     """The values so far."""
 
     def __init__(self, facts: Facts, chosen: dict[str, Any]) -> None:
-        self.facts = facts
+        self.given = facts
+        """Of the data as it is; `facts` is of the rows that the method makes of it."""
         self.chosen = chosen
         self.filled: dict[str, Filled] = {}
         self.table = {parameter.name: parameter for parameter in parameters(chosen.get("method", "sft"))}
@@ -37,6 +39,10 @@ class Draft:
 
     def __getitem__(self, name: str) -> Any:
         return self.chosen[name] if name in self.chosen else self.filled[name].value
+
+    @property
+    def facts(self) -> Facts:
+        return as_learned(self.given, self.values)
 
     @property
     def values(self) -> dict[str, Any]:

@@ -60,6 +60,10 @@ class Facts:
     unknown_markers: tuple[str, ...] = ()
     """Marks of the chat template that the tokenizer does not know as one token."""
     model_name: str = ""
+    format: str = ""
+    """The rows' format; empty while no data set is chosen."""
+    is_joined: bool = False
+    """Rows and lengths are those of pieces that a method makes of the rows (`studio.advisor.joined`)."""
     data: DataFacts = DataFacts()
     """What the workshop found out about the data set."""
     baseline_correct: float | None = None
@@ -104,6 +108,7 @@ def facts_about(
         validation_rows=dataset.validation_rows,
         open_problems=dataset.problems,
         has_difficulty=dataset.has_difficulty,
+        format=dataset.format,
         **known,
     )
 

@@ -17,7 +17,7 @@ def fill_adapter(draft: Draft) -> None:
     for name in ("lora_r", "lora_dropout"):
         draft.fill(name, rules[name], name, source="B" if name == "lora_r" else "B, A, C")
     draft.fill("lora_alpha", 2 * draft["lora_r"], "lora_alpha", source="B")
-    measured, inventory = measured_for(draft.facts, draft["tuning"]), draft.facts.inventory
+    measured, inventory = measured_for(draft.facts, draft["tuning"], draft["method"]), draft.facts.inventory
     standard = rules["lora_target_modules"]
     if measured:
         draft.fill("lora_target_modules", measured["lora_target_modules"], "targets_all", source="measured")
@@ -34,7 +34,7 @@ def fill_rate(draft: Draft) -> None:
     rules, facts, tuning = recipes(), draft.facts, draft["tuning"]
     draft.fill("warmup_ratio", rules["warmup_ratio"], "warmup", source="A, D")
     draft.fill("lr_scheduler_type", rules["lr_scheduler_type"], "schedule", source="A, D")
-    fixed = measured_for(facts, tuning)
+    fixed = measured_for(facts, tuning, draft["method"])
     band = size_band(facts)
     if fixed is None and band is None and TUNINGS[tuning].rates == "lora":
         fixed = rules["unnamed_sizes"]
@@ -43,7 +43,7 @@ def fill_rate(draft: Draft) -> None:
     elif band:
         _fill_band(draft, band)
     else:
-        low, high = rules["rates"][draft.chosen.get("method", "sft")]
+        low, high = rules["rates"][draft["method"]]
         words = {"low": low, "high": high, "rows": draft.rows}
         reason = _by_variety(draft, "rate_rows")
         draft.fill("learning_rate", at_end(low, high, rate_end(facts)), reason, source="A", **words)
@@ -74,11 +74,17 @@ def fill_by_rows(draft: Draft) -> None:
 
 def fill_epochs(draft: Draft) -> None:
     facts = draft.facts
-    low, high = row_band(facts)["num_train_epochs"]
-    epochs = at_end(low, high, shifted(_INTENDED[draft["intention"]], facts))
-    is_both = 1000 < (facts.rows or 0) <= 2000
-    reason = "epochs_both" if is_both else _by_variety(draft, "epochs")
-    draft.fill("num_train_epochs", float(epochs), reason, source="A", low=low, high=high, rows=draft.rows)
+    own = recipes()["epochs"].get(draft["method"])
+    if own:
+        low, high = own
+        epochs = at_end(low, high, _INTENDED[draft["intention"]])
+        reason, source = f"epochs_{draft['method']}", "ours"
+    else:
+        low, high = row_band(facts)["num_train_epochs"]
+        epochs = at_end(low, high, shifted(_INTENDED[draft["intention"]], facts))
+        is_both = 1000 < (facts.rows or 0) <= 2000
+        reason, source = "epochs_both" if is_both else _by_variety(draft, "epochs"), "A"
+    draft.fill("num_train_epochs", float(epochs), reason, source=source, low=low, high=high, rows=draft.rows)
     draft.fill("max_steps", -1, "steps_by_epochs", source="trl")
     quick = recipes()["quick_steps"]
     if draft["intention"] == "quick" and facts.rows and draft.steps > quick:

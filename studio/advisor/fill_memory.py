@@ -7,12 +7,14 @@ from typing import Any
 
 from studio.advisor.draft import Draft
 from studio.advisor.facts import Facts
+from studio.advisor.joined import num_pieces, piece_size
 from studio.advisor.recipes import recipes, row_band
 from studio.hardware import Machine
 from studio.memory.estimate import Shapes
 from studio.memory.fit import Fit, fit
 from studio.memory.inventory import Inventory
 from studio.memory.measured import Experience
+from studio.params.methods import method_of
 
 _FIT_REASONS = {
     "tuning": ("tuning_qlora", "B, E"),
@@ -44,8 +46,13 @@ def fill_attention(draft: Draft) -> None:
 
 
 def fill_length(draft: Draft) -> None:
-    lengths, limit = draft.facts.lengths, recipes()["longest_row"]
+    lengths, limit = draft.given.lengths, recipes()["longest_row"]
     if lengths is None:
+        return
+    if method_of(draft.values).joins_rows and draft.given.rows:
+        size = piece_size(draft.given)
+        pieces = num_pieces(draft.given, size)
+        draft.fill("max_length", size, "length_pieces", source="ours", pieces=pieces, size=size)
         return
     limit = min(limit, draft.facts.max_positions or limit)
     wanted = max(64, 64 * math.ceil(lengths.longest / 64))

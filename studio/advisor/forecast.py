@@ -8,6 +8,7 @@ from typing import Any
 
 from studio.advisor.counting import steps_of, validation_rows
 from studio.advisor.facts import Facts
+from studio.advisor.joined import as_learned
 from studio.advisor.recipes import recipes
 from studio.db.speeds import MeasuredSpeed
 from studio.memory.adapters import trained
@@ -31,6 +32,7 @@ class Forecast:
 
 
 def forecast(facts: Facts, values: Mapping[str, Any]) -> Forecast:
+    facts = as_learned(facts, values)
     steps = steps_of(values, facts.rows, facts.validation_rows) if facts.rows else None
     if facts.inventory is None or facts.shapes is None or steps is None:
         return Forecast(steps, None, None, None, None)

@@ -10,12 +10,16 @@ import yaml
 from studio.advisor.counting import validation_rows
 from studio.advisor.facts import Facts
 from studio.advisor.forecast import Forecast
+from studio.advisor.joined import as_learned
 from studio.advisor.prefill import prefill
 from studio.advisor.recipes import recipes, row_band, variety_word
+from studio.params.methods import METHODS
+from studio.advisor.tuning_measures import tuning_measures
 from studio.params.table import effective_batch_size
 from studio.params.trl_names import is_easy_to_hard
 from studio.params.tunings import TUNINGS, is_compressed
 from studio.paths import TEMPLATES
+from studio.workshop.versions.layout import MESSAGES, PROMPT_COMPLETION, TEXT
 
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _INSTRUCT = re.compile(r"(?:^|[-_ ./])(?:instruct|chat|it|sft|dpo|rlhf|assistant)(?:$|[-_ ./0-9])", re.IGNORECASE)
@@ -26,9 +30,11 @@ with its scales for what QLoRA trained. A tenth on top holds the cache of the an
 
 
 def measures(facts: Facts, values: Mapping[str, Any], plan: Forecast) -> dict[str, Any]:
+    sources, facts = facts.rows, as_learned(facts, values)
     rows = facts.rows
     return {
-        "rows": rows,
+        "rows": sources if not facts.is_joined else None,
+        **_method_measures(facts, values, sources),
         "open_problems": facts.open_problems,
         "validation_rows": validation_rows(values, rows, facts.validation_rows) if rows is not None else None,
         "steps": plan.steps,
@@ -69,6 +75,21 @@ def _goals() -> Mapping[str, Any]:
 
 
 def _goal_measures(values: Mapping[str, Any]) -> dict[str, int]:
+def _method_measures(facts: Facts, values: Mapping[str, Any], sources: int | None) -> dict[str, Any]:
+    """What the format of the rows means to the method."""
+    method = METHODS[values["method"]]
+    unfit = bool(facts.format) and facts.format not in method.formats
+    joined = facts.rows if facts.is_joined else None
+    return {
+        "format": facts.format,
+        **{f"unfit_for_{name}": int(unfit and name == method.name) for name in METHODS},
+        "text_by_examples": int(method.name == "sft" and facts.format == TEXT),
+        "examples_as_text": int(method.joins_rows and facts.format in (MESSAGES, PROMPT_COMPLETION)),
+        "pieces": joined,
+        "num_texts": sources,
+    }
+
+
     goal = values["goal"].strip()
     return {"empty_goal": int(not goal), "vague_goal": int(bool(goal) and is_vague(goal))}
 

@@ -18,9 +18,10 @@ def recipes() -> Mapping[str, Any]:
     return yaml.load((TEMPLATES / "advice" / "recipes.yaml").read_text("utf-8"), _Loader)
 
 
-def measured_for(facts: Facts, tuning: str) -> Mapping[str, Any] | None:
-    """What was measured for this size and tuning."""
-    return next((each for each in recipes()["measured"] if _covers(each, facts) and tuning in each["tuning"]), None)
+def measured_for(facts: Facts, tuning: str, method: str) -> Mapping[str, Any] | None:
+    """What was measured for this size, tuning and method."""
+    found = (each for each in recipes()["measured"] if _covers(each, facts))
+    return next((each for each in found if tuning in each["tuning"] and method in each["method"]), None)
 
 
 def size_band(facts: Facts) -> Mapping[str, Any] | None:

@@ -41,7 +41,7 @@ class Shapes:
     """Tokens of the longest row before `max_length` cuts it."""
 
     def row_tokens(self, values: Mapping[str, Any]) -> int:
-        return values["max_length"] if values["packing"] else min(self.longest_row, values["max_length"])
+        return values["max_length"] if values.get("packing") else min(self.longest_row, values["max_length"])
 
 
 @dataclass(frozen=True)

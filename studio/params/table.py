@@ -17,10 +17,11 @@ import yaml
 
 from studio.errors import Fault, SpecRefused
 from studio.params.clashes import clashes
+from studio.params.methods import METHODS as _METHODS
 
 _FOLDER = Path(__file__).parent
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-METHODS = ("sft",)
+METHODS = tuple(_METHODS)
 """Each has its `<method>.yaml` here."""
 
 

@@ -34,6 +34,7 @@ from studio.protocol import (
 from studio.protocol import write_struct as write
 from trainers.attempt import Attempt
 
+SHAPES = {"messages": "messages", "text": "text", "input_ids": "tokens"}
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
 SFT = {
     "method": "sft",
@@ -95,11 +96,11 @@ def write_tiny_model(folder: Path, starter: Path) -> Path:
 
 
 def write_dataset(folder: Path, rows: list[dict[str, Any]]) -> DatasetRef:
-    """A data set version of {prompt, completion} or {messages} rows."""
+    """A data set version of {prompt, completion}, {messages}, {text} or {input_ids} rows."""
     folder.mkdir(parents=True)
     numbered = [{"row": i, **row} for i, row in enumerate(rows, 1)]
     pq.write_table(pa.Table.from_pylist(numbered), folder / "rows.parquet")
-    shape = "messages" if "messages" in rows[0] else "prompt_completion"
+    shape = next((name for key, name in SHAPES.items() if key in rows[0]), "prompt_completion")
     splits = Counter(row["split"] for row in rows if row.get("split"))
     return DatasetRef(
         name="data", version=1, path=str(folder), content_hash="", format=shape, rows=len(rows), splits=dict(splits)

@@ -59,6 +59,14 @@ CASES = {
         ({"inventory": EXPERTS}, {"lora_target_modules": ["q_proj"], "lora_dropout": 0.1}),
     ),
     "duplicates": ((data(duplicates=1), {}), (data(duplicates=None), {})),
+    "examples_as_text": (
+        ({"format": "messages"}, {"method": "pretrain"}),
+        ({"format": "text"}, {"method": "pretrain"}),
+    ),
+    "few_pieces": (
+        ({"rows": 14}, {"method": "pretrain", "max_length": 128}),
+        ({"rows": 14}, {"method": "pretrain", "max_length": 64}),
+    ),
     "few_rows": (({"rows": 49}, {}), ({"rows": 50}, {})),
     "flash_on_cpu": (
         ({}, {"attn_implementation": "flash_attention_2", "dtype": "bfloat16"}),
@@ -107,6 +115,12 @@ CASES = {
     "rows_cut": (({}, {"max_length": 64}), ({}, {"max_length": 180})),
     "short_on_cpu": (({}, {"dtype": "bfloat16"}), ({"gpu": 24}, {"dtype": "bfloat16"})),
     "template_mismatch": (({"unknown_markers": ("<|im_start|>",)}, {}), ({"unknown_markers": ()}, {})),
+    "text_by_examples": (({"format": "text"}, {}), ({"format": "messages"}, {})),
+    "unfit_for_pretrain": (
+        ({"format": "preference"}, {"method": "pretrain"}),
+        ({"format": "preference"}, {}),
+    ),
+    "unfit_for_sft": (({"format": "preference"}, {}), ({"format": "tokens"}, {})),
     "tight_memory": (({"tight": True}, {}), ({"tight": False}, {})),
     "too_few_rows": (({"rows": 9}, {}), ({"rows": 10}, {})),
     "unclean": ((data(unclean=1), {}), (data(unclean=0), {})),
@@ -222,6 +236,7 @@ class Named:
 
     def __init__(self, rows):
         self.training_rows, self.validation_rows, self.problems, self.has_difficulty = rows, 0, 0, False
+        self.format = "messages"
 
 
 def inspection(longest=90):

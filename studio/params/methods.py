@@ -1,0 +1,38 @@
+"""The ways of training, and what follows from each for the data that it learns from.
+
+    METHODS["pretrain"]  ->  Method(name="pretrain", formats=("text", "tokens", ...), joins_rows=True)
+
+How each trains is `trainers.<name>`, what it is set with `<name>.yaml` here, what it needs `studio.memory.methods`'.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+from studio.workshop.versions.layout import MESSAGES, PROMPT_COMPLETION, TEXT, TOKENS
+
+
+@dataclass(frozen=True, kw_only=True)
+class Method:
+    name: str
+    formats: tuple[str, ...]
+    """Formats of rows that it can learn from (`studio.workshop.versions.layout.FORMATS`)."""
+    joins_rows: bool = False
+    """Rows are joined into one stream of tokens and cut into pieces of `max_length`."""
+
+
+METHODS: Mapping[str, Method] = MappingProxyType(
+    {
+        each.name: each
+        for each in (
+            Method(name="sft", formats=(MESSAGES, PROMPT_COMPLETION, TEXT, TOKENS)),
+            Method(name="pretrain", formats=(TEXT, TOKENS, MESSAGES, PROMPT_COMPLETION), joins_rows=True),
+        )
+    }
+)
+
+
+def method_of(values: Mapping[str, Any]) -> Method:
+    """The method of a spec's values; learning from examples where they name none."""
+    return METHODS[values.get("method", "sft")]
