@@ -2,8 +2,9 @@
 
     access = Access(on_new_code=print)       # prints a code; each is good for one browser, then the next is printed
     access = Access(password="...")          # kept as a scrypt hash only
-    session = access.enter("...", address="192.168.1.7")
+    session = access.enter("...", address="192.168.1.7", device=mark)
     access.knows(session), access.leave(session)
+    mark = access.mark_device()              # of a browser that has been in: its tries are counted apart
 
 Everything stands in memory alone, so a restart of the server ends every session.
 """
@@ -49,27 +50,33 @@ class Access:
         self._lock = threading.Lock()
         self._ends: dict[bytes, float] = {}
         self._wrong: dict[str, deque[float]] = defaultdict(deque)
+        self._devices: dict[str, None] = {}
         self._expected = b""
         if password is None:
             self._make_code()
         else:
             self._expected = self._hash(password)
 
-    def enter(self, secret: str, *, address: str) -> str | None:
+    def enter(self, secret: str, *, address: str, device: str = "") -> str | None:
         """A new session's id, or None where the secret is wrong.
+
+        Args:
+            device: a mark of `mark_device`, from a browser that has been in before. It has five tries of its own, so
+                that strangers who guess, at its own address or at thirty others, keep it out no longer.
 
         Raises:
             TooManyTries: five wrong ones came from this address within a minute, or thirty from all together.
         """
         with self._lock:
-            self._require_patience(address)
+            name = self._name_of(address, device)
+            self._require_patience(name)
             tried = self._now()
-            self._wrong[address].append(tried)  # taken back when it was right: tries at the same time all count
+            self._wrong[name].append(tried)  # taken back when it was right: tries at the same time all count
         offered = self._hash(secret)
         with self._lock:
             if not hmac.compare_digest(offered, self._expected):
                 return None
-            self._wrong.pop(address, None)
+            self._wrong.pop(name, None)
             session = secrets.token_urlsafe(32)
             self._ends[_digest(session)] = self._now() + SESSION_SECONDS
             while len(self._ends) > _MAX_SESSIONS:
@@ -77,6 +84,15 @@ class Access:
             if self.asks_for == "code":
                 self._make_code()
         return session
+
+    def mark_device(self) -> str:
+        """A mark for a browser that has just come in."""
+        mark = secrets.token_urlsafe(32)
+        with self._lock:
+            self._devices[_device_name(mark)] = None
+            while len(self._devices) > _MAX_SESSIONS:
+                del self._devices[next(iter(self._devices))]
+        return mark
 
     def knows(self, session: str) -> bool:
         """Whether a session has begun here and neither ended nor run out."""
@@ -96,7 +112,12 @@ class Access:
         # scrypt's parameters are RFC 7914's for interactive logins: 16 MiB and some 50 ms a try.
         return hashlib.scrypt(secret.encode("utf-8", "replace")[:1024], salt=self._salt, n=16_384, r=8, p=1)
 
-    def _require_patience(self, address: str) -> None:
+    def _name_of(self, address: str, device: str) -> str:
+        """By what tries are counted."""
+        name = _device_name(device)
+        return name if name in self._devices else address
+
+    def _require_patience(self, name_here: str) -> None:
         since = self._now() - _TRY_SECONDS
         for name in list(self._wrong):
             tries = self._wrong[name]
@@ -104,11 +125,18 @@ class Access:
                 tries.popleft()
             if not tries:
                 del self._wrong[name]
-        of_all = sorted(each for tries in self._wrong.values() for each in tries)
-        for tries, limit in ((self._wrong.get(address, ()), _TRIES_OF_ONE), (of_all, _TRIES_OF_ALL)):
+        strangers = [tries for name, tries in self._wrong.items() if name not in self._devices]
+        of_all = sorted(each for tries in strangers for each in tries)
+        limits = [(self._wrong.get(name_here, ()), _TRIES_OF_ONE)]
+        limits += [] if name_here in self._devices else [(of_all, _TRIES_OF_ALL)]
+        for tries, limit in limits:
             if len(tries) >= limit:
                 raise TooManyTries(max(1, int(tries[-limit] - since) + 1))
 
 
 def _digest(session: str) -> bytes:
     return hashlib.sha256(session.encode("utf-8", "replace")).digest()
+
+
+def _device_name(mark: str) -> str:
+    return f"device {_digest(mark).hex()}"

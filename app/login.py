@@ -19,6 +19,7 @@ from app.i18n import COOKIE, choose_language
 from studio.messages import LANGUAGES, say
 
 _LONGEST_FORM = 8192
+_DEVICE_SECONDS = 365 * 86_400
 _STYLE = """
 :root { color-scheme: light dark; --page: #faf8f4; --card: #fff; --line: #e7e1d8; --ink: #22252a; --soft: #5f636a;
   --accent: #b25e1a; --on: #fff; --bad: #b3261e; }
@@ -55,6 +56,7 @@ class Login:
         self._access = access
         # Browsers share cookies among the ports of a host, and two studios may run on one machine.
         self._cookie = f"luthier_session_{port}"
+        self._device_cookie = f"luthier_device_{port}"
 
     def is_in(self, request: Request) -> bool:
         session = request.cookies.get(self._cookie)
@@ -87,7 +89,8 @@ class Login:
     async def _try(self, request: Request, secret: str, wanted: str) -> Response:
         address = request.client.host if request.client else "?"
         try:
-            session = await run_in_threadpool(self._access.enter, secret, address=address)
+            device = request.cookies.get(self._device_cookie, "")
+            session = await run_in_threadpool(self._access.enter, secret, address=address, device=device)
         except TooManyTries as refused:
             page = self._page(request, wanted, 429, "login.too_many", seconds=refused.seconds)
             page.headers["Retry-After"] = str(refused.seconds)
@@ -95,7 +98,10 @@ class Login:
         if session is None:
             return self._page(request, wanted, 401, f"login.wrong.{self._access.asks_for}")
         answer = RedirectResponse(inside(wanted), 303)
-        answer.set_cookie(self._cookie, session, max_age=int(SESSION_SECONDS), httponly=True, samesite="strict")
+        kept = {"httponly": True, "samesite": "strict"}
+        answer.set_cookie(self._cookie, session, max_age=int(SESSION_SECONDS), **kept)
+        mark = self._access.mark_device()
+        answer.set_cookie(self._device_cookie, mark, max_age=_DEVICE_SECONDS, path="/login", **kept)
         return answer
 
     def _leave(self, request: Request) -> Response:

@@ -23,8 +23,11 @@ def is_allowed(host: str) -> bool:
     return host.lower() in {each.strip().lower() for each in os.environ.get(ALLOWED, "").split(",") if each.strip()}
 
 
-def require_public(host: str, *, what: str) -> None:
-    """
+def require_public(host: str, *, what: str) -> str:
+    """The number address to call in the host's place, so that nothing resolves the name a second time.
+
+    A host that was allowed by name is called by its name.
+
     Args:
         what: the address as the person wrote it, for the refusal.
 
@@ -32,13 +35,14 @@ def require_public(host: str, *, what: str) -> None:
         RefusedInput: the host has no address, or one that is not public, and is no exception.
     """
     if is_allowed(host):
-        return
+        return host
     try:
         found = _addresses_of(host)
     except (OSError, UnicodeError):
         raise RefusedInput("address.unknown", address=what, host=host) from None
     if not found or not are_public(found):
         raise RefusedInput("address.private", address=what, host=host, variable=ALLOWED)
+    return found[0].partition("%")[0]
 
 
 def _addresses_of(host: str) -> list[str]:

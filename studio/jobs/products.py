@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 from studio.db import datasets, models
 from studio.db.speeds import MeasuredSpeed, keep_speed
 from studio.db.tables import Job
+from studio.errors import RefusedInput
 from studio.hardware import device_name
 from studio.models.folder import read_model_folder
 from studio.paths import Workspace
@@ -68,6 +69,7 @@ def _take_version(session: Session, workspace: Workspace, job: Job) -> None:
     place = workspace.datasets / str(dataset_id) / f"v{number}"
     place.parent.mkdir(parents=True, exist_ok=True)
     if made.exists():
+        _refuse_links(made)
         if place.exists():  # left by a server that died before it could enter it
             shutil.rmtree(place)
         made.rename(place)
@@ -75,6 +77,13 @@ def _take_version(session: Session, workspace: Workspace, job: Job) -> None:
     manifest = job.figures["manifest"]
     datasets.add_version(session, dataset_id, number=number, path=str(place), job_id=job.id, manifest=manifest)
     _drop_upload(workspace, job)
+
+
+def _refuse_links(folder: Path) -> None:
+    """A version is files and nothing else: what is read of it later lies in it, whoever's rows a job worked on."""
+    for path in (folder, *folder.rglob("*")):
+        if path.is_symlink():
+            raise RefusedInput("data.version.link", file=path.name)
 
 
 def _drop_upload(workspace: Workspace, job: Job) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 
 from studio.errors import RefusedInput
 
+_GGUF = b"GGUF"
 PICKLED = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model")
 MAX_HEADER_BYTES = 32 << 20
@@ -51,10 +52,11 @@ def read_model_folder(path: str | Path) -> ModelFacts:
     """Facts of a local model folder.
 
     Raises:
-        RefusedInput: model.not_a_folder, is_adapter, link_outside, no_config, broken_config, only_pickled, no_weights,
-            broken_weights, missing_weights, no_tokenizer.
+        RefusedInput: model.is_gguf, not_a_folder, is_adapter, link_outside, no_config, broken_config, only_pickled,
+            no_weights, broken_weights, missing_weights, no_tokenizer.
     """
     folder = Path(path)
+    _refuse_gguf(folder)
     if not folder.is_dir():
         raise RefusedInput("model.not_a_folder", path=str(path))
     if (folder / "adapter_config.json").exists():
@@ -74,6 +76,17 @@ def read_model_folder(path: str | Path) -> ModelFacts:
         config=config,
         content_hash=_hash(config, weights, headers),
     )
+
+
+def _refuse_gguf(path: Path) -> None:
+    """A GGUF file is for answering, not for training; four bytes of it are looked at, and nothing is parsed."""
+    weights = [path] if path.is_file() else sorted(path.glob("*.gguf"))
+    if not weights or any(path.glob("*.safetensors")):
+        return
+    with weights[0].open("rb") as file:
+        starts_so = file.read(len(_GGUF)) == _GGUF
+    if starts_so or weights[0].suffix.lower() == ".gguf":
+        raise RefusedInput("model.is_gguf", path=str(weights[0]))
 
 
 def _refuse_links(folder: Path) -> None:

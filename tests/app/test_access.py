@@ -53,6 +53,26 @@ def test_wrong_tries_are_slowed_by_address_and_all_together():
     assert access.enter("spruce and maple", address="a")
 
 
+def test_a_browser_that_was_in_before_is_kept_out_by_nobody_else():
+    clock = Clock()
+    access = Access(password="spruce and maple", now=clock)
+    session = access.enter("spruce and maple", address="home")
+    mark = access.mark_device()
+    for number in range(30):
+        access.enter("wrong", address=f"many {number}")
+    for _ in range(2):
+        with pytest.raises(TooManyTries):
+            access.enter("spruce and maple", address="home")
+        with pytest.raises(TooManyTries):
+            access.enter("spruce and maple", address="home", device="made up")
+    assert access.knows(session), "who is in stays in"
+    assert access.enter("spruce and maple", address="home", device=mark)
+    for _ in range(5):
+        assert access.enter("wrong", address="elsewhere", device=mark) is None
+    with pytest.raises(TooManyTries):
+        access.enter("spruce and maple", address="elsewhere", device=mark)
+
+
 def test_the_password_is_taken_out_of_the_environment():
     environment = {"LUTHIER_PASSWORD": " long enough ", "OTHER": "1"}
     assert password_from(environment) == "long enough"

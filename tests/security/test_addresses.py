@@ -2,8 +2,10 @@
 
 import pytest
 
+from studio import addresses
 from studio.addresses import ALLOWED, are_public, require_public
 from studio.errors import RefusedInput
+from studio.workshop.versions import remote as remotes
 from studio.workshop.versions.remote import check_remote
 from tests.e2e.server import Server
 
@@ -55,6 +57,26 @@ def test_whoever_starts_the_studio_names_exceptions(monkeypatch):
     require_public("NAS.lan", what="x")
     with pytest.raises(RefusedInput):
         require_public("10.0.0.6", what="x")
+
+
+@pytest.mark.parametrize(
+    ("remote", "called"),
+    [
+        ("sftp://me@files.example.org:2222/data", "sftp://me@93.184.216.34:2222/data"),
+        ("ssh://files.example.org/data/x", "ssh://93.184.216.34/data/x"),
+    ],
+)
+def test_a_name_server_that_answers_otherwise_the_second_time_leads_nowhere(monkeypatch, remote, called):
+    """First a public address, then this machine's, as in DNS rebinding: what is called is what was checked."""
+    answers = iter([["93.184.216.34"], ["93.184.216.34"], ["127.0.0.1"], ["127.0.0.1"]])
+    monkeypatch.setattr(addresses, "_addresses_of", lambda host: next(answers))
+    monkeypatch.setattr(remotes.importlib.util, "find_spec", lambda name: True)
+    opened = []
+    monkeypatch.setattr(remotes, "_opened", lambda address, protocol: opened.append(address) or (None, "/"))
+    remotes._Store(remote)
+    assert opened == [called]
+    with pytest.raises(RefusedInput):
+        remotes._Store(remote)
 
 
 @pytest.mark.parametrize(

@@ -327,13 +327,25 @@ def test_the_password_stands_nowhere(locked):
             assert PASSWORD.encode() not in path.read_bytes(), path
 
 
+def guess(server: Server, number: int) -> httpx.Response:
+    """A wrong password from a program that claims another address each time."""
+    claimed = f"203.0.113.{number}"
+    names = ("x-forwarded-for", "x-real-ip", "x-client-ip", "cf-connecting-ip", "true-client-ip")
+    headers = {name: claimed for name in names} | {"forwarded": f"for={claimed}"}
+    return httpx.post(f"{server.url}/login", data={"secret": f"guess {number}"}, headers=headers)
+
+
 def test_a_restart_ends_every_session_and_guessing_is_slowed(locked):
     with log_in(locked) as client:
         locked.stop()
         locked.start()
         assert httpx.get(f"{locked.url}/api/health", cookies=dict(client.cookies)).status_code == 401
-    answers = [httpx.post(f"{locked.url}/login", data={"secret": f"guess {each}"}) for each in range(8)]
-    assert [answer.status_code for answer in answers] == [401] * 5 + [429] * 3
+    with log_in(locked) as owner:
+        owner.post("/logout")
+        answers = [guess(locked, each) for each in range(8)]
+        assert [answer.status_code for answer in answers] == [401] * 5 + [429] * 3
+        assert owner.post("/login", data={"secret": PASSWORD}).status_code == 303, "a browser that was in before"
+        assert owner.get("/api/health").status_code == 200
     assert 0 < int(answers[-1].headers["retry-after"]) <= 60
     began = time.monotonic()
     assert httpx.post(f"{locked.url}/login", data={"secret": PASSWORD}).status_code == 429, "not even the right one"

@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from studio.db.engine import Writer
+from studio.desk import Desk
 from studio.errors import JobFailed, RefusedInput
 from studio.models import folder as folders
 from studio.models.folder import read_model_folder
@@ -61,6 +63,27 @@ def refusal(path: Path) -> str:
         read_model_folder(path)
     assert "{" not in caught.value.message("en") and "{" not in caught.value.message("zh")
     return caught.value.code
+
+
+# -- GGUF --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("place", ["a file", "a file of another name", "a folder of them", "beside a config"])
+def test_a_gguf_file_is_refused_in_words_and_not_parsed(tmp_path, place, workspace):
+    """What follows the first four bytes would crash a reader: a count of 2**63 entries."""
+    folder = tmp_path / "model"
+    folder.mkdir()
+    file = folder / ("model.bin.part" if place == "a file of another name" else "model.gguf")
+    file.write_bytes(b"GGUF" + struct.pack("<IQQ", 3, 1 << 63, 1 << 63))
+    if place == "beside a config":
+        (folder / "config.json").write_text('{"model_type": "llama"}')
+    offered = file if place.startswith("a file") else folder
+    assert refusal(offered) == "model.is_gguf"
+    writer = Writer(workspace.registry)
+    with pytest.raises(RefusedInput) as caught:
+        Desk(workspace, writer).add_model(str(offered))
+    writer.close()
+    assert caught.value.code == "model.is_gguf"
 
 
 # -- pickles -----------------------------------------------------------------------------------------------------------

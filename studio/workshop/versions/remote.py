@@ -123,6 +123,22 @@ def _refuse_host(remote: str, protocol: str) -> None:
         addresses.require_public(host, what=remote)
 
 
+def pinned(remote: str, protocol: str) -> str:
+    """The address with its host's number in place of the name, checked in the same look-up.
+
+    sftp://me@files.example.org:2222/data -> sftp://me@93.184.216.34:2222/data. The library that connects would resolve
+    the name once more, and a name server may answer otherwise then. It compares no host keys, so no name is missed.
+    """
+    if protocol not in _NAMING_A_HOST:
+        return remote
+    parts = urlsplit(remote)
+    number = addresses.require_public(parts.hostname or "", what=remote)
+    login, at, _ = parts.netloc.rpartition("@")
+    host = f"[{number}]" if ":" in number else number
+    port = f":{parts.port}" if parts.port else ""
+    return parts._replace(netloc=f"{login}{at}{host}{port}").geturl()
+
+
 def push(
     folder: Path, remote: str, *, name: str, version: int, progress: Progress = lambda done, total, unit: None
 ) -> Pushed:
@@ -173,6 +189,7 @@ def pull(
         target.parent.mkdir(parents=True, exist_ok=True)
         store.get_file(_object(md5), target)
         if file_md5(target) != md5:
+            target.unlink()
             raise RefusedInput("data.remote.damaged", file=relative)
         done += target.stat().st_size
     progress(done, done, "bytes")
@@ -246,7 +263,7 @@ class _Store:
         protocol = check_remote(remote)
         self._remote = remote
         try:
-            self._files, root = _opened(remote, protocol)
+            self._files, root = _opened(pinned(remote, protocol), protocol)
         except (ImportError, ValueError, OSError) as error:
             raise self._refused(error) from None
         self._root = root.rstrip("/")
