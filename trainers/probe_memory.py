@@ -33,6 +33,7 @@ def main(attempt: Attempt) -> dict[str, Any]:
     from trl import SFTTrainer
 
     from trainers.loading import load_tokenizer
+    from trainers.losses.kinds import mixins
     from trainers.peaks import Peaks, PeaksCallback
 
     attempt.phase("loading_data")
@@ -51,7 +52,7 @@ def main(attempt: Attempt) -> dict[str, Any]:
     peaks = Peaks()
     arguments = sft.trainer_arguments(attempt, device, evaluates=validates)
     arguments.save_strategy = SaveStrategy.NO
-    trainer = recipe.trainer_class(SFTTrainer)(
+    trainer = recipe.trainer_class(*mixins(values), SFTTrainer)(
         model=model,
         args=arguments,
         train_dataset=data_of(attempt, "train", training_rows(longest, values)),
@@ -60,7 +61,7 @@ def main(attempt: Attempt) -> dict[str, Any]:
         peft_config=adapter,
         callbacks=[PeaksCallback(peaks)],
     )
-    trainer.peaks = peaks
+    trainer.peaks, trainer.values = peaks, values
     try:
         trainer.train()
     finally:
@@ -77,6 +78,8 @@ def shortened(values: dict[str, Any]) -> dict[str, Any]:
         "warmup_ratio": 0.0,
         "curriculum": "none",
         "class_weights": "none",
+        "category_weights": "",
+        "weight_column": "",
     }
 
 

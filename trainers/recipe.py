@@ -111,8 +111,9 @@ def trainer_class(*bases: type) -> type:
     """A trainer that saves as the studio saves and tells what memory it needs; the last of `bases` is the library's."""
     from trainers.peaks import WatchesMemory
     from trainers.saving import AtomicCheckpoints
+    from trainers.tuning.keeping import KeepsTuning
 
-    return type("Trainer", (AtomicCheckpoints, WatchesMemory, *bases), {})
+    return type("Trainer", (AtomicCheckpoints, WatchesMemory, KeepsTuning, *bases), {})
 
 
 def build(attempt: Attempt, kind: type, run: dict[str, Any], resume_from: Path | None, **given: Any) -> Any:
@@ -130,7 +131,8 @@ def build(attempt: Attempt, kind: type, run: dict[str, Any], resume_from: Path |
     reporter = Reporter(attempt, peaks)
     trainer = kind(**given, callbacks=[reporter, PeaksCallback(peaks)])
     trainer.peaks, trainer.reporter = peaks, reporter
-    trainer.same_run = run
+    trainer.same_run, trainer.values = run, attempt.spec.values
+    trainer.begin_tuning()
     trainer.checkpoints, trainer.after_save = Path(attempt.spec.checkpoints_path), reporter.checkpoint_saved
     trainer.before_save = partial(attempt.phase, "saving")
     trainer.new_rate = attempt.spec.values["learning_rate"] if is_foreign(attempt, resume_from) else None

@@ -16,7 +16,7 @@ def main(attempt: Attempt) -> dict[str, Any]:
     from trl import SFTTrainer
 
     from trainers.loading import load_tokenizer
-    from trainers.weighing import WeighsRows
+    from trainers.losses.kinds import mixins
 
     resume_from = recipe.prepare_checkpoints(attempt)
 
@@ -31,7 +31,7 @@ def main(attempt: Attempt) -> dict[str, Any]:
     attempt.phase("preparing")
     trainer = recipe.build(
         attempt,
-        recipe.trainer_class(WeighsRows, SFTTrainer),
+        recipe.trainer_class(*mixins(attempt.spec.values), SFTTrainer),
         run,
         resume_from,
         model=model,

@@ -41,13 +41,17 @@ def prepare_data(attempt: Attempt, tokenizer: Any) -> tuple[Any, Any]:
 
 
 def weighed(attempt: Attempt, rows: Any) -> Any:
-    """The rows as they are, or each with the weight of its class."""
-    from studio.params.trl_names import weighs_classes
-    from trainers.weighing import WEIGHT, class_weights
+    """The rows as they are, or each with its weight."""
+    from studio.params.weights import weighs_rows
 
-    if not weighs_classes(attempt.spec.values):
+    if not weighs_rows(attempt.spec.values):
         return rows
-    weights = class_weights(attempt.spec.dataset)
+    from trainers.data import IGNORED
+    from trainers.losses.row_weights import WEIGHT, row_weights
+
+    answers = ((label != IGNORED for label in labels) for labels in rows["labels"])
+    tokens = {row: sum(answer) for row, answer in zip(rows["row"], answers, strict=True)}
+    weights = row_weights(attempt.spec.dataset, tokens, attempt.spec.values)
     return rows.add_column(WEIGHT, [weights[row] for row in rows["row"]])
 
 

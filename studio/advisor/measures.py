@@ -24,7 +24,7 @@ from studio.workshop.versions.layout import MESSAGES, PROMPT_COMPLETION, TEXT
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _INSTRUCT = re.compile(r"(?:^|[-_ ./])(?:instruct|chat|it|sft|dpo|rlhf|assistant)(?:$|[-_ ./0-9])", re.IGNORECASE)
 """Names under which models are published that were taught to talk: SmolLM2-135M-Instruct, gemma-2-2b-it."""
-SERVED_BYTES = {"cpu": 4.0, "cuda": 2.0, "four_bit": 0.6}
+SERVED_BYTES = {"cpu": 4.0, "cuda": 2.0, "four_bit": 0.6, "eight_bit": 1.1}
 """Bytes a weight while answering: `trainers.generation` takes float32 on a CPU and 2-byte weights on a GPU, and NF4
 with its scales for what QLoRA trained. A tenth on top holds the cache of the answers."""
 
@@ -56,6 +56,7 @@ def measures(facts: Facts, values: Mapping[str, Any], plan: Forecast) -> dict[st
         **_disk_measures(facts, plan),
         **_support_measures(facts, values),
         **_serving_measures(facts, values),
+        **tuning_measures(facts.inventory, values),
     }
 
 
@@ -74,7 +75,6 @@ def _goals() -> Mapping[str, Any]:
     return yaml.load((TEMPLATES / "advice" / "goals.yaml").read_text("utf-8"), _Loader)
 
 
-def _goal_measures(values: Mapping[str, Any]) -> dict[str, int]:
 def _method_measures(facts: Facts, values: Mapping[str, Any], sources: int | None) -> dict[str, Any]:
     """What the format of the rows means to the method."""
     method = METHODS[values["method"]]
@@ -90,6 +90,7 @@ def _method_measures(facts: Facts, values: Mapping[str, Any], sources: int | Non
     }
 
 
+def _goal_measures(values: Mapping[str, Any]) -> dict[str, int]:
     goal = values["goal"].strip()
     return {"empty_goal": int(not goal), "vague_goal": int(bool(goal) and is_vague(goal))}
 
@@ -104,7 +105,7 @@ def _data_measures(facts: Facts, values: Mapping[str, Any]) -> dict[str, Any]:
         "never_checked": int(data.is_split and not data.was_checked),
         "by_chance": int(data.categories > 1 and not data.is_split and values["validation_split"] > 0),
         "categories": data.categories,
-        "weights_without_classes": int(values.get("class_weights") == "balanced" and data.categories < 2),
+        "weights_without_classes": int(values.get("class_weights", "none") != "none" and data.categories < 2),
         "uniform": int(variety_word(facts) == "uniform"),
         "alike_percent": None if facts.variety is None else round(100 * (1 - facts.variety)),
         "json_answers": facts.json_answers,
@@ -162,7 +163,7 @@ def _batch_measures(facts: Facts, values: Mapping[str, Any]) -> dict[str, int]:
 def _length_measures(facts: Facts, values: Mapping[str, Any]) -> dict[str, Any]:
     if facts.lengths is None:
         return {"share_cut": None, "percent_cut": None, "longest": None}
-    share = 0.0 if values["packing"] else facts.lengths.share_cut(values["max_length"])
+    share = 0.0 if values.get("packing") else facts.lengths.share_cut(values["max_length"])
     return {"share_cut": share, "percent_cut": round(share * 100), "longest": facts.lengths.longest}
 
 
@@ -212,7 +213,8 @@ def _serving_measures(facts: Facts, values: Mapping[str, Any]) -> dict[str, Any]
         return {"serving_over": None, "serving_needed": "–", "serving_there": "–"}
     gpu = facts.machine.gpu
     there = gpu.total_bytes if gpu else facts.machine.ram_bytes
-    kind = "four_bit" if is_compressed(values["tuning"]) else "cuda" if gpu else "cpu"
+    squeezed = "eight_bit" if values.get("load_in_8bit") else "four_bit"
+    kind = squeezed if is_compressed(values["tuning"]) else "cuda" if gpu else "cpu"
     needed = 1.1 * facts.inventory.parameters * SERVED_BYTES[kind]
     return {"serving_over": int(needed > there), "serving_needed": gib(needed), "serving_there": gib(there)}
 

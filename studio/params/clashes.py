@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from studio.errors import Fault
+from studio.params.weights import category_weights
 
 Values = Mapping[str, Any]
 
@@ -33,8 +34,21 @@ def _curriculum_packed(values: Values) -> Fault | None:
 
 def _weights_packed(values: Values) -> Fault | None:
     # In one packed row stand rows of several classes.
-    if _packs(values) and values.get("class_weights", "none") != "none":
-        return Fault("class_weights", "spec.weights_packed")
+    if not _packs(values):
+        return None
+    for name in ("class_weights", "category_weights", "weight_column"):
+        if values.get(name) not in (None, "", "none"):
+            return Fault(name, "spec.weights_packed", {"name": name})
+    return None
+
+
+def _category_weights_unread(values: Values) -> Fault | None:
+    try:
+        category_weights(values)
+    except ValueError as error:
+        return Fault(
+            "category_weights", "spec.not_weights", {"value": str(values["category_weights"]), "entry": str(error)}
+        )
     return None
 
 
@@ -54,13 +68,22 @@ def _flash_in_float32(values: Values) -> Fault | None:
     return None
 
 
+def _pissa_with_dora(values: Values) -> Fault | None:
+    # What is saved is the sum of two products of matrices; a learned size beside them is no sum.
+    if values.get("init_lora_weights") == "pissa" and values.get("use_dora"):
+        return Fault("use_dora", "spec.pissa_with_dora")
+    return None
+
+
 RULES: tuple[Callable[[Values], Fault | None], ...] = (
     _packing_needs_flash,
     _curriculum_packed,
     _weights_packed,
+    _category_weights_unread,
     _full_in_float16,
     _precision_clash,
     _flash_in_float32,
+    _pissa_with_dora,
 )
 
 

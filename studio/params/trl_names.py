@@ -10,6 +10,10 @@ from typing import Any
 
 from studio.params.table import parameters
 
+_OF_TRL = frozenset({"max_length", "packing"})
+PISSA = "pissa"
+"""A value of `init_lora_weights`."""
+
 
 def sft_arguments(values: Mapping[str, Any]) -> dict[str, Any]:
     """Keyword arguments for `trl.SFTConfig`; output_dir, report_to and the device are the trainer's to add."""
@@ -32,14 +36,14 @@ def sft_arguments(values: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def plain_arguments(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Keyword arguments for `transformers.TrainingArguments`: those of trl without its own."""
+    return {name: value for name, value in sft_arguments(values).items() if name not in _OF_TRL}
+
+
 def is_easy_to_hard(values: Mapping[str, Any]) -> bool:
     """Whether rows are learned in the order of their difficulty; specs older than `curriculum` do not name it."""
     return values.get("curriculum") == "easy_to_hard"
-
-
-def weighs_classes(values: Mapping[str, Any]) -> bool:
-    """Whether rows count by the size of their class; specs older than `class_weights` do not name it."""
-    return values.get("class_weights") == "balanced"
 
 
 def lora_arguments(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -53,18 +57,10 @@ def lora_arguments(values: Mapping[str, Any]) -> dict[str, Any]:
         # Specs older than these do not name them.
         "use_rslora": values.get("use_rslora", False),
         "use_dora": values.get("use_dora", False),
+        # The quick decomposition of the PiSSA paper: a full one takes a large model minutes.
+        "init_lora_weights": "pissa_niter_16" if values.get("init_lora_weights") == PISSA else True,
         "bias": "none",
         "task_type": "CAUSAL_LM",
-    }
-
-
-def quantization_arguments(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Keyword arguments for `transformers.BitsAndBytesConfig`: NF4 with double quantisation, as in the QLoRA paper."""
-    return {
-        "load_in_4bit": True,
-        "bnb_4bit_quant_type": "nf4",
-        "bnb_4bit_use_double_quant": True,
-        "bnb_4bit_compute_dtype": values["dtype"],
     }
 
 

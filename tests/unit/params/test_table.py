@@ -48,7 +48,7 @@ def test_applies_names_real_parameters_and_choices():
 def test_the_least_spec_becomes_complete():
     values = check(LEAST)
     assert values["method"] == "sft" and values["tuning"] == "lora"
-    assert set(values) == {parameter.name for parameter in parameters("sft")}
+    assert set(values) == {parameter.name for parameter in parameters("sft") if parameter.applies_to(values)}
 
 
 def test_numbers_written_as_text_are_read():
@@ -104,6 +104,9 @@ def test_all_faults_come_together():
         ({"lora_target_modules": " , "}, ("lora_target_modules", "spec.not_names")),
         ({"tuning": "full", "dtype": "float16"}, ("dtype", "spec.full_in_float16")),
         ({"dtype": "bfloat16", "mixed_precision": "fp16"}, ("mixed_precision", "spec.precision_clash")),
+        ({"category_weights": "refund"}, ("category_weights", "spec.not_weights")),
+        ({"category_weights": "refund=-1"}, ("category_weights", "spec.not_weights")),
+        ({"weight_column": "weight", "packing": True}, ("weight_column", "spec.weights_packed")),
         ({"curriculum": "easy_to_hard", "packing": True}, ("curriculum", "spec.curriculum_packed")),
         ({"attn_implementation": "flash_attention_2"}, ("attn_implementation", "spec.flash_in_float32")),
     ],

@@ -1,0 +1,26 @@
+"""What a run's loss and its steps are besides the method's own: classes mixed in before the library's trainer.
+
+    mixins({"label_smoothing_factor": 0.1, ...})  ->  (SmoothsLabels,)
+
+A run that asks for nothing gets nothing, so it costs nothing. What stands first changes what those after it made: the
+weight of a row counts for its smoothed loss.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from studio.params.weights import weighs_rows
+
+
+def mixins(values: Mapping[str, Any]) -> tuple[type, ...]:
+    """The classes that these values ask for, outermost first. Specs may be older than any of the settings."""
+    found: list[type] = []
+    if weighs_rows(values):
+        from trainers.losses.weights import WeighsRows
+
+        found.append(WeighsRows)
+    if values.get("label_smoothing_factor"):
+        from trainers.losses.smoothing import SmoothsLabels
+
+        found.append(SmoothsLabels)
+    return tuple(found)
