@@ -49,7 +49,8 @@ def main(attempt: Attempt) -> dict[str, Any]:
 
     models = load_libraries(attempt)
     attempt.phase("loading_model")
-    place = Place(attempt.spec.model.path, load_in_4bit=ask.held.load_in_4bit)
+    held = ask.held
+    place = Place(attempt.spec.model.path, load_in_4bit=held.load_in_4bit, load_in_8bit=held.load_in_8bit)
     with models.ready(place) as (model, renderer):
         attempt.phase("baseline.rows")
         bench = prepare(attempt, model, renderer, ask)

@@ -1,4 +1,4 @@
-"""Answers from models that are loaded once: bases kept side by side, LoRA adapters switched on them.
+"""Answers from models that are loaded once: bases kept side by side, adapters switched on them.
 
 One answer is made at a time. Batching the questions of a column would pad them, and a padded batch computes slightly
 other numbers: the same question with the same seed could then be answered differently beside another one.
@@ -8,8 +8,8 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, field
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +19,12 @@ from transformers.generation.streamers import BaseStreamer
 
 from studio.errors import JobFailed
 from trainers.data import Messages, Renderer
-from trainers.loading import four_bit, load_model, load_tokenizer, usual_dtype
+from trainers.labelling import Classifiers, head_of
+from trainers.loading import load_model, load_tokenizer, squeezed, usual_dtype
 from trainers.manifest import MANIFEST, damaged_files, digest_of
+from trainers.switching import Switched
 
 MAX_BASES = 2
-MAX_ADAPTERS = 8
 LOADED_KINDS = (".safetensors", ".json", ".jinja")
 """Files of a checkpoint that an answer depends on; its pickled optimizer is none of them."""
 STREAM_SECONDS = 0.2
@@ -39,10 +40,11 @@ class Place:
     load_in_4bit: bool = False
     digest: str | None = None
     """Of the checkpoint, as the registry knows it; None where no checkpoint answers."""
+    load_in_8bit: bool = False
 
     @property
-    def base(self) -> tuple[str, bool]:
-        return self.model_path, self.load_in_4bit
+    def base(self) -> tuple[str, bool, bool]:
+        return self.model_path, self.load_in_4bit, self.load_in_8bit
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,15 +64,16 @@ class Answer:
     seconds: float
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Base:
-    """A base model and the adapters that were put on it."""
+    """A base model with the adapters that were put on it."""
 
-    model: Any
+    switched: Switched
     renderer: Renderer
-    adapters: OrderedDict[str, str] = field(default_factory=OrderedDict)
-    """Adapter folder -> its name in peft, the longest unused first."""
-    num_named: int = 0
+
+    @property
+    def model(self) -> Any:
+        return self.switched.model
 
 
 class Models:
@@ -78,7 +81,8 @@ class Models:
 
     def __init__(self, device: str) -> None:
         self._device = device
-        self._bases: OrderedDict[tuple[str, bool], _Base] = OrderedDict()
+        self._classifiers = Classifiers(device)
+        self._bases: OrderedDict[tuple[str, bool, bool], _Base] = OrderedDict()
 
     def holds(self, place: Place) -> bool:
         return place.base in self._bases
@@ -89,6 +93,7 @@ class Models:
     def forget(self) -> None:
         """Let go of every model."""
         self._bases.clear()
+        self._classifiers.forget()
         if torch.cuda.is_initialized():
             torch.cuda.empty_cache()
 
@@ -106,6 +111,10 @@ class Models:
         Raises:
             JobFailed: the weights cannot be loaded, or the question is longer than the model can read.
         """
+        if head_of(place) is not None:
+            _check(Path(place.adapter_path or place.model_path), place.digest)
+            text, seconds = self._classifiers.answer(place, messages)
+            return Answer(text, 0, seconds)
         base = self._base(place)
         with self._adapter(base, place):
             return _generate(base, messages, sampling, on_text=on_text, cancelled=cancelled)
@@ -137,38 +146,16 @@ class Models:
             _check(folder, place.digest if _is_full(place) else None)
         dtype = usual_dtype(self._device)
         tokenizer = load_tokenizer(folder)
-        quantization = four_bit(dtype) if place.load_in_4bit else None
+        quantization = squeezed(dtype, in_4bit=place.load_in_4bit, in_8bit=place.load_in_8bit)
         model = load_model(folder, dtype=dtype, device=self._device, quantization=quantization)
-        return _Base(model.eval(), Renderer(tokenizer))
+        return _Base(Switched(model.eval(), self._device), Renderer(tokenizer))
 
     def _adapter(self, base: _Base, place: Place) -> AbstractContextManager:
         """Switch `base` to an adapter, or for the time of the context to none."""
         path = place.adapter_path
-        if path is None:
-            return base.model.disable_adapter() if base.num_named else nullcontext()
-        if path not in base.adapters:
+        if path is not None and path not in base.switched:
             _check(Path(path), place.digest)
-            _put_on(base, path, self._device)
-        base.adapters.move_to_end(path)
-        base.model.set_adapter(base.adapters[path])
-        return nullcontext()
-
-
-def _put_on(base: _Base, path: str, device: str) -> None:
-    from peft import PeftModel
-
-    name = f"adapter{base.num_named}"
-    try:
-        if base.num_named:
-            base.model.load_adapter(path, name, torch_device=device)
-        else:
-            base.model = PeftModel.from_pretrained(base.model, path, name, torch_device=device).eval()
-    except (ValueError, KeyError, RuntimeError) as error:
-        raise JobFailed("answer_adapter_does_not_fit") from error
-    base.num_named += 1
-    base.adapters[path] = name
-    if len(base.adapters) > MAX_ADAPTERS:
-        base.model.delete_adapter(base.adapters.popitem(last=False)[1])
+        return base.switched.on(path)
 
 
 def _is_full(place: Place) -> bool:
@@ -198,7 +185,9 @@ def _generate(
 ) -> Answer:
     started = time.monotonic()
     ids = base.renderer.prompt(messages)
-    room = getattr(base.model.config, "max_position_embeddings", DEFAULT_CONTEXT) - len(ids)
+    room = (
+        getattr(base.model.config, "max_position_embeddings", DEFAULT_CONTEXT) - len(ids) - base.switched.added_tokens
+    )
     if room < 1:
         raise JobFailed("answer_prompt_too_long")
     torch.manual_seed(sampling.seed)

@@ -96,11 +96,15 @@ def usual_dtype(device: str) -> str:
     return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float16"
 
 
-def four_bit(compute_dtype: str) -> Any:
-    """NF4 with double quantisation, as in the QLoRA paper."""
+def squeezed(compute_dtype: str, *, in_4bit: bool, in_8bit: bool) -> Any:
+    """A `BitsAndBytesConfig`: NF4 with double quantisation as in the QLoRA paper, or LLM.int8(); None for neither."""
     import torch
     from transformers import BitsAndBytesConfig
 
+    if in_8bit:
+        return BitsAndBytesConfig(load_in_8bit=True)
+    if not in_4bit:
+        return None
     return BitsAndBytesConfig(
         load_in_4bit=True,
         bnb_4bit_quant_type="nf4",

@@ -58,7 +58,12 @@ class AtomicCheckpoints:
             self._step_end[1].put_back()
         self.before_save()
         target = self.checkpoints / f"step-{step}"
-        facts = {"step": step, "trainable_dtypes": sorted(set(trainable.values())), "same_run": self.same_run}
+        facts = {
+            "step": step,
+            "trainable_dtypes": sorted(set(trainable.values())),
+            "trained_parameters": sum(each.numel() for each in self.model.parameters() if each.requires_grad),
+            "same_run": self.same_run,
+        }
         with whole_folder(target, **facts) as folder:
             self._redirected = str(folder)
             try:

@@ -48,10 +48,11 @@ class Question(msgspec.Struct, frozen=True):
     adapter_path: str | None = None
     load_in_4bit: bool = False
     digest: str | None = None
+    load_in_8bit: bool = False
 
     @property
-    def base(self) -> tuple[str, bool]:
-        return self.model_path, self.load_in_4bit
+    def base(self) -> tuple[str, bool, bool]:
+        return self.model_path, self.load_in_4bit, self.load_in_8bit
 
 
 class Line:
@@ -79,7 +80,7 @@ class Line:
             if self._current in answer_ids:
                 self.cancelled.set()
 
-    def next(self, base: tuple[str, bool] | None, *, wait_seconds: float) -> Question | None:
+    def next(self, base: tuple[str, bool, bool] | None, *, wait_seconds: float) -> Question | None:
         """The oldest question for `base`, the model at hand, else the oldest of all; None if none comes in time."""
         with self._changed:
             self._current = None
@@ -128,7 +129,8 @@ def answer(attempt: Attempt, models: Any, question: Question, cancelled: threadi
     """Make one answer and report it; whatever goes wrong is that answer's error and nobody else's."""
     from trainers.generation import Place, Sampling
 
-    place = Place(question.model_path, question.adapter_path, question.load_in_4bit, question.digest)
+    same = ("model_path", "adapter_path", "load_in_4bit", "load_in_8bit", "digest")
+    place = Place(**{name: getattr(question, name) for name in same})
     messages = [{"role": each.role, "content": each.content} for each in question.messages]
     started = time.monotonic()
 

@@ -14,6 +14,7 @@ from studio.memory.estimate import Shapes
 from studio.memory.fit import Fit, fit
 from studio.memory.inventory import Inventory
 from studio.memory.measured import Experience
+from studio.params.tunings import keeps_model
 from studio.params.methods import method_of
 
 _FIT_REASONS = {
@@ -66,7 +67,7 @@ def fill_tuning(draft: Draft) -> None:
     """LoRA first: compressed weights are less exact. Full training keeps exact weights, where they can be updated."""
     draft.fill("tuning", "lora", "tuning_lora", source="B, C, E")
     gpu = draft.facts.machine.gpu
-    if draft["tuning"] == "full" and gpu is not None:
+    if keeps_model(draft["tuning"]) and gpu is not None:
         short = "bf16" if gpu.has_bf16 else "fp16"
         draft.fill("dtype", "float32", "precision_full", source="ours")
         draft.fill("mixed_precision", short, "precision_full", source="B")

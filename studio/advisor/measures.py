@@ -15,6 +15,7 @@ from studio.advisor.prefill import prefill
 from studio.advisor.recipes import recipes, row_band, variety_word
 from studio.params.methods import METHODS
 from studio.advisor.tuning_measures import tuning_measures
+from studio.params.methods import METHODS
 from studio.params.table import effective_batch_size
 from studio.params.trl_names import is_easy_to_hard
 from studio.params.tunings import TUNINGS, is_compressed

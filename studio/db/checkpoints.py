@@ -16,6 +16,8 @@ class CheckpointView:
     run: str
     """The run's title."""
     tuning: str | None
+    load_in_8bit: bool
+    """It was trained on a base model of 8 bits a weight."""
     model: str | None
     """Name of the base model."""
     step: int
@@ -58,5 +60,9 @@ def _views():
 def _view(found: Checkpoint, run: Job, model: str | None) -> CheckpointView:
     same = ("id", "job_id", "step", "epoch", "path", "size_bytes", "digest", "metrics", "created_at")
     return CheckpointView(
-        run=run.title, tuning=run.tuning, model=model, **{name: getattr(found, name) for name in same}
+        run=run.title,
+        tuning=run.tuning,
+        load_in_8bit=bool(run.values.get("load_in_8bit")),
+        model=model,
+        **{name: getattr(found, name) for name in same},
     )

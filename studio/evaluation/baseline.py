@@ -42,11 +42,14 @@ class Held(msgspec.Struct, frozen=True, kw_only=True):
     max_length: int
     per_device_eval_batch_size: int
     load_in_4bit: bool
+    load_in_8bit: bool = False
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> "Held":
         names = ("validation_split", "seed", "max_length", "per_device_eval_batch_size")
-        return cls(**{name: values[name] for name in names}, load_in_4bit=is_compressed(values["tuning"]))
+        in_8bit = bool(values.get("load_in_8bit"))
+        in_4bit = is_compressed(values["tuning"]) and not in_8bit
+        return cls(**{name: values[name] for name in names}, load_in_4bit=in_4bit, load_in_8bit=in_8bit)
 
 
 class Ask(msgspec.Struct, frozen=True, kw_only=True):

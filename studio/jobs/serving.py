@@ -118,7 +118,8 @@ def place_of(session: Session, column: dict[str, Any]) -> dict[str, Any]:
     return {
         "model_path": base.path,
         "adapter_path": chosen.path,
-        "load_in_4bit": is_compressed(chosen.tuning),
+        "load_in_4bit": is_compressed(chosen.tuning) and not chosen.load_in_8bit,
+        "load_in_8bit": chosen.load_in_8bit,
         "digest": chosen.digest,
     }
 

@@ -14,12 +14,15 @@ from typing import Any
 from studio.memory.activations import DTYPE_BYTES, ON_LAYERS, TRAINS_OWN_WEIGHTS, VIRTUAL_TOKENS
 from studio.memory.inventory import Inventory, Module
 from studio.memory.stack import Stack, coefficients
+from studio.params.layer_names import ALL, is_trained
 
 Values = Mapping[str, Any]
 BOTTLENECK_SIZE = 64
 TRAINED_LAYERS = 2
-_IA3_OUTPUTS = frozenset({"k_proj", "v_proj", "query_key_value", "c_attn", "qkv_proj"})
-_IA3_INPUTS = frozenset({"down_proj", "fc2", "fc_out", "dense_4h_to_h", "w2"})
+IA3_OUTPUTS = frozenset({"k_proj", "v_proj", "query_key_value", "c_attn", "qkv_proj"})
+IA3_INPUTS = frozenset({"down_proj", "fc2", "fc_out", "dense_4h_to_h", "w2"})
+NORMS_OF_HEADS = frozenset({"q_norm", "k_norm"})
+"""Norms within a layer's attention, which layer-norm tuning leaves alone."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,10 +43,9 @@ class Trained:
 def trained(inventory: Inventory, values: Values, stack: Stack) -> Trained:
     tuning = values["tuning"]
     if tuning == "full":
-        return _own(inventory.parameters, values, 1.0)
+        return _own(values, inventory.parameters, 1.0)
     if tuning == "freeze":
-        share = frozen_share(inventory, values)
-        return _own(round(share * _layer_parameters(inventory)), values, share)
+        return _own(values, *_unfrozen(inventory, values))
     dtype = stack.adapter_dtype(tuning)
     count = _COUNTS[tuning](inventory, values)
     return Trained(parameters=count, bytes_each=DTYPE_BYTES[dtype], share_of_layers=1.0, is_adapter=True)
@@ -69,12 +71,6 @@ def is_int8(values: Values) -> bool:
 def virtual_tokens(values: Values) -> int:
     """By how many tokens a learned prompt makes each row longer; a prefix is longer in keys and values only."""
     return _virtual(values) if values["tuning"] in ("prompt_tuning", "p_tuning") else 0
-
-
-def frozen_share(inventory: Inventory, values: Values) -> float:
-    """Of the layers, how many are trained."""
-    wanted = values.get("freeze_trainable_layers") or TRAINED_LAYERS
-    return min(1.0, wanted / inventory.num_hidden_layers)
 
 
 def kept_beside(inventory: Inventory, values: Values, width: int) -> float:
@@ -110,14 +106,33 @@ def dequantised(inventory: Inventory, values: Values) -> float:
     return 2.0 * _largest(inventory.inner_linears) if is_int8(values) else 0.0
 
 
-def _own(parameters: int, values: Values, share: float) -> Trained:
+def _own(values: Values, parameters: int, share: float) -> Trained:
     return Trained(
         parameters=parameters, bytes_each=DTYPE_BYTES[values["dtype"]], share_of_layers=share, is_adapter=False
     )
 
 
-def _layer_parameters(inventory: Inventory) -> int:
-    return sum(module.parameters for module in inventory.modules if ".*." in module.name)
+def _unfrozen(inventory: Inventory, values: Values) -> tuple[int, float]:
+    """Weights of the layers that are trained, and the share of layers from the lowest of them upwards."""
+    layers, names = inventory.num_hidden_layers, values.get("freeze_trainable_modules") or [ALL]
+    first = layers - (values.get("freeze_trainable_layers") or TRAINED_LAYERS)
+    found: dict[int, int] = {}
+    for module in inventory.modules:
+        for layer, path in _paths(module, inventory):
+            if any(is_trained(name, names, first) for name in path):
+                found[layer] = found.get(layer, 0) + module.parameters // (layers if ".*." in module.name else 1)
+    lowest = min(found, default=layers)
+    return sum(found.values()), min(1.0, (layers - lowest) / layers)
+
+
+def _paths(module: Module, inventory: Inventory) -> list[tuple[int, tuple[str, ...]]]:
+    """Each place of a module: the layer up to which the gradient goes for it, and the names that it has there."""
+    layers = inventory.num_hidden_layers
+    if ".*." in module.name:
+        return [(layer, (module.name.replace(".*.", f".{layer}.", 1),)) for layer in range(layers)]
+    if module.kind == "Embedding":
+        return [(0, (module.name,) if inventory.has_head else (module.name, "lm_head"))]
+    return [(layers, (module.name,))]
 
 
 def _largest(modules: tuple[Module, ...]) -> int:
@@ -157,14 +172,13 @@ def _prompt_encoder(inventory: Inventory, values: Values) -> int:
 
 def _ia3(inventory: Inventory, values: Values) -> int:
     weights = [module for module in inventory.modules if module.kind == "Linear" and module.is_weight]
-    outputs = sum(m.shape[0] * m.count for m in weights if m.last_name in _IA3_OUTPUTS)
-    return outputs + sum(m.shape[-1] * m.count for m in weights if m.last_name in _IA3_INPUTS)
+    outputs = sum(m.shape[0] * m.count for m in weights if m.last_name in IA3_OUTPUTS)
+    return outputs + sum(m.shape[-1] * m.count for m in weights if m.last_name in IA3_INPUTS)
 
 
 def _norms(inventory: Inventory, values: Values) -> int:
-    of_heads = ("q_norm", "k_norm")
     norms = (module for module in inventory.modules if module.kind == "Norm")
-    return sum(m.parameters for m in norms if not any(part in of_heads for part in m.name.split(".")))
+    return sum(m.parameters for m in norms if not NORMS_OF_HEADS & set(m.name.split(".")))
 
 
 def _bottlenecks(inventory: Inventory, values: Values) -> int:

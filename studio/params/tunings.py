@@ -17,7 +17,7 @@ class Tuning:
     """What a checkpoint holds: a whole model, or what is put on the base model."""
     is_compressed: bool = False
     """The base model lies in memory with fewer bits a weight."""
-    rates: Literal["full", "lora"]
+    rates: Literal["full", "lora", "vectors"]
     """Whose learning rates suit it (`usual_rates` and `rate_limits` in templates/advice/recipes.yaml)."""
 
 
@@ -27,6 +27,9 @@ TUNINGS = {
         Tuning(name="lora", keeps="adapter", rates="lora"),
         Tuning(name="qlora", keeps="adapter", is_compressed=True, rates="lora"),
         Tuning(name="full", keeps="model", rates="full"),
+        Tuning(name="freeze", keeps="model", rates="full"),
+        Tuning(name="ia3", keeps="adapter", rates="vectors"),
+        Tuning(name="ln_tuning", keeps="adapter", rates="vectors"),
     )
 }
 

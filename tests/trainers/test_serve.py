@@ -138,7 +138,8 @@ def test_one_base_carries_its_adapters_and_damage_is_seen(tiny: Path, adapters: 
     import shutil
 
     from studio.errors import JobFailed
-    from trainers.generation import MAX_ADAPTERS, Models, Place, Sampling
+    from trainers.generation import Models, Place, Sampling
+    from trainers.switching import MAX_ADAPTERS
 
     models = Models("cpu")
 

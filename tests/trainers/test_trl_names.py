@@ -63,7 +63,10 @@ def test_bits_and_bytes_config_takes_every_argument(dtype):
     import torch
     from transformers import BitsAndBytesConfig
 
-    config = BitsAndBytesConfig(**quantization_arguments(check({**LEAST, "tuning": "qlora", "dtype": dtype})))
+    from trainers.tuning import quantised
+
+    assert quantised.config(check({**LEAST, "tuning": "qlora", "load_in_8bit": True})).load_in_8bit
+    config = quantised.config(check({**LEAST, "tuning": "qlora", "dtype": dtype}))
     assert config.load_in_4bit and config.bnb_4bit_quant_type == "nf4" and config.bnb_4bit_use_double_quant
     assert config.bnb_4bit_compute_dtype == getattr(torch, dtype)
 

@@ -9,13 +9,16 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from trainers.tuning import lora, whole
+from trainers.tuning import freeze, lora, vectors, whole
 
 KINDS: Mapping[str, Callable[[Any, Mapping[str, Any]], Any]] = MappingProxyType(
     {
         "full": whole.prepare,
+        "freeze": freeze.prepare,
         "lora": lora.prepare,
         "qlora": lora.prepare,
+        "ia3": vectors.prepare_ia3,
+        "ln_tuning": vectors.prepare_norms,
     }
 )
 

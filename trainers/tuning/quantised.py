@@ -3,16 +3,14 @@
 from collections.abc import Mapping
 from typing import Any
 
-from studio.params.trl_names import quantization_arguments
+from studio.params.tunings import is_compressed
+from trainers.loading import squeezed
 
 
 def config(values: Mapping[str, Any]) -> Any:
     """A `BitsAndBytesConfig`, or None where they are left as they are."""
-    if values["tuning"] != "qlora":
+    if not is_compressed(values["tuning"]):
         return None
-    import torch
-    from transformers import BitsAndBytesConfig
-
-    arguments = quantization_arguments(values)
-    arguments["bnb_4bit_compute_dtype"] = getattr(torch, arguments["bnb_4bit_compute_dtype"])
-    return BitsAndBytesConfig(**arguments)
+    # Specs older than `load_in_8bit` do not name it.
+    in_8bit = bool(values.get("load_in_8bit"))
+    return squeezed(values["dtype"], in_4bit=not in_8bit, in_8bit=in_8bit)

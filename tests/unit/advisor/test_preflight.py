@@ -35,6 +35,7 @@ def data(**changes):
 
 
 EAGER_ONLY = replace(model("135M"), attention=("eager",))
+WITHOUT_NORMS = replace(model("135M"), modules=tuple(m for m in model("135M").modules if m.kind != "Norm"))
 EXPERTS = replace(model("135M"), modules=(*model("135M").modules, Module("other", "layers.*.experts", (4, 8, 8), 2)))
 
 # Every rule: what it fires on, and the nearest case on which it stays silent; each (what is known, what was chosen).
@@ -114,6 +115,19 @@ CASES = {
     "rate_of_preference": (({}, {"learning_rate": 1e-6}), ({}, {"learning_rate": 5e-6})),
     "rows_cut": (({}, {"max_length": 64}), ({}, {"max_length": 180})),
     "short_on_cpu": (({}, {"dtype": "bfloat16"}), ({"gpu": 24}, {"dtype": "bfloat16"})),
+    "missing_layers": (({}, {"lora_target_modules": "q_proj,nope"}), ({}, {"lora_target_modules": "q_proj"})),
+    "rank_over": (
+        ({}, {"lora_r": 193, "lora_target_modules": "k_proj"}),
+        ({}, {"lora_r": 192, "lora_target_modules": "k_proj"}),
+    ),
+    "layers_over": (
+        ({}, {"tuning": "freeze", "freeze_trainable_layers": 31}),
+        ({}, {"tuning": "freeze", "freeze_trainable_layers": 30}),
+    ),
+    "nothing_trained": (
+        ({"inventory": WITHOUT_NORMS}, {"tuning": "ln_tuning"}),
+        ({}, {"tuning": "ln_tuning"}),
+    ),
     "template_mismatch": (({"unknown_markers": ("<|im_start|>",)}, {}), ({"unknown_markers": ()}, {})),
     "text_by_examples": (({"format": "text"}, {}), ({"format": "messages"}, {})),
     "unfit_for_pretrain": (
