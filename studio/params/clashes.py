@@ -82,6 +82,20 @@ def _head_beside_adapter(values: Values) -> Fault | None:
     return None
 
 
+def _pissa_with_dora(values: Values) -> Fault | None:
+    # What is saved is the sum of two products of matrices; a learned size beside them is no sum.
+    if values.get("init_lora_weights") == "pissa" and values.get("use_dora"):
+        return Fault("use_dora", "spec.pissa_with_dora")
+    return None
+
+
+def _head_beside_adapter(values: Values) -> Fault | None:
+    # A new head must be trained whole; these tunings are tried with it, the others are not.
+    if values.get("method") == "classify" and values["tuning"] not in ("lora", "qlora", "full", "freeze"):
+        return Fault("tuning", "spec.tuning_without_head", {"value": values["tuning"]})
+    return None
+
+
 def _plateau_unwatched(values: Values) -> Fault | None:
     if values["lr_scheduler_type"] == PLATEAU and values["validation_split"] == 0:
         return Fault("lr_scheduler_type", "spec.plateau_unwatched")
