@@ -75,53 +75,6 @@ def _pissa_with_dora(values: Values) -> Fault | None:
     return None
 
 
-def _head_beside_adapter(values: Values) -> Fault | None:
-    # A new head must be trained whole; these tunings are tried with it, the others are not.
-    if values.get("method") == "classify" and values["tuning"] not in ("lora", "qlora", "full", "freeze"):
-        return Fault("tuning", "spec.tuning_without_head", {"value": values["tuning"]})
-    return None
-
-
-def _pissa_with_dora(values: Values) -> Fault | None:
-    # What is saved is the sum of two products of matrices; a learned size beside them is no sum.
-    if values.get("init_lora_weights") == "pissa" and values.get("use_dora"):
-        return Fault("use_dora", "spec.pissa_with_dora")
-    return None
-
-
-def _head_beside_adapter(values: Values) -> Fault | None:
-    # A new head must be trained whole; these tunings are tried with it, the others are not.
-    if values.get("method") == "classify" and values["tuning"] not in ("lora", "qlora", "full", "freeze"):
-        return Fault("tuning", "spec.tuning_without_head", {"value": values["tuning"]})
-    return None
-
-
-def _plateau_unwatched(values: Values) -> Fault | None:
-    if values["lr_scheduler_type"] == PLATEAU and values["validation_split"] == 0:
-        return Fault("lr_scheduler_type", "spec.plateau_unwatched")
-    return None
-
-
-def _plateau_warms_up(values: Values) -> Fault | None:
-    if values["lr_scheduler_type"] == PLATEAU and values["warmup_ratio"] > 0:
-        return Fault("warmup_ratio", "spec.plateau_warms_up", {"value": values["warmup_ratio"]})
-    return None
-
-
-def _longer_than_the_run(values: Values) -> Fault | None:
-    if values["lr_scheduler_type"] == STABLE and values["warmup_ratio"] + values["decay_ratio"] > 1:
-        return Fault(
-            "decay_ratio", "spec.longer_than_the_run", {name: values[name] for name in ("warmup_ratio", "decay_ratio")}
-        )
-    return None
-
-
-def _muon_with_two_rates(values: Values) -> Fault | None:
-    if values["optim"] == MUON and values.get("loraplus_lr_ratio", 1.0) != 1.0:
-        return Fault("optim", "spec.muon_with_two_rates", {"value": values["loraplus_lr_ratio"]})
-    return None
-
-
 RULES: tuple[Callable[[Values], Fault | None], ...] = (
     _packing_needs_flash,
     _curriculum_packed,
