@@ -26,7 +26,7 @@ PROTOCOL_VERSION = 1
 SPEC, EVENTS, LOG, CONTROL, RESULT = "spec.json", "events.jsonl", "train.log", "control.json", "result.json"
 
 EVENT_TYPES = frozenset(
-    {"metric", "phase", "progress", "memory", "peaks", "sample", "checkpoint", "set_aside", "alert", "log"}
+    {"metric", "phase", "progress", "memory", "peaks", "sample", "checkpoint", "set_aside", "confusion", "alert", "log"}
 )
 REQUESTS = frozenset({"stop", "stop_now", "save", "pause"})
 OUTCOMES = frozenset({"succeeded", "failed", "stopped", "paused"})
@@ -113,6 +113,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
                 error: str | None
     checkpoint  step: int, epoch: float, path: str, size_bytes: int, digest: str, metrics: {name: number},
                 seconds: float (what saving it took)
+    confusion   step: int, labels: [names], counts: [[int]] (rows: true label, columns: what was said), f1: [number | None]
     set_aside   step: int, path: str (where it lies now), files: [names]     a checkpoint that proved damaged
     alert       code: str, severity: info|warning|error, values: {}     (words: `alerts.<code>`)
     log         level: str, text: str

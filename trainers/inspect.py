@@ -40,6 +40,7 @@ def main(attempt: Attempt) -> dict[str, Any]:
         attempt.phase("inspecting_data")
         tokens, samples = inspect_rows(attempt, spec.dataset, tokenizer)
         figures |= {"tokens": tokens, "samples": samples, "variety": inspect_variety(spec.dataset)}
+        figures["labels"] = inspect_labels(spec.dataset)
     return figures
 
 
@@ -295,6 +296,27 @@ def inspect_variety(dataset: DatasetRef) -> dict[str, float | None]:
 
     stride = max(1, dataset.training_rows // MOST_ROWS)
     return variety_of(sample for _, sample in islice(conversations(dataset), 0, None, stride))
+
+
+def inspect_labels(dataset: DatasetRef) -> dict[str, int] | None:
+    """How many labels the rows have for a classification, by where they stand; None for rows without a place for one.
+
+    {"answers": 4, "categories": 0, "tags": 0, "smallest": 12}    `smallest`: rows with the rarest label
+    """
+    from studio.params.methods import METHODS
+    from trainers.data import TRAIN
+    from trainers.labelled_rows import count_labels, labelled_rows
+
+    if dataset.format not in METHODS["classify"].formats:
+        return None
+    found = {source: count_labels(labelled_rows(dataset, split=TRAIN), source) for source in ("answer", "category")}
+    sizes = (found["answer"] if found["answer"].source else found["category"]).sizes
+    return {
+        "answers": len(found["answer"].sizes),
+        "categories": len(found["category"].sizes),
+        "tags": len(found["answer"].tags),
+        "smallest": min(sizes.values(), default=0),
+    }
 
 
 def _statistics(numbers: Iterable[int]) -> dict[str, float]:

@@ -2,10 +2,13 @@
 (`trainers.model_config`), the dtype always spelled out."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from studio.errors import JobFailed
 from trainers.model_config import is_code_allowed, read_config
+
+if TYPE_CHECKING:
+    from trainers.heads import Head
 
 
 def load_tokenizer(path: str | Path) -> Any:
@@ -30,15 +33,24 @@ def load_tokenizer(path: str | Path) -> Any:
     return tokenizer
 
 
-def load_model(
-    path: str | Path, *, dtype: str, device: str, attn_implementation: str = "sdpa", quantization=None
+def load_model(  # noqa: PLR0913 - what a model is loaded with
+    path: str | Path,
+    *,
+    dtype: str,
+    device: str,
+    attn_implementation: str = "sdpa",
+    quantization=None,
+    head: "Head | None" = None,
+    pad_token_id: int | None = None,
 ) -> Any:
-    """A causal language model on its device, every weight of it read from the folder.
+    """A causal language model on its device, every weight of it read from the folder; or one with a head of labels.
 
     Args:
         dtype: Name of a torch dtype. `usual_dtype` says which one a device computes fastest with.
         device: `cpu`, or `cuda:<n>` among those that the process sees.
         quantization: A `BitsAndBytesConfig`, or None.
+        head: Of labels, in place of the vocabulary; where the folder has none it begins with random numbers.
+        pad_token_id: With a head: the token that batches are filled up with.
 
     Raises:
         JobFailed: model_unreadable or model_incomplete.
@@ -48,9 +60,10 @@ def load_model(
 
     refuse_adapter(path)
     try:
-        model, info = AutoModelForCausalLM.from_pretrained(
+        config = read_config(path)
+        model, info = (head.model_class if head else AutoModelForCausalLM).from_pretrained(
             path,
-            config=read_config(path),
+            config=head.settle(config, pad_token_id) if head else config,
             dtype=getattr(torch, dtype),
             attn_implementation=attn_implementation,
             quantization_config=quantization,
@@ -62,7 +75,8 @@ def load_model(
     except (OSError, ValueError, KeyError, TypeError, AttributeError, ImportError) as error:
         raise JobFailed("model_unreadable", path=str(path), error=_first_line(error)) from error
     # transformers fills missing weights with random numbers and goes on; that is never what a person wants.
-    faults = sorted(info["missing_keys"]) + sorted(str(key) for key in info["mismatched_keys"])
+    missing = [key for key in info["missing_keys"] if not (head and key.split(".")[0] in head.layers)]
+    faults = sorted(missing) + sorted(str(key) for key in info["mismatched_keys"])
     if faults:
         raise JobFailed("model_incomplete", path=str(path), count=len(faults), first=faults[0])
     return model

@@ -17,7 +17,10 @@ from trainers.peaks import Peaks
 from trainers.saving import EvaluationInterrupted
 from trainers.watchdog import Watchdog
 
-METRICS = ("loss", "learning_rate", "grad_norm", "mean_token_accuracy", "entropy", "num_tokens")
+METRICS = ("loss", "learning_rate", "grad_norm", "mean_token_accuracy", "entropy", "num_tokens", "accuracy", "f1")
+OF_PREFERENCES = ("rewards/chosen", "rewards/rejected", "rewards/accuracies", "rewards/margins", "logps/chosen")
+OF_PREFERENCES += ("logps/rejected", "kl", "nll_loss")
+"""What trl's trainers tell that learn which answers are better."""
 PROGRESS_SECONDS = 0.5
 MEMORY_SECONDS = 30.0
 RECENT_STEPS = 20

@@ -62,6 +62,8 @@ class Facts:
     model_name: str = ""
     format: str = ""
     """The rows' format; empty while no data set is chosen."""
+    labels: Mapping[str, int] | None = None
+    """How many different answers, categories and tags could be labels; None while nobody counted."""
     is_joined: bool = False
     """Rows and lengths are those of pieces that a method makes of the rows (`studio.advisor.joined`)."""
     data: DataFacts = DataFacts()
@@ -91,6 +93,7 @@ def facts_from(
         rows=rows,
         open_problems=open_problems,
         lengths=_lengths(figures.get("tokens")),
+        labels=figures.get("labels"),
         unknown_markers=tuple((inventory or {}).get("unknown_markers", ())),
         **{name: (figures.get("variety") or {}).get(name) for name in ("variety", "json_answers")},
         **known,

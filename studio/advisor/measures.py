@@ -87,8 +87,23 @@ def _method_measures(facts: Facts, values: Mapping[str, Any], sources: int | Non
         "text_by_examples": int(method.name == "sft" and facts.format == TEXT),
         "examples_as_text": int(method.joins_rows and facts.format in (MESSAGES, PROMPT_COMPLETION)),
         "pieces": joined,
+        **_label_measures(facts, values),
         "num_texts": sources,
     }
+
+def _label_measures(facts: Facts, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Whether there are labels to learn, and whether so few of them that saying them is the better way."""
+    if values["method"] != "classify" or facts.labels is None:
+        return {"missing_labels": None, "missing_tags": None, "better_said": None, "num_labels": None}
+    if values["task_type"] == "TOKEN_CLS":
+        tags = facts.labels["tags"]
+        return {"missing_labels": 0, "missing_tags": int(tags < 2), "better_said": 0, "num_labels": tags}
+    by_source = {"answer": facts.labels["answers"], "category": facts.labels["categories"]}
+    count = by_source.get(values["label_source"], max(by_source.values()))
+    rules, is_small = recipes()["labels_said"], (facts.rows or 0) < recipes()["labels_said"]["rows_below"]
+    is_said = is_small and 2 <= count <= rules["labels"] and bool(_INSTRUCT.search(facts.model_name))
+    return {"missing_labels": int(count < 2), "missing_tags": 0, "better_said": int(is_said), "num_labels": count}
+
 
 
 def _goal_measures(values: Mapping[str, Any]) -> dict[str, int]:

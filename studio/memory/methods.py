@@ -50,6 +50,7 @@ METHODS = {
     for method in (
         Method(name="sft"),
         Method(name="pretrain", always_packs=True),
+        Method(name="classify", has_head=False),
         Method(name="reward", rows_per_example=2, has_head=False, has_labels=False, disables_dropout=True),
         Method(name="dpo", rows_per_example=2, reference="training", disables_dropout=True),
         Method(name="cpo", rows_per_example=2, builds_logits=True, disables_dropout=True, prepares_kbit=True),

@@ -86,6 +86,39 @@ RULES: tuple[Callable[[Values], Fault | None], ...] = (
     _pissa_with_dora,
 )
 
+def _head_beside_adapter(values: Values) -> Fault | None:
+    # A new head must be trained whole; these tunings are tried with it, the others are not.
+    if values.get("method") == "classify" and values["tuning"] not in ("lora", "qlora", "full", "freeze"):
+        return Fault("tuning", "spec.tuning_without_head", {"value": values["tuning"]})
+    return None
+
+
+def _plateau_unwatched(values: Values) -> Fault | None:
+    if values["lr_scheduler_type"] == PLATEAU and values["validation_split"] == 0:
+        return Fault("lr_scheduler_type", "spec.plateau_unwatched")
+    return None
+
+
+def _plateau_warms_up(values: Values) -> Fault | None:
+    if values["lr_scheduler_type"] == PLATEAU and values["warmup_ratio"] > 0:
+        return Fault("warmup_ratio", "spec.plateau_warms_up", {"value": values["warmup_ratio"]})
+    return None
+
+
+def _longer_than_the_run(values: Values) -> Fault | None:
+    if values["lr_scheduler_type"] == STABLE and values["warmup_ratio"] + values["decay_ratio"] > 1:
+        return Fault(
+            "decay_ratio", "spec.longer_than_the_run", {name: values[name] for name in ("warmup_ratio", "decay_ratio")}
+        )
+    return None
+
+
+def _muon_with_two_rates(values: Values) -> Fault | None:
+    if values["optim"] == MUON and values.get("loraplus_lr_ratio", 1.0) != 1.0:
+        return Fault("optim", "spec.muon_with_two_rates", {"value": values["loraplus_lr_ratio"]})
+    return None
+
+
 
 def _packs(values: Values) -> bool:
     return bool(values.get("packing"))
@@ -98,3 +131,4 @@ def _trains_itself(values: Values) -> bool:
 
 def _computes_in_float32(values: Values) -> bool:
     return values["dtype"] == "float32" and values["mixed_precision"] == "no"
+    _head_beside_adapter,

@@ -30,6 +30,11 @@ METHODS: Mapping[str, Method] = MappingProxyType(
             Method(name="pretrain", formats=(TEXT, TOKENS, MESSAGES, PROMPT_COMPLETION), joins_rows=True),
         )
     }
+            Method(name="dpo", formats=(PREFERENCE,), prefers=True),
+            Method(name="orpo", formats=(PREFERENCE,), prefers=True),
+            Method(name="cpo", formats=(PREFERENCE,), prefers=True),
+            Method(name="kto", formats=(UNPAIRED,), prefers=True),
+            Method(name="classify", formats=(MESSAGES, PROMPT_COMPLETION, TEXT)),
 )
 
 

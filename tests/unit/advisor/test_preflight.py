@@ -34,6 +34,8 @@ def data(**changes):
     return {"data": DataFacts(**(LOOKED | changes))}
 
 
+FOUR = {"answers": 4, "categories": 0, "tags": 0, "smallest": 9}
+NONE = {"answers": 0, "categories": 0, "tags": 0, "smallest": 0}
 EAGER_ONLY = replace(model("135M"), attention=("eager",))
 WITHOUT_NORMS = replace(model("135M"), modules=tuple(m for m in model("135M").modules if m.kind != "Norm"))
 EXPERTS = replace(model("135M"), modules=(*model("135M").modules, Module("other", "layers.*.experts", (4, 8, 8), 2)))
@@ -68,6 +70,16 @@ CASES = {
         ({"rows": 14}, {"method": "pretrain", "max_length": 128}),
         ({"rows": 14}, {"method": "pretrain", "max_length": 64}),
     ),
+    "better_said": (
+        ({"labels": FOUR, "model_name": "x-instruct"}, {"method": "classify"}),
+        ({"labels": FOUR, "model_name": "x-instruct", "rows": 500}, {"method": "classify"}),
+    ),
+    "missing_labels": (({"labels": NONE}, {"method": "classify"}), ({"labels": FOUR}, {"method": "classify"})),
+    "missing_tags": (
+        ({"labels": FOUR}, {"method": "classify", "task_type": "TOKEN_CLS"}),
+        ({"labels": NONE | {"tags": 2}}, {"method": "classify", "task_type": "TOKEN_CLS"}),
+    ),
+    "unfit_for_classify": (({"format": "tokens"}, {"method": "classify"}), ({"format": "tokens"}, {})),
     "few_rows": (({"rows": 49}, {}), ({"rows": 50}, {})),
     "flash_on_cpu": (
         ({}, {"attn_implementation": "flash_attention_2", "dtype": "bfloat16"}),
