@@ -34,10 +34,6 @@ def fill_rate(draft: Draft) -> None:
     rules, facts, tuning = recipes(), draft.facts, draft["tuning"]
     draft.fill("warmup_ratio", rules["warmup_ratio"], "warmup", source="A, D")
     draft.fill("lr_scheduler_type", rules["lr_scheduler_type"], "schedule", source="A, D")
-    draft.fill("warmup_ratio", rules["warmup_ratio"], "warmup", source="A, D")
-    if method_of(draft.values).prefers:
-        _fill_preference(draft)
-        return
     fixed = measured_for(facts, tuning, draft["method"]) or rules["tuning_rates"].get(tuning)
     band = size_band(facts)
     if fixed is None and band is None and TUNINGS[tuning].rates == "lora":
