@@ -343,5 +343,7 @@ def preset_values(name: str, form: Form) -> dict[str, Any]:
         return {}
     batch = form.entered.get("per_device_train_batch_size")
     return found.resolved(
-        tuning=form.entered.get("tuning"), per_device_train_batch_size=batch if isinstance(batch, int) else 1
+        method=form.entered.get("method") or "sft",
+        tuning=form.entered.get("tuning"),
+        per_device_train_batch_size=batch if isinstance(batch, int) else 1,
     )

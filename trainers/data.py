@@ -22,11 +22,13 @@ from studio.workshop.converting.turns import REASONING_KEYS
 from studio.workshop.reports import DIFFICULTY
 from studio.workshop.versions.layout import (
     MESSAGES,
+    PREFERENCE,
     PROMPT_COMPLETION,
     REASONING,
     TEXT,
     TOKENS,
     TRAINED_COLUMNS,
+    UNPAIRED,
     row_of,
 )
 from trainers.templates import Templates
@@ -144,6 +146,29 @@ class Renderer:
             return self._ids(messages, add_generation_prompt=True)
         return self.tokenizer(_plain_prompt(messages))["input_ids"]
 
+    def answer(self, prompt: Messages, answer: Messages) -> tuple[list[int], list[int]]:
+        """Tokens of a question and of one answer to it, which ends as the model is to end it.
+
+        Raises:
+            RowLeftOut: there is no answer, or the chat template refuses the two.
+        """
+        if not any(message.get("content") or message.get("tool_calls") for message in answer):
+            raise RowLeftOut("rows_without_answer")
+        asked = [self._shown(message) for message in prompt]
+        both = asked + [self._shown(message) for message in answer]
+        try:
+            begins, full = self.prompt(asked), self._answered(asked, both)
+        except jinja2.TemplateError as error:
+            raise RowLeftOut("rows_refused_by_template") from error
+        size = _common_prefix(begins, full)
+        return full[:size], full[size:]
+
+    def _answered(self, asked: Messages, both: Messages) -> list[int]:
+        if self.has_template:
+            return self._ids(both)
+        answer = "\n".join(message["content"] for message in both[len(asked) :])
+        return self.tokenizer(_plain_prompt(asked) + answer + self.tokenizer.eos_token)["input_ids"]
+
     def _shown(self, message: dict[str, Any]) -> dict[str, Any]:
         """A turn as the chat template reads it: reasoning under the template's own name, no weight."""
         shown = {key: value for key, value in message.items() if key not in ("weight", REASONING)}
@@ -243,6 +268,10 @@ def _sample(fields: dict[str, Any], format: str) -> Sample:
         return Sample(messages=_as_messages(fields["prompt"], fields["completion"]))
     if format == TEXT:
         return Sample(text=fields["text"])
+    if format == PREFERENCE:
+        return _asked(fields["prompt"], max(fields["chosen"], fields["rejected"], key=_letters))
+    if format == UNPAIRED:
+        return _asked(fields["prompt"], fields["completion"])
     assert format == TOKENS, format
     return Sample(input_ids=fields["input_ids"], labels=fields.get("labels"))
 
@@ -327,6 +356,15 @@ def segments(rendered: Rendered, tokenizer: Any) -> list[list]:
 
 def _as_messages(prompt: str, completion: str) -> Messages:
     return [{"role": "user", "content": prompt}, {"role": "assistant", "content": completion}]
+
+
+def _asked(prompt: Messages, answer: Messages) -> Sample:
+    """A question and one answer to it: of a pair the longer one, as it decides the row's length."""
+    return Sample(messages=[turn | {"weight": 0} for turn in prompt] + answer)
+
+
+def _letters(turns: Messages) -> int:
+    return sum(len(turn["content"] or "") for turn in turns)
 
 
 def _is_learned(message: dict[str, Any]) -> bool:

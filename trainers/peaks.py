@@ -144,11 +144,19 @@ class WatchesMemory:
     """Set before training."""
 
     def compute_loss(self, model: Any, inputs: Mapping[str, Any], *given: Any, **named: Any) -> Any:
-        rows, tokens = inputs["input_ids"].shape  # (B, T)
+        rows, tokens = batch_shape(inputs)
         self.peaks.begin_batch(rows, tokens, is_training=model.training)
         loss = super().compute_loss(model, inputs, *given, **named)
         self.peaks.end_loss()
         return loss
+
+
+def batch_shape(inputs: Mapping[str, Any]) -> tuple[int, int]:
+    """Rows and tokens of what goes through the model at once; pairs of answers may come side by side."""
+    if "input_ids" in inputs:
+        return tuple(inputs["input_ids"].shape)  # (B, T)
+    shapes = [inputs[f"{side}_input_ids"].shape for side in ("chosen", "rejected")]  # (B, T) each
+    return sum(rows for rows, _ in shapes), max(tokens for _, tokens in shapes)
 
 
 # -- gauges ----------------------------------------------------------------------------------------------------------

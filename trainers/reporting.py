@@ -113,7 +113,7 @@ class Reporter(TrainerCallback):
             raise EvaluationInterrupted
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any], **kwargs: Any) -> None:
-        values = {k: v for k, v in logs.items() if k in METRICS or k.removeprefix("eval_") in METRICS}
+        values = {k: v for k, v in logs.items() if k.removeprefix("eval_") in (*METRICS, *OF_PREFERENCES)}
         self._epoch = state.epoch or 0.0
         if values:
             self._metrics |= values

@@ -18,6 +18,7 @@ import torch
 from studio.errors import JobFailed
 from trainers.manifest import read_manifest, whole_folder
 from trainers.random_states import RandomStates
+from trainers.schedules import set_rate
 
 PICKLED_ARGUMENTS = "training_args.bin"
 
@@ -94,14 +95,8 @@ class AtomicCheckpoints:
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         super()._load_optimizer_and_scheduler(checkpoint)
-        if checkpoint is None or self.new_rate is None:
-            return
-        # Both bring the old rate with them, and the old schedule's place for the first step.
-        scheduler, rate = self.lr_scheduler, self.new_rate
-        scheduler.base_lrs = [rate for _ in scheduler.base_lrs]
-        for group, factor in zip(self.optimizer.param_groups, scheduler.lr_lambdas, strict=True):
-            group["initial_lr"], group["lr"] = rate, rate * factor(scheduler.last_epoch)
-        scheduler._last_lr = [group["lr"] for group in self.optimizer.param_groups]
+        if checkpoint is not None and self.new_rate is not None:
+            set_rate(self.optimizer, self.lr_scheduler, self.new_rate)
 
     def _init_training_state(self, *args: Any, **kwargs: Any) -> tuple[int, int]:
         trained = super()._init_training_state(*args, **kwargs)

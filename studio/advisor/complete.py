@@ -105,7 +105,9 @@ def with_preset(spec: Mapping[str, Any], facts: Facts) -> dict[str, Any]:
         raise SpecRefused([Fault("preset", "spec.not_choice", {"value": spec["preset"], "choices": ", ".join(known)})])
     values, _ = complete(given, facts)
     resolved = known[spec["preset"]].resolved(
-        tuning=values["tuning"], per_device_train_batch_size=values["per_device_train_batch_size"]
+        method=values["method"],
+        tuning=values["tuning"],
+        per_device_train_batch_size=values["per_device_train_batch_size"],
     )
     return resolved | given
 

@@ -14,8 +14,8 @@ from studio.memory.estimate import Shapes
 from studio.memory.fit import Fit, fit
 from studio.memory.inventory import Inventory
 from studio.memory.measured import Experience
-from studio.params.tunings import keeps_model
 from studio.params.methods import method_of
+from studio.params.tunings import keeps_model
 
 _FIT_REASONS = {
     "tuning": ("tuning_qlora", "B, E"),

@@ -15,7 +15,8 @@ from studio.memory.adapters import trained
 from studio.memory.estimate import Estimate
 from studio.memory.inventory import Inventory
 from studio.memory.measured import estimate_here
-from studio.memory.stack import coefficients, installed_stack
+from studio.memory.optimizers import state_bytes
+from studio.memory.stack import installed_stack
 from studio.params.tunings import keeps_model
 
 NEWEST = 5
@@ -75,9 +76,7 @@ def checkpoint_bytes(inventory: Inventory, values: Mapping[str, Any]) -> int:
     """One checkpoint: the model or what is put on it, optimizer states, and about 5 MB of tokenizer and state."""
     changed = trained(inventory, values, installed_stack())
     kept = inventory.parameters if keeps_model(values["tuning"]) else changed.parameters
-    rules = coefficients()["optimizers"][values["optim"]]
-    state = rules.get("state_bytes", rules.get("state_copies", 0) * changed.bytes_each)
-    return int(kept * changed.bytes_each + changed.parameters * state) + 5_000_000
+    return int(kept * changed.bytes_each + state_bytes(inventory, values, changed)) + 5_000_000
 
 
 def seconds_per_token(facts: Facts, values: Mapping[str, Any]) -> float | None:

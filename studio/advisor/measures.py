@@ -13,7 +13,6 @@ from studio.advisor.forecast import Forecast
 from studio.advisor.joined import as_learned
 from studio.advisor.prefill import prefill
 from studio.advisor.recipes import recipes, row_band, variety_word
-from studio.params.methods import METHODS
 from studio.advisor.tuning_measures import tuning_measures
 from studio.params.methods import METHODS
 from studio.params.table import effective_batch_size
@@ -87,9 +86,10 @@ def _method_measures(facts: Facts, values: Mapping[str, Any], sources: int | Non
         "text_by_examples": int(method.name == "sft" and facts.format == TEXT),
         "examples_as_text": int(method.joins_rows and facts.format in (MESSAGES, PROMPT_COMPLETION)),
         "pieces": joined,
-        **_label_measures(facts, values),
         "num_texts": sources,
+        **_label_measures(facts, values),
     }
+
 
 def _label_measures(facts: Facts, values: Mapping[str, Any]) -> dict[str, Any]:
     """Whether there are labels to learn, and whether so few of them that saying them is the better way."""
@@ -103,7 +103,6 @@ def _label_measures(facts: Facts, values: Mapping[str, Any]) -> dict[str, Any]:
     rules, is_small = recipes()["labels_said"], (facts.rows or 0) < recipes()["labels_said"]["rows_below"]
     is_said = is_small and 2 <= count <= rules["labels"] and bool(_INSTRUCT.search(facts.model_name))
     return {"missing_labels": int(count < 2), "missing_tags": 0, "better_said": int(is_said), "num_labels": count}
-
 
 
 def _goal_measures(values: Mapping[str, Any]) -> dict[str, int]:
@@ -146,7 +145,8 @@ def _rate_measures(facts: Facts, values: Mapping[str, Any]) -> dict[str, Any]:
     others = {name: value for name, value in values.items() if name != "learning_rate"}
     recommended = prefill(facts, others)["learning_rate"].value
     is_far = rate * usual["far"] <= recommended
-    own = usual[TUNINGS[values["tuning"]].rates]
+    prefers = METHODS[values["method"]].prefers
+    own = usual["preference" if prefers else TUNINGS[values["tuning"]].rates]
 
     def copied(kind: str) -> int:
         low, high = usual[kind]
@@ -156,7 +156,7 @@ def _rate_measures(facts: Facts, values: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "learning_rate": rate,
         "recommended_rate": recommended,
-        "rate_limit": recipes()["rate_limits"][TUNINGS[values["tuning"]].rates],
+        "rate_limit": recipes()["rate_limits"][TUNINGS[values["tuning"]].rates] / (10 if prefers else 1),
         "rate_of_preference": of_preference,
         "rate_of_full": copied("full") if not of_preference else 0,
         "no_warmup": int(values["warmup_ratio"] == 0 and values["lr_scheduler_type"] != "constant"),

@@ -17,6 +17,7 @@ from studio.advisor.fill_learning import (
     fill_intervals,
     fill_rate,
     fill_rate_by_batch,
+    fill_rate_by_optimizer,
 )
 from studio.advisor.fill_memory import fill_attention, fill_length, fill_precision, fill_tuning, fill_what_fits
 
@@ -31,6 +32,7 @@ _FILLS = (
     fill_what_fits,
     fill_rate,
     fill_rate_by_batch,
+    fill_rate_by_optimizer,
     fill_by_rows,
     fill_epochs,
     fill_intervals,

@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from studio.params.table import Parameter, parameters
+from studio.params.table import parameters
 from studio.paths import TEMPLATES
 
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -29,8 +29,8 @@ class Preset:
     def title(self, language: str) -> str:
         return self.titles[language]
 
-    def resolved(self, *, tuning: str, per_device_train_batch_size: int) -> dict[str, Any]:
-        """Values of the parameter table: the middle of a range, the documents' words as our names.
+    def resolved(self, *, method: str, tuning: str, per_device_train_batch_size: int) -> dict[str, Any]:
+        """Values of the method's parameter table: the middle of a range, the documents' words as our names.
 
         {"num_train_epochs": [2, 3], "dropout": 0.2} -> {"num_train_epochs": 2.5, "lora_dropout": 0.2}
         """
@@ -42,8 +42,9 @@ class Preset:
         dropout = found.pop("dropout", None)
         if dropout is not None:
             found["lora_dropout"] = dropout
-        table = {parameter.name: parameter for parameter in parameters(self.methods[0])}
-        return {name: value for name, value in found.items() if _applies(table[name], tuning)}
+        chosen = {"method": method, "tuning": tuning}
+        applying = {parameter.name for parameter in parameters(method) if parameter.applies_to(chosen)}
+        return {name: value for name, value in found.items() if name in applying}
 
 
 @cache
@@ -60,10 +61,6 @@ def middle(value: Any) -> Any:
     if isinstance(value, list) and len(value) == 2 and all(isinstance(end, int | float) for end in value):
         return sum(value) / 2
     return value
-
-
-def _applies(parameter: Parameter, tuning: str) -> bool:
-    return parameter.applies_to({"tuning": tuning})
 
 
 def _read(name: str, text: str) -> Preset:

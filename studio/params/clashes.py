@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from studio.errors import Fault
+from studio.params.schedules import MUON, PLATEAU, STABLE
 from studio.params.weights import category_weights
 
 Values = Mapping[str, Any]
@@ -68,23 +69,22 @@ def _flash_in_float32(values: Values) -> Fault | None:
     return None
 
 
+def _kto_alone(values: Values) -> Fault | None:
+    # How far the model has moved is estimated with the answers to the other questions of a batch.
+    alone = values.get("method") == "kto" and values["loss_type"] == "kto"
+    return Fault("per_device_train_batch_size", "spec.kto_alone") if alone and _rows(values) < 2 else None
+
+
+def _rows(values: Values) -> int:
+    return values["per_device_train_batch_size"]
+
+
 def _pissa_with_dora(values: Values) -> Fault | None:
     # What is saved is the sum of two products of matrices; a learned size beside them is no sum.
     if values.get("init_lora_weights") == "pissa" and values.get("use_dora"):
         return Fault("use_dora", "spec.pissa_with_dora")
     return None
 
-
-RULES: tuple[Callable[[Values], Fault | None], ...] = (
-    _packing_needs_flash,
-    _curriculum_packed,
-    _weights_packed,
-    _category_weights_unread,
-    _full_in_float16,
-    _precision_clash,
-    _flash_in_float32,
-    _pissa_with_dora,
-)
 
 def _head_beside_adapter(values: Values) -> Fault | None:
     # A new head must be trained whole; these tunings are tried with it, the others are not.
@@ -119,6 +119,23 @@ def _muon_with_two_rates(values: Values) -> Fault | None:
     return None
 
 
+RULES: tuple[Callable[[Values], Fault | None], ...] = (
+    _packing_needs_flash,
+    _curriculum_packed,
+    _weights_packed,
+    _category_weights_unread,
+    _plateau_unwatched,
+    _plateau_warms_up,
+    _longer_than_the_run,
+    _muon_with_two_rates,
+    _full_in_float16,
+    _precision_clash,
+    _flash_in_float32,
+    _kto_alone,
+    _pissa_with_dora,
+    _head_beside_adapter,
+)
+
 
 def _packs(values: Values) -> bool:
     return bool(values.get("packing"))
@@ -131,4 +148,3 @@ def _trains_itself(values: Values) -> bool:
 
 def _computes_in_float32(values: Values) -> bool:
     return values["dtype"] == "float32" and values["mixed_precision"] == "no"
-    _head_beside_adapter,

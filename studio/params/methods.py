@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-from studio.workshop.versions.layout import MESSAGES, PROMPT_COMPLETION, TEXT, TOKENS
+from studio.workshop.versions.layout import MESSAGES, PREFERENCE, PROMPT_COMPLETION, TEXT, TOKENS, UNPAIRED
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,6 +18,8 @@ class Method:
     name: str
     formats: tuple[str, ...]
     """Formats of rows that it can learn from (`studio.workshop.versions.layout.FORMATS`)."""
+    prefers: bool = False
+    """It learns which answers are better; rates are far below those of learning from examples."""
     joins_rows: bool = False
     """Rows are joined into one stream of tokens and cut into pieces of `max_length`."""
 
@@ -28,13 +30,13 @@ METHODS: Mapping[str, Method] = MappingProxyType(
         for each in (
             Method(name="sft", formats=(MESSAGES, PROMPT_COMPLETION, TEXT, TOKENS)),
             Method(name="pretrain", formats=(TEXT, TOKENS, MESSAGES, PROMPT_COMPLETION), joins_rows=True),
-        )
-    }
             Method(name="dpo", formats=(PREFERENCE,), prefers=True),
             Method(name="orpo", formats=(PREFERENCE,), prefers=True),
             Method(name="cpo", formats=(PREFERENCE,), prefers=True),
             Method(name="kto", formats=(UNPAIRED,), prefers=True),
             Method(name="classify", formats=(MESSAGES, PROMPT_COMPLETION, TEXT)),
+        )
+    }
 )
 
 

@@ -90,8 +90,9 @@ def parameters(method: str) -> tuple[Parameter, ...]:
         raise SpecRefused([_not_a_choice("method", method, METHODS)])
     table = _read(f"{method}.yaml")
     rows = [row for name in table["include"] for row in _read(f"{name}.yaml")] + table["parameters"]
+    kept = (_parameter(_for_method(row, method)) for row in rows if row["name"] not in table.get("without", ()))
     order = list(groups())
-    return tuple(sorted((_parameter(row) for row in rows), key=lambda parameter: order.index(parameter.group)))
+    return tuple(sorted(kept, key=lambda parameter: order.index(parameter.group)))
 
 
 @cache
@@ -101,7 +102,7 @@ def every_parameter() -> Mapping[str, Parameter]:
     having: dict[str, tuple[str, ...]] = {}
     for method in METHODS:
         for parameter in parameters(method):
-            found.setdefault(parameter.name, parameter)
+            found[parameter.name] = _together(found.get(parameter.name), parameter)
             having[parameter.name] = (*having.get(parameter.name, ()), method)
     return MappingProxyType({name: _limited(found[name], having[name]) for name in _in_order(found)})
 
@@ -162,6 +163,14 @@ def find_fault(parameter: Parameter, value: Any) -> Fault | None:
     if parameter.required and not typed:
         return Fault(parameter.name, "spec.missing")
     return _out_of_bounds(parameter, typed)
+
+
+def _together(known: Parameter | None, parameter: Parameter) -> Parameter:
+    """One row for what two methods call alike, with the choices of both."""
+    if known is None:
+        return parameter
+    listed = {choice.value for choice in known.choices}
+    return replace(known, choices=(*known.choices, *(each for each in parameter.choices if each.value not in listed)))
 
 
 def _limited(parameter: Parameter, methods: tuple[str, ...]) -> Parameter:
@@ -271,6 +280,20 @@ _CONVERTERS = MappingProxyType(
         "names": _to_names,
     }
 )
+
+
+def _for_method(row: Mapping[str, Any], method: str) -> Mapping[str, Any]:
+    """A row of a table that several methods share: `default` may name one for each, and a choice the methods it is for.
+
+    {"default": {"dpo": "sigmoid", "kto": "kto"}, "choices": {"kto": {"en": ..., "methods": ["kto"]}, ...}}
+    """
+    if isinstance(row.get("default"), dict):
+        row = {**row, "default": row["default"][method]}
+    if "choices" not in row:
+        return row
+    choices = {name: dict(words) for name, words in row["choices"].items()}
+    own = {name: words for name, words in choices.items() if method in words.pop("methods", (method,))}
+    return {**row, "choices": own}
 
 
 def _parameter(row: Mapping[str, Any]) -> Parameter:

@@ -8,6 +8,7 @@ with the real classes.
 from collections.abc import Mapping
 from typing import Any
 
+from studio.params.schedules import optimizer_arguments, schedule_arguments
 from studio.params.table import parameters
 
 _OF_TRL = frozenset({"max_length", "packing"})
@@ -21,6 +22,8 @@ def sft_arguments(values: Mapping[str, Any]) -> dict[str, Any]:
         **_same_names(values, "trl"),
         # transformers 5 has no warmup_ratio: warmup_steps below 1 is a share of all steps.
         "warmup_steps": values["warmup_ratio"],
+        **schedule_arguments(values),
+        **optimizer_arguments(values),
         # transformers 5.23 renames gradient_checkpointing and warns at the old name.
         "activation_checkpointing": values["gradient_checkpointing"],
         # Both explicit: trl turns bf16 on where it is left out, on a CPU too.
@@ -52,7 +55,8 @@ def lora_arguments(values: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "r": values["lora_r"],
         "lora_alpha": values["lora_alpha"],
-        "lora_dropout": values["lora_dropout"],
+        # Methods that learn preferences switch every dropout off.
+        "lora_dropout": values.get("lora_dropout", 0.0),
         "target_modules": "all-linear" if names == ["all-linear"] else list(names),
         # Specs older than these do not name them.
         "use_rslora": values.get("use_rslora", False),

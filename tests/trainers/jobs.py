@@ -34,7 +34,7 @@ from studio.protocol import (
 from studio.protocol import write_struct as write
 from trainers.attempt import Attempt
 
-SHAPES = {"messages": "messages", "text": "text", "input_ids": "tokens"}
+SHAPES = {"messages": "messages", "text": "text", "input_ids": "tokens", "chosen": "preference", "label": "unpaired"}
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
 SFT = {
     "method": "sft",
@@ -96,7 +96,7 @@ def write_tiny_model(folder: Path, starter: Path) -> Path:
 
 
 def write_dataset(folder: Path, rows: list[dict[str, Any]]) -> DatasetRef:
-    """A data set version of {prompt, completion}, {messages}, {text} or {input_ids} rows."""
+    """A data set version of rows of any format that is trained on, told by their keys."""
     folder.mkdir(parents=True)
     numbered = [{"row": i, **row} for i, row in enumerate(rows, 1)]
     pq.write_table(pa.Table.from_pylist(numbered), folder / "rows.parquet")

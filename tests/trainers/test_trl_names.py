@@ -4,8 +4,9 @@ import dataclasses
 
 import pytest
 
+from studio.params.schedules import MUON
 from studio.params.table import check, parameters
-from studio.params.trl_names import lora_arguments, model_arguments, quantization_arguments, sft_arguments
+from studio.params.trl_names import lora_arguments, model_arguments, sft_arguments
 
 LEAST = {"model_name_or_path": "starter", "dataset": "support"}
 
@@ -46,7 +47,18 @@ def test_choices_are_known_to_transformers():
 
     table = {parameter.name: parameter for parameter in parameters("sft")}
     for name, known in (("lr_scheduler_type", SchedulerType), ("optim", OptimizerNames)):
-        assert {choice.value for choice in table[name].choices} <= {member.value for member in known}
+        assert {choice.value for choice in table[name].choices} - {MUON} <= {member.value for member in known}
+
+
+@pytest.mark.parametrize("choice", ["lr_scheduler_type", "optim"])
+def test_every_course_and_optimizer_makes_a_config(tmp_path, choice):
+    from trl import SFTConfig
+
+    choices = next(parameter.choices for parameter in parameters("sft") if parameter.name == choice)
+    for each in choices:
+        arguments = sft_arguments(check({**LEAST, choice: each.value}))
+        config = SFTConfig(output_dir=str(tmp_path), report_to="none", use_cpu=True, **arguments)
+        assert config.adam_beta2 == (0.99 if "lion" in each.value else 0.999)
 
 
 def test_lora_config_takes_every_argument():
@@ -61,7 +73,6 @@ def test_lora_config_takes_every_argument():
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_bits_and_bytes_config_takes_every_argument(dtype):
     import torch
-    from transformers import BitsAndBytesConfig
 
     from trainers.tuning import quantised
 

@@ -9,6 +9,7 @@ weight of a row counts for its smoothed loss.
 from collections.abc import Mapping
 from typing import Any
 
+from studio.params.schedules import MUON, STABLE
 from studio.params.weights import weighs_rows
 
 
@@ -23,4 +24,18 @@ def mixins(values: Mapping[str, Any]) -> tuple[type, ...]:
         from trainers.losses.smoothing import SmoothsLabels
 
         found.append(SmoothsLabels)
-    return tuple(found)
+    return (*found, *_of_the_step(values))
+
+
+def _of_the_step(values: Mapping[str, Any]) -> list[type]:
+    """What belongs to the optimizer and its rate."""
+    found: list[type] = []
+    if values["optim"] == MUON:
+        from trainers.optimizers import UsesMuon
+
+        found.append(UsesMuon)
+    if values["lr_scheduler_type"] == STABLE:
+        from trainers.schedules import Decays
+
+        found.append(Decays)
+    return found

@@ -7,6 +7,7 @@ import torch
 from transformers import CohereConfig, Gemma2Config, GraniteConfig, LlamaConfig, PhiConfig
 from transformers.trainer_pt_utils import LabelSmoother
 
+from tests.trainers.jobs import SFT
 from tests.trainers.losses.models import gradients, loss_of, small_model, some_batch
 from trainers.losses.kinds import mixins
 from trainers.losses.smoothing import SmoothsLabels
@@ -65,5 +66,5 @@ def test_the_starter_model_with_an_adapter(starter: Path) -> None:
 
 
 def test_who_does_not_ask_for_it_gets_nothing() -> None:
-    assert mixins({"label_smoothing_factor": 0.0}) == mixins({}) == ()
-    assert mixins({"label_smoothing_factor": 0.1}) == (SmoothsLabels,)
+    assert mixins(SFT | {"label_smoothing_factor": 0.0}) == mixins(SFT) == ()
+    assert mixins(SFT | {"label_smoothing_factor": 0.1}) == (SmoothsLabels,)

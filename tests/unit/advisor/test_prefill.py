@@ -102,6 +102,25 @@ def test_the_rate_follows_the_square_root_of_a_chosen_batch(facts, chosen, facto
     assert values_of(known, tuning="lora", **chosen)["learning_rate"] == pytest.approx(2e-4 * factor, rel=0.02)
 
 
+@pytest.mark.parametrize(("rule", "factor"), [("linear", 2), ("none", 1)])
+def test_the_rate_follows_a_chosen_batch_as_asked(facts, rule, factor):
+    batch = {"per_device_train_batch_size": 8, "gradient_accumulation_steps": 2}
+    rate = values_of(facts(size="3B", gpu=24), learning_rate_scaling=rule, **batch)["learning_rate"]
+    assert rate == pytest.approx(2e-4 * factor)
+
+
+def test_lion_gets_a_lower_rate_than_adamw(facts):
+    assert values_of(facts(), optim="lion_8bit")["learning_rate"] == pytest.approx(2e-4)
+    assert values_of(facts(), optim="muon")["learning_rate"] == 1e-3
+    assert values_of(facts(), optim="lion_8bit", learning_rate=1e-3)["learning_rate"] == 1e-3
+
+
+def test_a_rate_that_follows_the_validation_has_no_warmup(facts):
+    values = values_of(facts(), lr_scheduler_type="reduce_lr_on_plateau")
+    assert values["warmup_ratio"] == 0
+    assert check(values | NAMED)
+
+
 def test_a_large_batch_raises_no_rate_above_what_the_preflight_warns_of(facts):
     batch = {"per_device_train_batch_size": 8, "gradient_accumulation_steps": 64}
     assert values_of(facts(), **batch)["learning_rate"] == 1e-3
@@ -252,7 +271,7 @@ def test_without_an_inspection_the_form_is_still_whole(facts):
     known = facts_from(None, machine=facts().machine, rows=None)
     values, _ = complete(NAMED, known)
     assert check(values) == values
-    assert set(values) == {parameter.name for parameter in parameters("sft")}
+    assert set(values) == {parameter.name for parameter in parameters("sft") if parameter.applies_to(values)}
 
 
 def test_held_out_rows_are_counted_as_the_trainer_does():

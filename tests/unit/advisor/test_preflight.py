@@ -146,6 +146,15 @@ CASES = {
         ({"format": "preference"}, {"method": "pretrain"}),
         ({"format": "preference"}, {}),
     ),
+    **{
+        f"unfit_for_{method}": (({"format": "messages"}, {"method": method}), ({"format": format}, {"method": method}))
+        for method, format in (
+            ("dpo", "preference"),
+            ("orpo", "preference"),
+            ("cpo", "preference"),
+            ("kto", "unpaired"),
+        )
+    },
     "unfit_for_sft": (({"format": "preference"}, {}), ({"format": "tokens"}, {})),
     "tight_memory": (({"tight": True}, {}), ({"tight": False}, {})),
     "too_few_rows": (({"rows": 9}, {}), ({"rows": 10}, {})),

@@ -104,6 +104,17 @@ def test_all_faults_come_together():
         ({"lora_target_modules": " , "}, ("lora_target_modules", "spec.not_names")),
         ({"tuning": "full", "dtype": "float16"}, ("dtype", "spec.full_in_float16")),
         ({"dtype": "bfloat16", "mixed_precision": "fp16"}, ("mixed_precision", "spec.precision_clash")),
+        (
+            {"lr_scheduler_type": "reduce_lr_on_plateau", "validation_split": 0},
+            ("lr_scheduler_type", "spec.plateau_unwatched"),
+        ),
+        ({"lr_scheduler_type": "reduce_lr_on_plateau", "warmup_ratio": 0.1}, ("warmup_ratio", "spec.plateau_warms_up")),
+        (
+            {"lr_scheduler_type": "warmup_stable_decay", "warmup_ratio": 0.5, "decay_ratio": 0.6},
+            ("decay_ratio", "spec.longer_than_the_run"),
+        ),
+        ({"num_cycles": 3}, ("num_cycles", "spec.no_effect")),
+        ({"optim": "muon", "loraplus_lr_ratio": 16}, ("optim", "spec.muon_with_two_rates")),
         ({"category_weights": "refund"}, ("category_weights", "spec.not_weights")),
         ({"category_weights": "refund=-1"}, ("category_weights", "spec.not_weights")),
         ({"weight_column": "weight", "packing": True}, ("weight_column", "spec.weights_packed")),
