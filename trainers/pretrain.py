@@ -22,6 +22,7 @@ def main(attempt: Attempt) -> dict[str, Any]:
     from trl import SFTTrainer
 
     from trainers.loading import load_tokenizer
+    from trainers.losses.kinds import mixins
 
     resume_from = recipe.prepare_checkpoints(attempt)
 
@@ -36,7 +37,7 @@ def main(attempt: Attempt) -> dict[str, Any]:
     attempt.phase("preparing")
     trainer = recipe.build(
         attempt,
-        recipe.trainer_class(SFTTrainer),
+        recipe.trainer_class(*mixins(attempt.spec.values), SFTTrainer),
         run,
         resume_from,
         model=model,

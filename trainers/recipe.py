@@ -7,7 +7,8 @@ A method's module (`trainers.sft`) names its data, its trainer and that trainer'
     ... its rows, written below <attempt>/cache ...
     run = recipe.check_start(attempt, resume_from)
     model, adapter = recipe.prepare_model(attempt, device)
-    trainer = recipe.build(attempt, recipe.trainer_class(*mixins(values), SFTTrainer), run, resume_from, model=model, ...)
+    kind = recipe.trainer_class(*mixins(attempt.spec.values), SFTTrainer)
+    trainer = recipe.build(attempt, kind, run, resume_from, model=model, ...)
     return recipe.train(attempt, trainer, resume_from)
 """
 

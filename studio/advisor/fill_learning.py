@@ -6,6 +6,8 @@ from typing import Any
 
 from studio.advisor.draft import Draft
 from studio.advisor.recipes import at_end, measured_for, rate_end, recipes, row_band, shifted, size_band, variety_word
+from studio.params.methods import method_of
+from studio.params.schedules import PLATEAU
 from studio.params.table import effective_batch_size
 from studio.params.tunings import TUNINGS
 
@@ -32,7 +34,6 @@ def fill_adapter(draft: Draft) -> None:
 def fill_rate(draft: Draft) -> None:
     """What was measured; else document B's band for the size; else document A's range, or what is common for LoRA."""
     rules, facts, tuning = recipes(), draft.facts, draft["tuning"]
-    draft.fill("warmup_ratio", rules["warmup_ratio"], "warmup", source="A, D")
     draft.fill("lr_scheduler_type", rules["lr_scheduler_type"], "schedule", source="A, D")
     draft.fill("warmup_ratio", rules["warmup_ratio"], "warmup", source="A, D")
     if method_of(draft.values).prefers:
@@ -51,23 +52,39 @@ def fill_rate(draft: Draft) -> None:
         words = {"low": low, "high": high, "rows": draft.rows}
         reason = _by_variety(draft, "rate_rows")
         draft.fill("learning_rate", at_end(low, high, rate_end(facts)), reason, source="A", **words)
+    if draft["lr_scheduler_type"] == PLATEAU:
+        draft.fill("warmup_ratio", 0.0, "warmup_plateau", source="ours")
 
 
 def fill_rate_by_batch(draft: Draft) -> None:
-    """Someone who sets another effective batch gets a rate that follows its square root, within a factor of two.
+    """Someone who sets another effective batch gets a rate that follows it, as `learning_rate_scaling` says.
 
-    It stays under the limit above which the preflight warns.
+    By its square root within a factor of two, or in proportion within four; it stays under the limit above which the
+    preflight warns.
     """
     if not {"per_device_train_batch_size", "gradient_accumulation_steps"} & set(draft.chosen):
         return
     wanted = min(row_band(draft.facts)["effective_batch_size"], max(1, draft.facts.rows or 8))
     effective = effective_batch_size(draft.values)
-    if "learning_rate" in draft.chosen or 2 / 3 < effective / wanted < 3 / 2:
+    rule = draft["learning_rate_scaling"]
+    if "learning_rate" in draft.chosen or rule == "none" or 2 / 3 < effective / wanted < 3 / 2:
         return
     base = draft["learning_rate"]
-    scaled = float(f"{base * min(2.0, max(0.5, math.sqrt(effective / wanted))):.2g}")
+    factor = min(4.0, max(0.25, effective / wanted))
+    scaled = float(f"{base * (factor if rule == 'linear' else math.sqrt(factor)):.2g}")
     rate = min(scaled, max(base, recipes()["rate_limits"][TUNINGS[draft["tuning"]].rates]))
-    draft.fill("learning_rate", rate, "rate_batch", source="C", base=base, wanted=wanted, effective=effective)
+    reason = "rate_batch_linear" if rule == "linear" else "rate_batch"
+    draft.fill("learning_rate", rate, reason, source="C", base=base, wanted=wanted, effective=effective)
+
+
+def fill_rate_by_optimizer(draft: Draft) -> None:
+    """Someone who chooses an optimizer whose steps are larger than AdamW's gets a rate that is as much smaller."""
+    rule = recipes()["optimizer_rates"].get(draft["optim"])
+    if rule is None:
+        return
+    base = draft["learning_rate"]
+    rate = float(f"{base * rule['factor']:.2g}")
+    draft.fill("learning_rate", rate, "rate_optimizer", source=rule["source"], base=base, optim=draft["optim"])
 
 
 def fill_by_rows(draft: Draft) -> None:
@@ -108,6 +125,16 @@ def fill_intervals(draft: Draft) -> None:
     draft.fill("eval_steps", min(evaluate, steps), "eval_steps", source="C, ours", steps=steps)
     every = max(1, math.ceil(steps / rules["curve_points"]))
     draft.fill("logging_steps", every, "logging_steps", source="ours", steps=steps)
+
+
+def _fill_preference(draft: Draft) -> None:
+    """Document A's rates for learning what is better, one order of magnitude below those of examples (D)."""
+    rules, is_lora = recipes(), TUNINGS[draft["tuning"]].rates == "lora"
+    factor = rules["preference_lora"] if is_lora else 1
+    low, high = (factor * rate for rate in rules["rates"][draft["method"]])
+    rate = float(f"{at_end(low, high, rate_end(draft.facts)):.2g}")
+    reason = "rate_preference_lora" if is_lora else "rate_preference"
+    draft.fill("learning_rate", rate, reason, source="A, D", low=f"{low:.0e}", high=f"{high:.0e}")
 
 
 def _fill_fixed(draft: Draft, rule: Mapping[str, Any]) -> None:

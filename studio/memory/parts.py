@@ -31,6 +31,7 @@ from studio.memory.methods import (
     has_reference_model,
     scores_old_answers,
 )
+from studio.memory.optimizers import state_bytes
 from studio.memory.stack import Stack, coefficients
 
 Parts = dict[str, float]
@@ -153,12 +154,10 @@ class Run:
     def static(self) -> Parts:
         """What stays between two steps."""
         own, count = self.trained, self.trained.parameters + self._critic_parameters
-        rules = coefficients()["optimizers"][self.values["optim"]]
-        state = rules.get("state_bytes", rules.get("state_copies", 0) * own.bytes_each)
         return {
             "weights": weight_bytes(self.inventory, self.values),
             "adapter": own.bytes if own.is_adapter else 0,
-            "optimizer": count * state,
+            "optimizer": state_bytes(self.inventory, self.values, replace(own, parameters=count)),
             **self._other_models(),
             **self._surroundings(),
         }

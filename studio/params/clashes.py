@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from studio.errors import Fault
+from studio.params.tunings import ADDS_TOKENS
 from studio.params.schedules import MUON, PLATEAU, STABLE
 from studio.params.weights import category_weights
 
@@ -119,6 +120,20 @@ def _muon_with_two_rates(values: Values) -> Fault | None:
     return None
 
 
+def _prompt_packed(values: Values) -> Fault | None:
+    # What is learned stands before a row; in one packed row stand several.
+    if _packs(values) and values["tuning"] in ADDS_TOKENS:
+        return Fault("packing", "spec.prompt_packed", {"value": values["tuning"]})
+    return None
+
+
+def _prefix_recomputed(values: Values) -> Fault | None:
+    # The prefix comes as a cache of keys and values, and a layer that is computed again has none.
+    if values["tuning"] == "prefix_tuning" and values["gradient_checkpointing"]:
+        return Fault("gradient_checkpointing", "spec.prefix_recomputed")
+    return None
+
+
 RULES: tuple[Callable[[Values], Fault | None], ...] = (
     _packing_needs_flash,
     _curriculum_packed,
@@ -133,6 +148,8 @@ RULES: tuple[Callable[[Values], Fault | None], ...] = (
     _flash_in_float32,
     _kto_alone,
     _pissa_with_dora,
+    _prompt_packed,
+    _prefix_recomputed,
     _head_beside_adapter,
 )
 

@@ -7,6 +7,7 @@ import torch
 
 from studio.memory.stack import coefficients
 from studio.params.table import parameters
+from trainers.optimizers import MuonWithAdamW
 from trainers.storages import Storages
 
 LARGEST = (2048, 512)
@@ -25,13 +26,16 @@ def optimizer_of(name: str, weights: list[torch.nn.Parameter]) -> Any:
         from transformers.optimization import Adafactor
 
         return Adafactor(weights, lr=1e-3, scale_parameter=False, relative_step=False)
-    from bitsandbytes.optim import AdamW8bit
+    if name == "muon":
+        matrices = [weight for weight in weights if weight.ndim == 2]
+        return MuonWithAdamW(matrices=matrices, others=[weight for weight in weights if weight.ndim != 2], lr=1e-3)
+    from bitsandbytes.optim import AdamW8bit, Lion
 
-    return AdamW8bit(weights)
+    return Lion(weights, optim_bits=8 if "8bit" in name else 32) if "lion" in name else AdamW8bit(weights)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
-@pytest.mark.parametrize("name", [choice.value for choice in CHOICES if choice.value != "paged_adamw_8bit"])
+@pytest.mark.parametrize("name", [choice.value for choice in CHOICES if not choice.value.startswith("paged")])
 def test_an_optimizer_keeps_and_copies_what_the_coefficients_say(name: str, dtype: torch.dtype) -> None:
     weights = [torch.nn.Parameter(torch.randn(shape).mul(0.02).to(dtype)) for shape in SHAPES]
     optimizer, storages = optimizer_of(name, weights), Storages()
