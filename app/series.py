@@ -19,7 +19,7 @@ from studio.db.jobs import JobView
 from studio.errors import UnknownName
 
 DEFAULT_SMOOTHING = 0.6
-MAX_RUNS, MAX_METRICS, MAX_POINTS = 16, 16, 8000
+MAX_RUNS, MAX_METRICS, MAX_POINTS = 16, 32, 8000
 _MAX_LINES = 96
 """Open series kept; at 100,000 points one takes about 2.4 MB. Long ones push others out by `_MAX_CACHED_POINTS`."""
 _MAX_CACHED_POINTS = 3_000_000

@@ -10,12 +10,18 @@
   const DARK = ["#56B4E9", "#F08A3C", "#2FBF96", "#E3A1C6", "#E0B93A", "#9AD1F2", "#ECEAE6"];
   const PANELS = [
     { key: "loss", metrics: ["loss", "eval_loss", "eval_loss_prompted"], canLog: true },
+    { key: "rewards/margins", metrics: ["rewards/margins", "eval_rewards/margins"], lowestSaysNothing: true },
+    { key: "rewards/accuracies", metrics: ["rewards/accuracies", "eval_rewards/accuracies"], lowestSaysNothing: true },
+    { key: "logps/chosen", metrics: ["logps/chosen", "logps/rejected"], lowestSaysNothing: true },
+    { key: "kl", metrics: ["kl"], lowestSaysNothing: true },
     { key: "learning_rate", metrics: ["learning_rate"], plain: true },
     { key: "grad_norm", metrics: ["grad_norm"], canLog: true },
   ];
   // Drawn as they were measured, with x positions of their own; the prompted one is a line across the chart.
   const PROMPTED = "eval_loss_prompted";
-  const isHeldOut = (metric) => metric === "eval_loss" || metric === PROMPTED;
+  const isHeldOut = (metric) => metric.startsWith("eval_");
+  // Drawn with dashes beside what it is to be compared with.
+  const OTHERS = ["logps/rejected"];
   const POLL_MS = 2000, SMOOTHING = 0.6, TABLE_ROWS = 12;
 
   const dark = () => document.body.classList.contains("dark") || !!document.querySelector(".dark");
@@ -116,8 +122,8 @@
   }
 
   async function ask(state, cursor) {
-    const metrics = PANELS.flatMap((panel) => panel.metrics).join(",");
-    const wanted = { runs: state.runs.join(","), metric: metrics, plain: "learning_rate,eval_loss,eval_loss_prompted", cursor, smooth: state.smooth, points: Math.max(200, Math.min(1600, (state.width || 500) * 2)) };
+    const metrics = PANELS.flatMap((panel) => panel.metrics);
+    const wanted = { runs: state.runs.join(","), metric: metrics.join(","), plain: ["learning_rate", ...metrics.filter(isHeldOut)].join(","), cursor, smooth: state.smooth, points: Math.max(200, Math.min(1600, (state.width || 500) * 2)) };
     if (state.zoom) Object.assign(wanted, { from: state.zoom[0], to: state.zoom[1] });
     const answer = await fetch("/api/series?" + new URLSearchParams(wanted), { credentials: "same-origin" });
     if (!answer.ok) throw new Error(String(answer.status));
@@ -254,9 +260,10 @@
   function style(each, colour) {
     if (each.kind === "dropped") return { stroke: colour + "40", width: 1, dash: [2, 4], points: { show: false } };
     if (each.metric === PROMPTED) return { stroke: colour, width: 1, dash: [2, 6], points: { show: false } };
-    if (each.metric === "eval_loss") return { stroke: colour, width: 2, dash: [6, 4], points: { show: true, size: 5, fill: colour } };
-    if (each.kind === "raw" && !each.alone) return { stroke: colour + "55", width: 1, points: { show: false } };
-    return { stroke: colour, width: 2, points: { show: false } };
+    if (isHeldOut(each.metric)) return { stroke: colour, width: 2, dash: [6, 4], points: { show: true, size: 5, fill: colour } };
+    const dash = OTHERS.includes(each.metric) ? [4, 4] : undefined;
+    if (each.kind === "raw" && !each.alone) return { stroke: colour + "55", width: 1, dash, points: { show: false } };
+    return { stroke: colour, width: 2, dash, points: { show: false } };
   }
 
   function showLegend(words, legend, series, index, plot) {
@@ -270,8 +277,10 @@
         if (step !== null) value = plot.data[at][index];
         const item = make("span");
         const mark = make("i");
-        mark.style.background = palette[each.place % palette.length];
-        item.append(mark, `${each.title}${isHeldOut(each.metric) ? " · " + (words.metrics[each.metric] || "") : ""} ${number(value)}`);
+        const colour = palette[each.place % palette.length];
+        const isDashed = isHeldOut(each.metric) || OTHERS.includes(each.metric);
+        mark.style.background = isDashed ? `repeating-linear-gradient(90deg, ${colour} 0 4px, transparent 4px 7px)` : colour;
+        item.append(mark, `${each.title}${isHeldOut(each.metric) || OTHERS.includes(each.metric) ? " · " + (words.metrics[each.metric] || "") : ""} ${number(value)}`);
         return item;
       }),
       ...(step === null ? [] : [make("span", "", `· ${number(Math.round(step))}`)]),
@@ -285,7 +294,7 @@
       if (!each.summary || each.metric === PROMPTED || said.has(key)) return "";
       said.add(key);
       const values = Object.fromEntries(Object.entries(each.summary).map(([name, value]) => [name, number(value)]));
-      return fill(spec.plain ? state.words.sentence_plain : state.words.sentence, { ...values, title: each.title, metric: state.words.metrics[each.metric] });
+      return fill(spec.plain || spec.lowestSaysNothing ? state.words.sentence_plain : state.words.sentence, { ...values, title: each.title, metric: state.words.metrics[each.metric] });
     });
     return sentences.filter(Boolean).join(" ") || state.words.nothing;
   }
