@@ -143,9 +143,8 @@ def to_yaml(recipe: Recipe) -> str:
 def digest(recipe: Recipe) -> str:
     """What tells two rewards apart: every setting, written or not, in the order of the rules."""
     whole = [
-        {**_entry(rule), "part": rule.part, "dimension": rule.judges, "penalty": rule.penalty, "options": complete}
+        [rule.name, rule.weight, rule.penalty, rule.part, rule.judges, plain(graders.options(rule.name, rule.options))]
         for rule in recipe.rules
-        for complete in [plain(graders.options(rule.name, rule.options))]
     ]
     weights = {name: weight for name, weight in recipe.dimensions.items() if weight != 1}
     text = msgspec.json.encode([whole, weights, recipe.missing], order="sorted")

@@ -12,10 +12,12 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import msgspec
+
 from studio.graders import declared as graders
 from studio.graders.format_tags import after, between
 from studio.graders.score import Row, Score, missing
-from studio.rewards.recipe import AFTER_THINK, ANSWER, LAST_LINE, ROW, Recipe, Rule
+from studio.rewards.recipe import AFTER_THINK, ANSWER, LAST_LINE, ROW, WHOLE, Recipe, Rule
 
 Given = Mapping[str, Sequence[Score]]
 """Rule's key -> scores that a trainer has from a model, within the grader's range."""
@@ -64,9 +66,16 @@ def part_of(answer: str, part: str) -> str:
 def _scores(rule: Rule, answers: Sequence[str], rows: Sequence[Row], key: str, given: Given | None) -> Sequence[Score]:
     if rule.runs_here:
         looked_at = [part_of(answer, rule.part) for answer in answers]
-        return graders.grade(rule.name, looked_at, rows, graders.options(rule.name, rule.options))
+        beside = rows if rule.part == WHOLE else [_with_part(row, rule.part) for row in rows]
+        return graders.grade(rule.name, looked_at, beside, graders.options(rule.name, rule.options))
     known = (given or {}).get(key)
     return known if known is not None else [missing("elsewhere")] * len(answers)
+
+
+def _with_part(row: Row, part: str) -> Row:
+    """The row with the same part of its reference, where it has that part: an answer is compared with its like."""
+    inner = part_of(row.reference or "", part)
+    return msgspec.structs.replace(row, reference=inner) if inner else row
 
 
 def _as_penalty(each: Score) -> Score:
