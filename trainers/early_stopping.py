@@ -10,11 +10,13 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 
-def validations_without_gain(log: Iterable[Mapping[str, Any]]) -> int:
-    """Validations since the one with the lowest loss; 0 while there is none.
+def validations_without_gain(log: Iterable[Mapping[str, Any]], metric: str = "loss") -> int:
+    """Validations since the best one; 0 while there is none.
 
     Args:
         log: a Trainer's `state.log_history`.
+        metric: without `eval_`; of the loss the lowest is best, of anything else the highest.
     """
-    losses = [entry["eval_loss"] for entry in log if "eval_loss" in entry]
-    return len(losses) - 1 - losses.index(min(losses)) if losses else 0
+    found = [entry[f"eval_{metric}"] for entry in log if f"eval_{metric}" in entry]
+    best = min if metric == "loss" else max
+    return len(found) - 1 - found.index(best(found)) if found else 0

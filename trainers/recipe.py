@@ -81,6 +81,7 @@ def prepare_model(attempt: Attempt, device: str) -> tuple[Any, Any]:
     Without an adapter it is None, and whatever is not to be trained is frozen.
     """
     from trainers.loading import load_model
+    from trainers.losses.dropout import set_attention_dropout
     from trainers.tuning import kinds, quantised
 
     values = attempt.spec.values
@@ -91,6 +92,8 @@ def prepare_model(attempt: Attempt, device: str) -> tuple[Any, Any]:
         quantization=quantised.config(values),
         device=device,
     )
+    if values.get("attention_dropout"):
+        set_attention_dropout(model, values["attention_dropout"])
     return model, kinds.prepare(model, values)
 
 

@@ -18,6 +18,10 @@ from trainers.saving import EvaluationInterrupted
 from trainers.watchdog import Watchdog
 
 METRICS = ("loss", "learning_rate", "grad_norm", "mean_token_accuracy", "entropy", "num_tokens", "accuracy", "f1")
+METRICS += ("old_loss",)
+"""Of the rows that the model learned before (`trainers.continual.scores`)."""
+OF_LOSSES = ("adversarial_loss",)
+"""What `trainers.losses` tell."""
 OF_PREFERENCES = ("rewards/chosen", "rewards/rejected", "rewards/accuracies", "rewards/margins", "logps/chosen")
 OF_PREFERENCES += ("logps/rejected", "kl", "nll_loss")
 """What trl's trainers tell that learn which answers are better."""
@@ -113,7 +117,7 @@ class Reporter(TrainerCallback):
             raise EvaluationInterrupted
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any], **kwargs: Any) -> None:
-        values = {k: v for k, v in logs.items() if k.removeprefix("eval_") in (*METRICS, *OF_PREFERENCES)}
+        values = {k: v for k, v in logs.items() if k.removeprefix("eval_") in (*METRICS, *OF_LOSSES, *OF_PREFERENCES)}
         self._epoch = state.epoch or 0.0
         if values:
             self._metrics |= values
@@ -216,7 +220,8 @@ class Reporter(TrainerCallback):
         if not patience or state.global_step >= state.max_steps:
             return
         own = [entry for entry in state.log_history if entry["step"] > self._origin]
-        if validations_without_gain(own) >= patience:
+        metric = self.attempt.spec.values.get("metric_for_best_model", "loss")
+        if validations_without_gain(own, metric) >= patience:
             # The Trainer saves after it has evaluated.
             control.should_training_stop = control.should_save = True
             self.attempt.alert("stopped_early", "info", step=state.global_step, patience=patience)

@@ -17,6 +17,7 @@ from studio.memory.inventory import Inventory
 from studio.memory.measured import estimate_here
 from studio.memory.optimizers import state_bytes
 from studio.memory.stack import installed_stack
+from studio.params import adversarial
 from studio.params.tunings import keeps_model
 
 NEWEST = 5
@@ -127,7 +128,8 @@ def _seconds(facts: Facts, values: Mapping[str, Any], steps: int) -> float:
 
 def _passes(values: Mapping[str, Any]) -> int:
     """How often each weight is used for a token: forward, backward to the inputs, to the weights, and once again."""
-    return 2 + keeps_model(values["tuning"]) + bool(values["gradient_checkpointing"])
+    once = 2 + keeps_model(values["tuning"]) + bool(values["gradient_checkpointing"])
+    return once * adversarial.passes(values)
 
 
 def _operations_per_second(facts: Facts) -> float:

@@ -12,6 +12,7 @@ from studio.db.tables import Job
 from studio.errors import RefusedInput
 from studio.hardware import device_name
 from studio.models.folder import read_model_folder
+from studio.params.adversarial import passes
 from studio.paths import Workspace
 from studio.protocol import read_spec, sync_folder
 
@@ -43,6 +44,13 @@ def _take_scores(session: Session, workspace: Workspace, job: Job) -> None:
 
 def _take_asked(session: Session, workspace: Workspace, job: Job) -> None:
     """What the untouched model was asked and said."""
+    _take_report(workspace, job)
+
+
+def _take_trial(session: Session, workspace: Workspace, job: Job) -> None:
+    """What trying a reward came to, and the model's answers where it was asked."""
+    if job.values.get("samples"):
+        _take_report(workspace, job, "samples")
     _take_report(workspace, job)
 
 
@@ -129,7 +137,9 @@ def _take_speed(session: Session, workspace: Workspace, job: Job) -> None:
         return
     same = {name: job.values[name] for name in ("tuning", "gradient_checkpointing", "dtype")}
     device, parameters = device_name(spec.device), known["inventory"]["parameters"]
-    keep_speed(session, MeasuredSpeed(**same, device=device, parameters=parameters, seconds_per_token=seconds / tokens))
+    # As a run without adversarial training would take.
+    each = seconds / tokens / passes(job.values)
+    keep_speed(session, MeasuredSpeed(**same, device=device, parameters=parameters, seconds_per_token=each))
 
 
 def _take_nothing(session: Session, workspace: Workspace, job: Job) -> None:
@@ -142,6 +152,7 @@ _TAKE = {
     "write": _take_prepared,
     "baseline": _take_asked,
     "score": _take_scores,
+    "trial": _take_trial,
     "inspect": _take_inspection,
     "fetch": _take_model,
 }

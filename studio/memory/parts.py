@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from studio.memory.activations import DTYPE_BYTES, TRAINS_OWN_WEIGHTS, Layers, compute_bytes, layers_of
+from studio.memory.activations import DTYPE_BYTES, Layers, compute_bytes, layers_of
 from studio.memory.adapters import (
     Trained,
     copies_beside,
@@ -33,6 +33,7 @@ from studio.memory.methods import (
 )
 from studio.memory.optimizers import state_bytes
 from studio.memory.stack import Stack, coefficients
+from studio.params.adversarial import passes
 
 Parts = dict[str, float]
 
@@ -199,8 +200,9 @@ class Run:
         return {"gradients": (self.trained.parameters + self._critic_parameters) * self.trained.bytes_each}
 
     def kept_gradients(self) -> Parts:
-        """Gradients that are there during the forward pass: those of the batches accumulated so far."""
-        return self.gradients() if self.values["gradient_accumulation_steps"] > 1 else {}
+        """Gradients that are there during a forward pass: those of the passes before it within the same step."""
+        times = self.values["gradient_accumulation_steps"] * passes(self.values)
+        return self.gradients() if times > 1 else {}
 
     def head_gradients(self) -> Parts:
         """Gradients that are there when the last layer's turn comes."""
@@ -211,7 +213,7 @@ class Run:
 
     def first_gradients(self) -> Parts:
         """Gradients that are there when the first layer's turn comes: its own are part of what was traced."""
-        if self.kept_gradients() or not self.layers.is_traced:
+        if self.kept_gradients():
             return self.gradients()
         in_layers = self._layer_parameters if self.is_full else self.trained.parameters
         later = in_layers / max(1, self._trained_layers) + (self._embedding_parameters if self.is_full else 0)
@@ -270,12 +272,12 @@ class Run:
         return {"inputs": (3 if self.method.has_labels else 2) * 8 * own * batches}
 
     def _short_copies(self) -> Parts:
-        """Autocast keeps a short copy of every weight that it multiplied with until the forward pass ends."""
-        own = self.trained.bytes_each if self.values["tuning"] in TRAINS_OWN_WEIGHTS else 0
-        if self.layers.is_traced or not self.is_full or self.width >= own:
+        """Autocast keeps a short copy of every trained weight that it multiplied with until the forward pass ends."""
+        is_counted = self.layers.is_traced or not self.values["gradient_checkpointing"]
+        if is_counted or self.values["mixed_precision"] == "no" or self.width >= self.trained.bytes_each:
             return {}
         linear = sum(module.parameters for module in self.inventory.modules if module.kind == "Linear")
-        return {"short_copies": linear * self.width}
+        return {"short_copies": (linear if self.is_full else self.trained.parameters) * self.width}
 
     def forward_and_loss(self, batch: Batch) -> Parts:
         """The loss on top of all kept activations, or the last layer on top of the others'."""
@@ -291,7 +293,6 @@ class Run:
         return {
             **self._activations(batch, max(0.0, self._trained_layers - 1)),
             **self.inputs(batch),
-            **self._short_copies(),
             **self._layer(batch),
         }
 
@@ -300,9 +301,6 @@ class Run:
 
     def _layer(self, batch: Batch) -> Parts:
         size = self.layers.backward(batch.rows, batch.row_tokens) + self._beside(batch)
-        if self.inventory.num_experts > 1 and self.values["tuning"] == "qlora":
-            expert = 3 * self.inventory.hidden_size * self.inventory.intermediate_size
-            size += expert * coefficients()["layer_backward"]["moe"]["expert_copies_bytes"]
         copied = dequantised if self.layers.has_beside else copies_beside
         return {"layer": size + copied(self.inventory, self.values)}
 

@@ -87,6 +87,27 @@ def _pissa_with_dora(values: Values) -> Fault | None:
     return None
 
 
+def _old_rows_missing(values: Values) -> Fault | None:
+    # SI holds weights without them; they would only be scored.
+    if values.get("continual") in ("replay", "ewc") and not values.get("old_dataset"):
+        return Fault("old_dataset", "spec.old_rows_missing")
+    return None
+
+
+def _replay_in_order(values: Values) -> Fault | None:
+    # Old rows have no place in the order of the new ones.
+    if values.get("continual") == "replay" and values.get("curriculum", "none") != "none":
+        return Fault("curriculum", "spec.replay_in_order")
+    return None
+
+
+def _held_with_pissa(values: Values) -> Fault | None:
+    # What PiSSA trains is cut out of the base model anew in each run, so weights of two runs do not compare.
+    if values.get("continual") in ("ewc", "si") and values.get("init_lora_weights") == "pissa":
+        return Fault("continual", "spec.held_with_pissa")
+    return None
+
+
 def _head_beside_adapter(values: Values) -> Fault | None:
     # A new head must be trained whole; these tunings are tried with it, the others are not.
     if values.get("method") == "classify" and values["tuning"] not in ("lora", "qlora", "full", "freeze"):
@@ -112,6 +133,15 @@ def _longer_than_the_run(values: Values) -> Fault | None:
             "decay_ratio", "spec.longer_than_the_run", {name: values[name] for name in ("warmup_ratio", "decay_ratio")}
         )
     return None
+
+
+def _metric_not_told(values: Values) -> Fault | None:
+    own = ("accuracy", "f1") if values["method"] == "classify" else ("mean_token_accuracy",)
+    told = ("loss", *(own if values["method"] in ("sft", "pretrain", "classify") else ()))
+    if values["metric_for_best_model"] in told:
+        return None
+    known = {"method": values["method"], "value": values["metric_for_best_model"], "choices": ", ".join(told)}
+    return Fault("metric_for_best_model", "spec.metric_not_told", known)
 
 
 def _muon_with_two_rates(values: Values) -> Fault | None:
@@ -143,6 +173,7 @@ RULES: tuple[Callable[[Values], Fault | None], ...] = (
     _plateau_warms_up,
     _longer_than_the_run,
     _muon_with_two_rates,
+    _metric_not_told,
     _full_in_float16,
     _precision_clash,
     _flash_in_float32,
@@ -151,6 +182,9 @@ RULES: tuple[Callable[[Values], Fault | None], ...] = (
     _prompt_packed,
     _prefix_recomputed,
     _head_beside_adapter,
+    _old_rows_missing,
+    _replay_in_order,
+    _held_with_pissa,
 )
 
 

@@ -24,6 +24,8 @@ def sft_arguments(values: Mapping[str, Any]) -> dict[str, Any]:
         "warmup_steps": values["warmup_ratio"],
         **schedule_arguments(values),
         **optimizer_arguments(values),
+        # None is off. Specs may be older than this.
+        "neftune_noise_alpha": values.get("neftune_noise_alpha") or None,
         # transformers 5.23 renames gradient_checkpointing and warns at the old name.
         "activation_checkpointing": values["gradient_checkpointing"],
         # Both explicit: trl turns bf16 on where it is left out, on a CPU too.

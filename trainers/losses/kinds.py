@@ -9,6 +9,7 @@ weight of a row counts for its smoothed loss.
 from collections.abc import Mapping
 from typing import Any
 
+from studio.params import adversarial
 from studio.params.schedules import MUON, STABLE
 from studio.params.weights import weighs_rows
 
@@ -16,6 +17,10 @@ from studio.params.weights import weighs_rows
 def mixins(values: Mapping[str, Any]) -> tuple[type, ...]:
     """The classes that these values ask for, outermost first. Specs may be older than any of the settings."""
     found: list[type] = []
+    if adversarial.steps(values):
+        from trainers.losses.adversarial import PerturbsEmbeddings
+
+        found.append(PerturbsEmbeddings)
     if weighs_rows(values):
         from trainers.losses.weights import WeighsRows
 

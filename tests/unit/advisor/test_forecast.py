@@ -35,6 +35,14 @@ def test_computing_again_and_training_everything_take_longer(facts):
     assert plan(facts(), max_steps=20, tuning="full").seconds > least
 
 
+def test_adversarial_training_takes_as_many_passes_as_it_has(facts):
+    plain = plan(facts(), max_steps=20, validation_split=0).seconds - START
+    for chosen, passes in (({"adversarial": "fgm"}, 2), ({"adversarial": "pgd", "adversarial_steps": 4}, 5)):
+        assert plan(facts(), max_steps=20, validation_split=0, **chosen).seconds - START == pytest.approx(
+            passes * plain
+        )
+
+
 def test_a_small_model_on_a_gpu_takes_more_than_no_time(facts):
     assert plan(facts(gpu=24), max_steps=100).seconds >= START + 10
 

@@ -88,6 +88,8 @@ def test_an_8_bit_optimizer_frees_memory_in_full_training():
 
 def test_accumulation_alone_frees_nothing():
     assert predict(gradient_accumulation_steps=8).allocated_bytes >= predict().allocated_bytes
+    accumulated, moved = predict(gradient_accumulation_steps=8), predict(adversarial="fgm")
+    assert moved.allocated_bytes == accumulated.allocated_bytes
 
 
 def test_a_short_data_set_counts_its_own_length():
