@@ -59,6 +59,7 @@ VERBS = frozenset(
         "train",
         "baseline",
         "carry_system_prompt",
+        "try_reward",
         "stop",
         "save_now",
         "pause",

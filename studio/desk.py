@@ -22,6 +22,7 @@ from studio.desk_baseline import BaselineDesk
 from studio.desk_data import check_name
 from studio.desk_going_on import GoingOnDesk
 from studio.desk_memory import MemoryDesk
+from studio.desk_rewards import RewardDesk
 from studio.desk_runs import RunsDesk
 from studio.desk_scoring import ScoringDesk
 from studio.desk_settings import SettingsDesk
@@ -41,7 +42,16 @@ def is_hub_id(text: str) -> bool:
 
 
 class Desk(
-    TrainingDesk, GoingOnDesk, RunsDesk, AddingDesk, ScoringDesk, AskingDesk, BaselineDesk, MemoryDesk, SettingsDesk
+    TrainingDesk,
+    GoingOnDesk,
+    RunsDesk,
+    AddingDesk,
+    ScoringDesk,
+    AskingDesk,
+    BaselineDesk,
+    RewardDesk,
+    MemoryDesk,
+    SettingsDesk,
 ):
     """The studio's counter. One per server; its methods may be called from any thread."""
 

@@ -12,9 +12,9 @@ from studio.errors import Conflict
 from studio.jobs.lifecycle import LIVE, WAITING
 
 FOLLOW_SECONDS = 0.7
-KINDS = ("prepare", "write", "score")
+KINDS = ("prepare", "write", "score", "trial")
 """Of jobs that are about a data set."""
-LOOKING = ("look", "check", "teach", "diff", "export", "push", "write", "score")
+LOOKING = ("look", "check", "teach", "diff", "export", "push", "write", "score", "try_reward")
 """Operations that leave a data set as it is."""
 
 

@@ -32,10 +32,12 @@ def check(options: Options) -> None:
     Raises:
         RefusedInput: a dialect that there is not.
     """
+    if not options.dialect:
+        return
     from sqlglot import Dialects
 
     known = [each.value for each in Dialects if each.value]
-    if options.dialect and options.dialect not in known:
+    if options.dialect not in known:
         raise RefusedInput("reward.bad_dialect", dialect=options.dialect[:40], known=", ".join(known))
 
 

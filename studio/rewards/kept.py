@@ -1,0 +1,106 @@
+"""Trials that were made, and the base model's sampled answers, kept by what they are of.
+
+    <workspace>/cache/reports/samples-<model>-<rows>-<how asked>/report.json     answers of the base model
+    <workspace>/cache/reports/reward-<rows>-<reward and the rest>/report.json    what trying a reward came to
+
+Samples do not depend on the reward, so another one is tried on the same answers without the model.
+"""
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from studio.errors import RefusedInput
+from studio.paths import Workspace
+from studio.protocol import write_struct
+from studio.rewards.report import TrialReport
+from studio.workshop.reports import REPORT
+
+
+class Asking(msgspec.Struct, frozen=True, kw_only=True):
+    """Which rows are tried, and how the base model is asked."""
+
+    rows: int = 100
+    samples: int = 4
+    """Answers of the model to each question."""
+    seconds: float = 180.0
+    """Writing answers takes no longer; then fewer questions are asked."""
+    temperature: float = 1.0
+    seed: int = 42
+
+
+class Samples(msgspec.Struct, frozen=True, kw_only=True):
+    model: str
+    seconds: float
+    answers: dict[int, list[str]]
+    """Row's number -> what the model said."""
+
+
+class Trial(msgspec.Struct, frozen=True, kw_only=True):
+    """A report, and what it is of."""
+
+    dataset: str
+    version: int
+    model: str | None
+    is_proposed: bool
+    """The reward was proposed from the data."""
+    sampled: int
+    """Questions that the model was asked."""
+    verdict: str
+    report: TrialReport
+    created_at: str
+
+
+def samples_place(workspace: Workspace, model_hash: str, content_hash: str, asking: Asking) -> Path:
+    return workspace.reports / f"samples-{model_hash[:16]}-{content_hash[:16]}-{_digest(asking)}"
+
+
+def trial_place(workspace: Workspace, content_hash: str, *asked: Any) -> Path:
+    """`asked` is whatever tells two trials on these rows apart."""
+    return workspace.reports / f"reward-{content_hash[:16]}-{_digest(asked)}"
+
+
+def newest(workspace: Workspace, content_hash: str) -> Trial | None:
+    """The newest whole trial on these rows."""
+    folders = workspace.reports.glob(f"reward-{content_hash[:16]}-*")
+    dated = sorted(((folder / REPORT).stat().st_mtime_ns, folder) for folder in folders if (folder / REPORT).exists())
+    for _, folder in reversed(dated):
+        try:
+            return read_trial(folder)
+        except RefusedInput:
+            continue
+    return None
+
+
+def keep(folder: Path, kept: Samples | Trial) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    write_struct(folder / REPORT, kept)
+
+
+def read_trial(folder: Path) -> Trial:
+    """
+    Raises:
+        RefusedInput: there is none.
+    """
+    return _read(folder, Trial)
+
+
+def read_samples(folder: Path) -> Samples:
+    """
+    Raises:
+        RefusedInput: there are none.
+    """
+    return _read(folder, Samples)
+
+
+def _read(folder: Path, kind: Any) -> Any:
+    try:
+        return msgspec.json.decode((folder / REPORT).read_bytes(), type=kind)
+    except (OSError, msgspec.DecodeError) as error:
+        raise RefusedInput("reward.no_report") from error
+
+
+def _digest(asked: Any) -> str:
+    return hashlib.sha256(msgspec.json.encode(asked, order="sorted")).hexdigest()[:16]

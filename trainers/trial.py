@@ -1,0 +1,154 @@
+"""Tries a reward before a run learns from it: `python -m trainers.trial <attempt folder>`.
+
+The base model answers questions of the data several times, unless its answers are kept already or none is named; then
+the reward is laid on those, on the data's own answers and on ones that cost nothing. It leaves
+
+    <output_path>/samples    what the model said (`studio.rewards.kept`)
+    <output_path>/report     what trying the reward came to
+
+A stop ends it at once, and nothing is kept.
+"""
+
+import shutil
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from studio.errors import JobFailed, RefusedInput
+from studio.protocol import utc_now
+from studio.rewards import kept
+from studio.rewards.kept import Asking, Samples, Trial
+from studio.rewards.report import Mark, TrialReport
+from trainers.attempt import Attempt, run_attempt
+
+if TYPE_CHECKING:
+    from studio.rewards.questions import Question
+    from trainers.data import Renderer
+
+BATCH = 8
+"""Answers written side by side."""
+MORE_TOKENS = 64
+MOST_ANSWER_TOKENS = 512
+"""An answer may be so much longer than the data's longest one, and never longer than this."""
+TOKENS_WITHOUT_REFERENCE = 128
+
+
+def main(attempt: Attempt) -> dict[str, Any]:
+    from studio.rewards.questions import questions
+
+    values, dataset = attempt.spec.values, attempt.spec.dataset
+    output = Path(attempt.spec.output_path)
+    shutil.rmtree(output, ignore_errors=True)  # what an attempt that was killed left behind
+    asking = msgspec.convert(values["asking"], Asking)
+
+    attempt.phase("reading_data")
+    asked = questions(Path(dataset.path), count=asking.rows, seed=asking.seed)
+    if not asked:
+        raise JobFailed("reward.no_rows", dataset=dataset.name, version=dataset.version)
+    samples = samples_of(attempt, asked, asking, output)
+    attempt.phase("reward.try")
+    report, is_proposed = tried(values, asked, samples, asking)
+    found = Trial(
+        dataset=dataset.name,
+        version=dataset.version,
+        model=samples.model if samples else None,
+        is_proposed=is_proposed,
+        sampled=len(samples.answers) if samples else 0,
+        verdict=report.verdict,
+        report=report,
+        created_at=utc_now(),
+    )
+    kept.keep(output / "report", found)
+    return {"report": values["report"], "samples": values.get("samples"), "verdict": report.verdict}
+
+
+def tried(
+    values: dict[str, Any], asked: "Sequence[Question]", samples: Samples | None, asking: Asking
+) -> tuple[TrialReport, bool]:
+    """The report; whether the reward was proposed from the data.
+
+    Questions that the model was not asked for want of time are left out where it was asked others.
+    """
+    from studio.rewards import recipe
+    from studio.rewards.answers_to_try import answers_to_try
+    from studio.rewards.proposing import proposed
+    from studio.rewards.trial import trial
+
+    rows = [each.row for each in asked]
+    reward = (
+        recipe.parse(values["reward"])
+        if values["reward"]
+        else proposed([row.reference for row in rows if row.reference])
+    )
+    answers = answers_to_try(rows, samples.answers if samples else {}, seed=asking.seed)
+    marks = msgspec.convert(values["marks"], list[Mark])
+    return trial(reward, rows, answers, marks=marks), values["reward"] is None
+
+
+def samples_of(attempt: Attempt, asked: "Sequence[Question]", asking: Asking, output: Path) -> Samples | None:
+    """The base model's answers: kept ones, or asked for now; None where no model is named."""
+    place = attempt.spec.values.get("samples")
+    if place is None or attempt.spec.model is None:
+        return None
+    try:
+        return kept.read_samples(Path(place))
+    except RefusedInput:
+        pass
+    attempt.phase("loading_libraries")
+    from trainers.generation import Place
+    from trainers.score import load_libraries
+
+    models = load_libraries(attempt)
+    attempt.phase("loading_model")
+    with models.ready(Place(attempt.spec.model.path)) as (model, renderer):
+        attempt.phase("reward.sample")
+        began = time.monotonic()
+        answers = sample(attempt, model, renderer, asked, asking)
+    found = Samples(model=attempt.spec.model.name, seconds=round(time.monotonic() - began, 1), answers=answers)
+    kept.keep(output / "samples", found)
+    return found
+
+
+def sample(
+    attempt: Attempt, model: Any, renderer: "Renderer", asked: "Sequence[Question]", asking: Asking
+) -> dict[int, list[str]]:
+    """{row: several answers}, of as many questions as the time allows, drawn by chance."""
+    from random import Random
+
+    import torch
+
+    from trainers.batched import answer_all
+
+    torch.manual_seed(asking.seed)
+    began, answers = time.monotonic(), {}
+    until, tokens = began + asking.seconds, _answer_tokens(renderer, asked)
+    together = max(1, BATCH // asking.samples)
+    order = Random(asking.seed).sample(list(asked), len(asked))
+    for start in range(0, len(order), together):
+        part = order[start : start + together]
+        prompts = [renderer.prompt(each.turns) for each in part for _ in range(asking.samples)]
+        said = answer_all(model, renderer, prompts, max_new_tokens=tokens, until=until, temperature=asking.temperature)
+        if said is None:
+            break
+        for place, each in enumerate(part):
+            answers[each.row.number] = [text.strip() for text in said[place * asking.samples :][: asking.samples]]
+        left = min(until - time.monotonic(), (time.monotonic() - began) / len(answers) * (len(order) - len(answers)))
+        attempt.events.write(
+            "progress", done=len(answers), total=len(order), unit="rows", seconds_left=round(max(0.0, left), 1)
+        )
+    return answers
+
+
+def _answer_tokens(renderer: "Renderer", asked: "Sequence[Question]") -> int:
+    wanted = [each.row.reference for each in asked if each.row.reference]
+    if not wanted:
+        return TOKENS_WITHOUT_REFERENCE
+    longest = max(len(ids) for ids in renderer.tokenizer(wanted)["input_ids"])
+    return min(MOST_ANSWER_TOKENS, longest + MORE_TOKENS)
+
+
+if __name__ == "__main__":
+    run_attempt(main)
