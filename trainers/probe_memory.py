@@ -77,6 +77,7 @@ def shortened(values: dict[str, Any]) -> dict[str, Any]:
         "eval_steps": STEPS,
         "warmup_ratio": 0.0,
         "curriculum": "none",
+        "curriculum_control": False,
         "class_weights": "none",
         "category_weights": "",
         "weight_column": "",

@@ -56,12 +56,22 @@ def weighed(attempt: Attempt, rows: Any) -> Any:
 
 
 def in_order(attempt: Attempt, rows: Any) -> Any:
-    """The rows as they are, or the easy ones first; the sampler then keeps that order in every epoch."""
-    from studio.params.trl_names import is_easy_to_hard
+    """The rows as they are, or the easy ones first (`trainers.curricula`); by chance where a control is asked for."""
+    import numpy
+
+    from studio.params.curriculum import follows_difficulty, is_control
+
+    if not follows_difficulty(attempt.spec.values):
+        return rows
+    if is_control(attempt.spec.values):
+        # As `held_out` does: what `shuffle` would write beside the tokens counts as rows of the run.
+        return rows.select(numpy.random.default_rng(attempt.spec.seed).permutation(len(rows)).tolist())
+    return _easy_first(attempt, rows)
+
+
+def _easy_first(attempt: Attempt, rows: Any) -> Any:
     from trainers.data import MIDDLE, Findings, difficulties
 
-    if not is_easy_to_hard(attempt.spec.values):
-        return rows
     hardness, numbers = difficulties(attempt.spec.dataset), list(rows["row"])
     unknown = Findings({"data.no_score": [number for number in numbers if number not in hardness]})
     if unknown.rows["data.no_score"]:

@@ -14,9 +14,9 @@ from studio.advisor.joined import as_learned
 from studio.advisor.prefill import prefill
 from studio.advisor.recipes import recipes, row_band, variety_word
 from studio.advisor.tuning_measures import tuning_measures
+from studio.params.curriculum import follows_difficulty, is_control
 from studio.params.methods import METHODS
 from studio.params.table import effective_batch_size
-from studio.params.trl_names import is_easy_to_hard
 from studio.params.tunings import TUNINGS, is_compressed
 from studio.paths import TEMPLATES
 from studio.workshop.versions.layout import MESSAGES, PROMPT_COMPLETION, TEXT
@@ -41,7 +41,7 @@ def measures(facts: Facts, values: Mapping[str, Any], plan: Forecast) -> dict[st
         "max_positions": facts.max_positions,
         **{name: values[name] for name in ("max_length", "save_steps", "eval_steps", "seed")},
         "patience": values["early_stopping_patience"],
-        "missing_difficulty": int(is_easy_to_hard(values) and not facts.has_difficulty),
+        "missing_difficulty": int(follows_difficulty(values) and not is_control(values) and not facts.has_difficulty),
         "is_full": int(values["tuning"] == "full"),
         "baseline_correct": facts.baseline_correct,
         "baseline_suffices": int(facts.baseline_suffices),

@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from studio.errors import Fault
-from studio.params.tunings import ADDS_TOKENS
 from studio.params.schedules import MUON, PLATEAU, STABLE
+from studio.params.tunings import ADDS_TOKENS
 from studio.params.weights import category_weights
 
 Values = Mapping[str, Any]

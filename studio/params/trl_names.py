@@ -8,6 +8,7 @@ with the real classes.
 from collections.abc import Mapping
 from typing import Any
 
+from studio.params.curriculum import follows_difficulty
 from studio.params.schedules import optimizer_arguments, schedule_arguments
 from studio.params.table import parameters
 
@@ -32,7 +33,7 @@ def sft_arguments(values: Mapping[str, Any]) -> dict[str, Any]:
         "bf16": values["mixed_precision"] == "bf16",
         "fp16": values["mixed_precision"] == "fp16",
         # The rows are handed over in the order of the curriculum.
-        "train_sampling_strategy": "sequential" if is_easy_to_hard(values) else "random",
+        "train_sampling_strategy": "sequential" if follows_difficulty(values) else "random",
         **_evaluation_arguments(values),
         "save_strategy": "steps",
         # Which checkpoints stay and which is best is the studio's business (docs/design.md, section 2).
@@ -44,11 +45,6 @@ def sft_arguments(values: Mapping[str, Any]) -> dict[str, Any]:
 def plain_arguments(values: Mapping[str, Any]) -> dict[str, Any]:
     """Keyword arguments for `transformers.TrainingArguments`: those of trl without its own."""
     return {name: value for name, value in sft_arguments(values).items() if name not in _OF_TRL}
-
-
-def is_easy_to_hard(values: Mapping[str, Any]) -> bool:
-    """Whether rows are learned in the order of their difficulty; specs older than `curriculum` do not name it."""
-    return values.get("curriculum") == "easy_to_hard"
 
 
 def lora_arguments(values: Mapping[str, Any]) -> dict[str, Any]:

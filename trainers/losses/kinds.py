@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from studio.params import adversarial
+from studio.params.curriculum import follows_difficulty
 from studio.params.schedules import MUON, STABLE
 from studio.params.weights import weighs_rows
 
@@ -33,12 +34,16 @@ def mixins(values: Mapping[str, Any]) -> tuple[type, ...]:
 
 
 def _of_the_step(values: Mapping[str, Any]) -> list[type]:
-    """What belongs to the optimizer and its rate."""
+    """What belongs to the optimizer, its rate, and the rows that it gets."""
     found: list[type] = []
     if values["optim"] == MUON:
         from trainers.optimizers import UsesMuon
 
         found.append(UsesMuon)
+    if follows_difficulty(values):
+        from trainers.curricula import FollowsCurriculum
+
+        found.append(FollowsCurriculum)
     if values["lr_scheduler_type"] == STABLE:
         from trainers.schedules import Decays
 
