@@ -25,6 +25,8 @@ from studio.jobs.supervisor import Supervisor
 from studio.paths import Workspace
 from studio.protocol import write_atomically
 
+RESERVE_BYTES = 2 << 20
+"""For the registry: some hundred small transactions, such as those that tell why a run was paused."""
 _log = logging.getLogger(__name__)
 
 
@@ -67,7 +69,7 @@ def open_studio(workspace: Workspace) -> OpenStudio:
     if lock is None:
         raise Conflict("server.already_running", folder=str(workspace.root), url=_url_of(workspace.server_json))
     machine = read_machine()
-    writer = Writer(workspace.registry)
+    writer = Writer(workspace.registry, reserve_bytes=RESERVE_BYTES)
     with writer.begin() as session:
         measurements.predict_again(session)
         finish_removals(session, workspace)

@@ -4,6 +4,7 @@ Checkpoints and the starter model are such folders. The digest of one is the sha
 covers every file. No torch here.
 """
 
+import errno
 import hashlib
 import json
 import os
@@ -17,6 +18,7 @@ from studio.protocol import sync_folder, write_atomically
 
 MANIFEST = "manifest.json"
 TEMPORARY_PREFIX = ".unfinished-"
+LITTLE_SPACE_BYTES = 16 << 20
 OPENED_KINDS = frozenset(
     {".safetensors", ".json", ".jinja", ".model", ".txt", ".py", ".bin", ".pt", ".pth", ".ckpt", ".pkl", ".npz"}
 )
@@ -28,6 +30,9 @@ def whole_folder(target: Path, **facts: Any) -> Iterator[Path]:
     """Give a temporary folder to fill; afterwards fsync it, write its manifest with `facts`, and rename it to `target`.
 
     An older `target` is replaced. After an error nothing is left behind but what was there before.
+
+    Raises:
+        OSError: ENOSPC also where a library says otherwise that the disk is full; once the folder is gone, it is not.
     """
     temporary = target.with_name(f"{TEMPORARY_PREFIX}{target.name}-{os.getpid()}")
     shutil.rmtree(temporary, ignore_errors=True)
@@ -35,8 +40,11 @@ def whole_folder(target: Path, **facts: Any) -> Iterator[Path]:
     try:
         yield temporary
         seal(temporary, **facts)
-    except BaseException:
+    except BaseException as error:
+        is_full = shutil.disk_usage(temporary.parent).free < LITTLE_SPACE_BYTES
         shutil.rmtree(temporary, ignore_errors=True)
+        if is_full and isinstance(error, RuntimeError):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(target)) from error
         raise
     old = temporary.with_name(f"{temporary.name}-old")
     if target.exists():

@@ -17,6 +17,7 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import QueuePool, StaticPool
 
+from studio.db.reserve import Reserve
 from studio.db.tables import Clock
 from studio.errors import Failure
 
@@ -31,8 +32,14 @@ SAFE_SQLITE = (3, 51, 3)
 class Writer:
     """The one connection that writes. Made once per server, after `studio.jobs.processes.hold_lock`."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, reserve_bytes: int = 0) -> None:
+        """
+        Args:
+            reserve_bytes: room to keep back beside the registry, given up when the disk is full.
+        """
         self._lock = threading.RLock()
+        self._reserve = Reserve(path.with_suffix(".reserve"), reserve_bytes) if reserve_bytes else None
+        self._wants_reserve = reserve_bytes > 0
         self.num_changes = 0
         """Transactions that changed something, counted in memory: an idle loop looks here and lets the file be."""
         with _worded():
@@ -48,12 +55,26 @@ class Writer:
         """
         with (
             self._lock,
+            self._giving_up_reserve(),
             _worded(),
             Session(self._engine, expire_on_commit=False) as session,
             session.begin(),
         ):
             yield session
             self.num_changes += "change" in session.info
+
+    @contextmanager
+    def _giving_up_reserve(self) -> Iterator[None]:
+        """Where the disk is full the room that is kept back lets the next try through; it is taken again later."""
+        try:
+            yield
+        except Failure as error:
+            if self._reserve and error.code == "registry.full":
+                self._reserve.give_up()
+                self._wants_reserve = True
+            raise
+        if self._reserve and self._wants_reserve:
+            self._wants_reserve = not self._reserve.hold()
 
     def close(self) -> None:
         with self._lock:

@@ -19,7 +19,7 @@ from sqlalchemy.orm import Session
 from studio.db.engine import Writer, next_change
 from studio.db.jobs import live, move, newest_attempt, num_waiting, record_event, wish
 from studio.db.tables import Attempt, Checkpoint, Job, Lease
-from studio.errors import StudioError
+from studio.errors import Failure, StudioError
 from studio.hardware import cpu_count
 from studio.jobs import processes, queueing
 from studio.jobs.attempts import environment_of, saved_checkpoints, spec_of
@@ -108,9 +108,14 @@ class Supervisor:
         self._wake.set()
 
     def _run(self) -> None:
+        told = ""
         while not self._stopped.is_set():
             try:
                 self.tick()
+                told = ""
+            except Failure as error:  # a full disk, a registry that another program holds: told once, not every round
+                if told != (told := str(error)):
+                    _log.warning(told)
             except Exception:
                 # A supervising loop: one bad round must not end the watch over running jobs.
                 _log.exception("The supervisor's round failed; the next one tries again.")

@@ -14,9 +14,9 @@ from tests.e2e.server import Server, wait_until
 class RunningStudio:
     """A server on a workspace, with what the tests look at."""
 
-    def __init__(self, workspace: Workspace) -> None:
+    def __init__(self, workspace: Workspace, *, before: str = "") -> None:
         self.workspace = workspace
-        self.server = Server(workspace).start()
+        self.server = Server(workspace, before=before).start()
 
     def import_rows(self, rows: list[dict[str, str]]) -> None:
         path = self.workspace.root / "style.jsonl"

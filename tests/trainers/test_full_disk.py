@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 
 from studio.protocol import SPEC, Spec, read_result, write_struct
 from trainers.attempt import RESERVE, RESERVE_BYTES, Attempt
@@ -38,6 +39,13 @@ def test_a_save_that_does_not_fit_leaves_the_earlier_ones_and_nothing_else(small
     assert damaged_files(small_disk / "step-1") == []
     save(small_disk / "step-2", 900_000)
     assert damaged_files(small_disk / "step-2") == []
+
+
+def test_what_torch_says_of_a_full_disk_is_understood_though_its_half_file_is_gone_by_then(small_disk: Path) -> None:
+    with pytest.raises(OSError) as full, whole_folder(small_disk / "step-1", step=1) as folder:
+        torch.save({"state": torch.zeros(1_000_000)}, folder / "optimizer.pt")
+    assert full.value.errno == errno.ENOSPC and isinstance(full.value.__cause__, RuntimeError)
+    assert list(small_disk.iterdir()) == []
 
 
 def test_a_full_disk_is_a_pause_and_can_still_be_reported(small_disk: Path) -> None:

@@ -10,13 +10,13 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine
 from sqlalchemy.exc import OperationalError
 
-from studio.db import comparisons, datasets, jobs, metrics, models
+from studio.db import comparisons, datasets, jobs, metrics, models, reserve
 from studio.db.engine import HEAD, Reader, Writer, next_change
 from studio.db.jobs import NewJob
 from studio.db.migrate import config, upgrade
 from studio.db.queue import next_checkpoint_number
 from studio.db.tables import Base
-from studio.errors import UnknownName
+from studio.errors import Failure, UnknownName
 
 
 @pytest.fixture
@@ -192,3 +192,25 @@ def test_answers_grow_and_finished_ones_stay(writer):
         comparisons.update_answer(session, {"answer_id": answer, "text": "late", "done": False})
         view = comparisons.comparison(session, made)
     assert (view.is_open, view.answers[0].text, view.prompts) == (False, "Hello", ["Hi"])
+
+
+def test_the_room_that_is_kept_back_is_given_up_on_a_full_disk_and_taken_again(tmp_path, monkeypatch):
+    file = tmp_path / "registry.sqlite"
+    writer = Writer(file, reserve_bytes=1 << 20)
+    with writer.begin() as session:
+        a_job(session)
+    held = tmp_path / "registry.reserve"
+    assert held.stat().st_size == 1 << 20 and held.stat().st_blocks > 0, "room, not a hole"
+    with pytest.raises(Failure) as full, writer.begin():
+        raise sqlite3.OperationalError("database or disk is full")
+    assert full.value.code == "registry.full" and not held.exists()
+    free = reserve.shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(reserve.shutil, "disk_usage", lambda place: free._replace(free=8 << 20))
+    with writer.begin() as session:
+        assert a_job(session) == 2, "the next one goes through"
+    assert not held.exists(), "there is little room yet"
+    monkeypatch.setattr(reserve.shutil, "disk_usage", lambda place: free)
+    with writer.begin() as session:
+        a_job(session)
+    assert held.exists()
+    writer.close()
