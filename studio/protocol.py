@@ -26,7 +26,8 @@ PROTOCOL_VERSION = 1
 SPEC, EVENTS, LOG, CONTROL, RESULT = "spec.json", "events.jsonl", "train.log", "control.json", "result.json"
 
 EVENT_TYPES = frozenset(
-    {"metric", "phase", "progress", "memory", "peaks", "sample", "checkpoint", "set_aside", "confusion", "alert", "log"}
+    {"metric", "phase", "progress", "memory", "peaks", "sample", "checkpoint", "set_aside", "alert", "log"}
+    | {"confusion", "reward_scores"}
 )
 REQUESTS = frozenset({"stop", "stop_now", "save", "pause"})
 OUTCOMES = frozenset({"succeeded", "failed", "stopped", "paused"})
@@ -90,6 +91,8 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True):
     """CPU threads the job may use; None leaves the library's default."""
     seed: int = 42
     dataset: DatasetRef | None = None
+    old_dataset: DatasetRef | None = None
+    """What the model learned before, where a run is to keep it."""
     model: ModelRef | None = None
     resume_from: list[CheckpointRef] = []
     """The job's checkpoints, newest first: the first that proves whole is gone on from. Empty for a fresh start."""
@@ -113,6 +116,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
                 error: str | None
     checkpoint  step: int, epoch: float, path: str, size_bytes: int, digest: str, metrics: {name: number},
                 seconds: float (what saving it took)
+    reward_scores  step: int, and what `trainers.reward_scores.Figures` holds, of held-out pairs
     confusion   step: int, labels: [names], counts: [[int]] (rows: true label, columns: what was said), f1: [number | None]
     set_aside   step: int, path: str (where it lies now), files: [names]     a checkpoint that proved damaged
     alert       code: str, severity: info|warning|error, values: {}     (words: `alerts.<code>`)

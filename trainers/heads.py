@@ -10,6 +10,8 @@ from typing import Any
 
 SEQUENCE, TOKEN = "SEQ_CLS", "TOKEN_CLS"
 """As peft calls them."""
+REWARD = ("reward",)
+"""The one label of a head that judges answers."""
 HEAD = "head.json"
 NAMES = ("score", "classifier")
 """What transformers calls the layer of a head."""

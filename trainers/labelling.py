@@ -2,6 +2,7 @@
 
     one label for each row     ->  "refund 93 %\ndelivery 6 %\npraise 1 %"
     one label for each word    ->  "Ann/PER lives/O in/O Rome/LOC"
+    a reward model             ->  "1.274", of a conversation that ends with an answer
 
 These models lie beside those that write text (`trainers.generation`), the last few of them.
 """
@@ -15,7 +16,7 @@ import torch
 
 from studio.errors import JobFailed
 from trainers.data import Messages, Renderer
-from trainers.heads import SEQUENCE, Head, read_head
+from trainers.heads import REWARD, SEQUENCE, Head, read_head
 from trainers.label_tokens import tokens_of_words
 from trainers.loading import load_model, load_tokenizer, squeezed, usual_dtype
 
@@ -82,10 +83,12 @@ def say_label(model: Any, renderer: Renderer, head: Head, messages: Messages) ->
     """The likeliest labels of a conversation, or its last message with a label behind each word.
 
     Raises:
-        JobFailed: answer_prompt_too_long.
+        JobFailed: answer_prompt_too_long; answer_judges_answers.
     """
     words: list[str] = []
-    if head.task_type == SEQUENCE:
+    if head.labels == REWARD:
+        ids, ends = _judged(renderer, messages), []
+    elif head.task_type == SEQUENCE:
         ids, ends = renderer.prompt(messages), []
     else:
         words = messages[-1]["content"].split()
@@ -95,10 +98,20 @@ def say_label(model: Any, renderer: Renderer, head: Head, messages: Messages) ->
     inputs = torch.tensor([ids], device=model.device)  # (1, T)
     with torch.inference_mode():
         logits = model(input_ids=inputs, attention_mask=torch.ones_like(inputs)).logits.float()
+    if head.labels == REWARD:
+        return f"{logits.item():.3f}"
     if head.task_type == SEQUENCE:
         return shown(logits[0].softmax(-1).tolist(), head.labels)
     said = [head.labels[number] for number in logits[0].argmax(-1)[ends].tolist()]
     return " ".join(f"{word}/{label}" for word, label in zip(words, said, strict=True))
+
+
+def _judged(renderer: Renderer, messages: Messages) -> list[int]:
+    """A conversation whose last turn is the answer that is to be judged."""
+    if messages[-1]["role"] != "assistant":
+        raise JobFailed("answer_judges_answers")
+    question, answer = renderer.answer(messages[:-1], messages[-1:])
+    return question + answer
 
 
 def shown(probabilities: list[float], labels: tuple[str, ...]) -> str:

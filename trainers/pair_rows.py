@@ -1,6 +1,7 @@
 """Rows of preference as tokens: a question with the better and the worse answer, or one answer and whether it is good.
 
     {"prompt": [...], "chosen": [...], "rejected": [...]}  ->  row, prompt_ids, chosen_ids, rejected_ids
+                                                           or row, chosen_ids, rejected_ids, question included
     {"prompt": [...], "completion": [...], "label": True}  ->  row, prompt_ids, completion_ids, label
 
 Tokenising is ours, as for answers that are learned (`trainers.data`): the chat template renders question and answer
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from trainers.data import Findings, Renderer
 
 PAIRS = ("prompt_ids", "chosen_ids", "rejected_ids")
+WHOLE = ("chosen_ids", "rejected_ids")
 JUDGED = ("prompt_ids", "completion_ids", "label")
 _BATCH = 1000
 
@@ -69,6 +71,11 @@ def pairs() -> Shape:
     return Shape(PREFERENCE, PAIRS, _pair)
 
 
+def whole_pairs() -> Shape:
+    """Each answer with its question before it, as a reward model reads it."""
+    return Shape(PREFERENCE, WHOLE, _whole_pair)
+
+
 def judged() -> Shape:
     return Shape(UNPAIRED, JUDGED, _judged)
 
@@ -88,6 +95,11 @@ def _pair(renderer: "Renderer", row: Mapping[str, Any], max_length: int) -> tupl
         raise RowLeftOut("pairs_alike_when_cut")
     cut = max(len(chosen), len(rejected)) > room
     return {"prompt_ids": prompt[:size], "chosen_ids": chosen[:room], "rejected_ids": rejected[:room]}, cut
+
+
+def _whole_pair(renderer: "Renderer", row: Mapping[str, Any], max_length: int) -> tuple[Tokens, bool]:
+    found, cut = _pair(renderer, row, max_length)
+    return {name: found["prompt_ids"] + found[name] for name in WHOLE}, cut
 
 
 def _judged(renderer: "Renderer", row: Mapping[str, Any], max_length: int) -> tuple[Tokens, bool]:

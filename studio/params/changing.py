@@ -30,9 +30,26 @@ ANEW = frozenset(
         "learning_rate",
         "per_device_train_batch_size",
         "gradient_accumulation_steps",
+        "continual",
+        "old_dataset",
+        "replay_ratio",
+        "ewc_lambda",
+        "si_c",
+        "track_importance",
     }
 )
 """What a person may change, besides the data set, in a run that begins with another one's weights alone."""
+
+
+FREE_OF_SHAPE = frozenset({"lora_dropout", "loraplus_lr_ratio"})
+
+
+def shaping() -> frozenset[str]:
+    """Names of the values that decide which weights are trained, and so which other run's weights fit."""
+    from studio.params.table import every_parameter
+
+    names = {name for name, each in every_parameter().items() if each.group in ("lora", "tuning")}
+    return frozenset(names | {"tuning"}) - FREE_OF_SHAPE
 
 
 def smaller(values: Mapping[str, Any], *, phase: str | None = None, has_checkpoints: bool = False) -> dict[str, Any]:
@@ -53,6 +70,7 @@ def smaller(values: Mapping[str, Any], *, phase: str | None = None, has_checkpoi
     if rows > 1:
         fewer = max(number for number in range(1, rows // 2 + 1) if rows * batches % number == 0)
         return {"per_device_train_batch_size": fewer, "gradient_accumulation_steps": rows * batches // fewer}
-    if not values.get("gradient_checkpointing"):
+    # A prefix cannot go through a layer that is computed again.
+    if not values.get("gradient_checkpointing") and values.get("tuning") != "prefix_tuning":
         return {"gradient_checkpointing": True}
     return in_four_bits

@@ -110,7 +110,7 @@ def _held_with_pissa(values: Values) -> Fault | None:
 
 def _head_beside_adapter(values: Values) -> Fault | None:
     # A new head must be trained whole; these tunings are tried with it, the others are not.
-    if values.get("method") == "classify" and values["tuning"] not in ("lora", "qlora", "full", "freeze"):
+    if values.get("method") in ("classify", "reward") and values["tuning"] not in ("lora", "qlora", "full", "freeze"):
         return Fault("tuning", "spec.tuning_without_head", {"value": values["tuning"]})
     return None
 

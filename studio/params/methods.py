@@ -30,6 +30,7 @@ METHODS: Mapping[str, Method] = MappingProxyType(
         for each in (
             Method(name="sft", formats=(MESSAGES, PROMPT_COMPLETION, TEXT, TOKENS)),
             Method(name="pretrain", formats=(TEXT, TOKENS, MESSAGES, PROMPT_COMPLETION), joins_rows=True),
+            Method(name="reward", formats=(PREFERENCE,)),
             Method(name="dpo", formats=(PREFERENCE,), prefers=True),
             Method(name="orpo", formats=(PREFERENCE,), prefers=True),
             Method(name="cpo", formats=(PREFERENCE,), prefers=True),

@@ -40,7 +40,7 @@ class Parameter:
 
     name: str
     type: str
-    """int, float, bool, choice, text, or names (a list of words)."""
+    """int, float, bool, choice, text, names (a list of words), or dataset (the name of one, with a version or not)."""
     default: Any = None
     """Used when neither the person nor the advisor says otherwise."""
     required: bool = False
@@ -277,6 +277,7 @@ _CONVERTERS = MappingProxyType(
         "bool": _to_bool,
         "choice": _to_text,
         "text": _to_text,
+        "dataset": _to_text,
         "names": _to_names,
     }
 )

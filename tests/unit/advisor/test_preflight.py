@@ -149,6 +149,7 @@ CASES = {
     **{
         f"unfit_for_{method}": (({"format": "messages"}, {"method": method}), ({"format": format}, {"method": method}))
         for method, format in (
+            ("reward", "preference"),
             ("dpo", "preference"),
             ("orpo", "preference"),
             ("cpo", "preference"),
