@@ -88,7 +88,9 @@ def _attention(name: str) -> str:
 
 def _flash_attention(module: Any, query: Any, key: Any, value: Any, *_: Any, **__: Any) -> tuple[torch.Tensor, None]:
     """Takes (batch, heads, row, width) and gives (batch, row, heads, width), as transformers' own functions do."""
-    return _Flash.apply(*(each.transpose(1, 2) for each in (query, key, value))), None
+    each = (each.transpose(1, 2) for each in (query, key, value))
+    # It computes in two bytes: transformers casts what positions in float32 made wider.
+    return _Flash.apply(*(x.to(torch.bfloat16) if x.dtype == torch.float32 else x for x in each)), None
 
 
 class _Flash(torch.autograd.Function):

@@ -3,14 +3,15 @@
     layers_of(inventory, values, stack=stack, device="cuda").backward(batch=4, row_tokens=1024)  ->  bytes
 
 A trace (`trainers.trace`) is exact for the model and the libraries that it was made with. The formula is for models
-that nobody has traced and for older libraries: it knows Llama-like layers, from runs that others measured
-(coefficients.yaml).
+that nobody has traced and for older libraries: it follows the source of Llama-like layers (`studio.memory.decoder`).
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Protocol
 
+from studio.memory.decoder import Layer, profile
 from studio.memory.inventory import Inventory
 from studio.memory.layers import Mode, Profile
 from studio.memory.stack import Stack, coefficients
@@ -47,6 +48,10 @@ class Layers(Protocol):
     def backward(self, batch: int, row_tokens: int) -> float:
         """The most while one layer's gradients are computed; what the layer keeps is part of it."""
 
+    @property
+    def cached(self) -> float:
+        """Of what a layer keeps, what is gone when the forward pass ends: weights that autocast made short."""
+
     def no_grad(self, batch: int, row_tokens: int) -> float:
         """The most while one layer is computed without gradients, its input included."""
 
@@ -80,7 +85,7 @@ def layers_of(inventory: Inventory, values: Mapping[str, Any], *, stack: Stack, 
         adapted = run.best(inventory, lambda mode: bool(mode.lora_target_modules))
         if has_lora and plain and adapted:
             return Traced(inventory, values, plain, adapted, share=_share_of_inputs(inventory, values))
-    return Formula(inventory, values, stack)
+    return Formula(inventory, values, stack, is_on_gpu=run.is_on_gpu)
 
 
 def mode_of(values: Mapping[str, Any], *, stack: Stack, device: str = "cuda") -> Mode | None:
@@ -156,7 +161,16 @@ class Traced:
         return self._between("forward", batch, row_tokens) + self._eager(batch, row_tokens)
 
     def backward(self, batch: int, row_tokens: int) -> float:
-        return self._between("backward", batch, row_tokens) + self._eager(batch, row_tokens)
+        # The layer below it had its short copies when the trace looked for what stood before.
+        return self._between("backward", batch, row_tokens) + self._eager(batch, row_tokens) + self.cached
+
+    @property
+    def cached(self) -> float:
+        values = self.values
+        if values["mixed_precision"] == "no" or not values["gradient_checkpointing"]:
+            return 0.0
+        fixed = (each.kept.fixed for each in (self.least[1], self.most[1]))
+        return max(fixed)
 
     def no_grad(self, batch: int, row_tokens: int) -> float:
         passing = self._between("no_grad", batch, row_tokens) + self._eager(batch, row_tokens)
@@ -185,77 +199,103 @@ class Traced:
 
 def eager_scores(inventory: Inventory, values: Mapping[str, Any], batch: int, row_tokens: int) -> float:
     width = compute_bytes(values["dtype"], values["mixed_precision"])
-    bytes_each = coefficients()["layer_backward"]["eager_attention_bytes"] * width / 2
+    bytes_each = coefficients()["eager_attention_bytes"] * width / 2
     return batch * row_tokens**2 * inventory.num_heads * bytes_each
 
 
 @dataclass(frozen=True)
 class Formula:
-    """Llama-like layers: an attention, a gated MLP of dense or of several expert layers."""
+    """Llama-like layers by their source (`studio.memory.decoder`): an attention, and a gated MLP or several."""
 
     inventory: Inventory
     values: Mapping[str, Any]
     stack: Stack
+    is_on_gpu: bool = True
     has_beside: bool = False
     is_traced: bool = False
 
     def kept(self, batch: int, row_tokens: int) -> float:
-        if self.values["gradient_checkpointing"]:
-            extra = coefficients()["kbit_prep"]["residual_bytes"] if self.stack.kbit_prep else 0
-            return self.inventory.hidden_size * (self._width + extra) * batch * row_tokens
-        return self._saved(batch * row_tokens) + self._attention(batch, row_tokens)
+        return self._profile.kept.bytes_of(batch, row_tokens)
 
     def forward(self, batch: int, row_tokens: int) -> float:
-        return max(self.kept(batch, row_tokens), self.no_grad(batch, row_tokens))
+        return self._profile.forward.bytes_of(batch, row_tokens)
 
     def backward(self, batch: int, row_tokens: int) -> float:
-        """One layer recomputed and its MLP's gradients in flight."""
-        rules, inventory, tokens = coefficients()["layer_backward"], self.inventory, batch * row_tokens
-        share = inventory.num_experts_per_token / inventory.num_experts
-        width = rules["transient"]["I"] * inventory.intermediate_size * share
-        size = self._saved(tokens) + width * tokens * self._width / 2 + self._attention(batch, row_tokens)
-        return size + (self.kept(batch, row_tokens) if self.values["gradient_checkpointing"] else 0)
-
-    def no_grad(self, batch: int, row_tokens: int) -> float:
-        """Two residual streams and one MLP at a time."""
-        inventory = self.inventory
-        width = 8 * inventory.hidden_size + 4 * inventory.intermediate_size * inventory.num_experts_per_token
-        return width * batch * row_tokens * self._width / 2
-
-    def below(self, batch: int, row_tokens: int) -> float:
-        return 0.0
-
-    def above(self, batch: int, row_tokens: int) -> float:
-        width = coefficients()["layer_backward"]["last_norm"]["H"] * self.inventory.hidden_size
-        return width * batch * row_tokens * self._width / 2
+        return self._profile.backward.bytes_of(batch, row_tokens)
 
     @property
-    def _width(self) -> int:
-        return compute_bytes(self.values["dtype"], self.values["mixed_precision"])
+    def cached(self) -> float:
+        return self._profile.kept.fixed if self.values["gradient_checkpointing"] else 0.0
 
-    def _saved(self, tokens: int) -> float:
-        """Bytes that one layer keeps for its backward pass."""
-        rules, inventory = coefficients()["layer_backward"], self.inventory
-        inner, hidden = inventory.intermediate_size, inventory.hidden_size
-        size = rules["saved"]["I"] * inner * inventory.num_experts_per_token
-        if inventory.num_experts > 1:
-            size += rules["moe"]["kbit_per_token" if self.stack.kbit_prep else "per_token"]["H"] * hidden
-        else:
-            size += rules["saved"]["H"] * hidden + self._adapter_inputs()
-        if self.values["tuning"] in TRAINS_OWN_WEIGHTS:
-            size += rules["full"]["I"] * inner + rules["full"]["H"] * hidden
-        return size * tokens * self._width / 2
+    def no_grad(self, batch: int, row_tokens: int) -> float:
+        found = self._profile
+        return found.below.bytes_of(batch, row_tokens) + found.no_grad.bytes_of(batch, row_tokens)
 
-    def _adapter_inputs(self) -> float:
-        """LoRA keeps the input of each layer that it sits on a second time, after its dropout."""
-        if self.values["tuning"] not in ON_LAYERS:
-            return 0
-        inputs = sum(m.shape[-1] * m.count for m in self.inventory.targets(self.values["lora_target_modules"]))
-        per_input = coefficients()["layer_backward"]["per_lora_input"][self.values["tuning"]]
-        return per_input * inputs / self.inventory.num_hidden_layers
+    def below(self, batch: int, row_tokens: int) -> float:
+        leaf = self._is_adapted and self.inventory.scales_embeddings
+        token = self.inventory.hidden_size * DTYPE_BYTES[self.values["dtype"]]
+        kept = self._profile.below.bytes_of(batch, row_tokens) + (batch * row_tokens * token if leaf else 0)
+        return kept + self._profile.first.bytes_of(batch, row_tokens)
 
-    def _attention(self, batch: int, row_tokens: int) -> float:
-        """The square parts of attention: a padding mask, or with `eager` the scores of every pair."""
-        if self.values["attn_implementation"] == "eager":
-            return eager_scores(self.inventory, self.values, batch, row_tokens)
-        return batch * row_tokens**2 if self.values["attn_implementation"] == "sdpa" else 0
+    def above(self, batch: int, row_tokens: int) -> float:
+        return self._profile.above.bytes_of(batch, row_tokens)
+
+    @property
+    def _is_adapted(self) -> bool:
+        return self.values["tuning"] not in TRAINS_OWN_WEIGHTS
+
+    @cached_property
+    def _profile(self) -> Profile:
+        values, kernels = self.values, self.stack.kernels
+        is_full, is_compressed = not self._is_adapted, values["tuning"] == "qlora"
+        width = compute_bytes(values["dtype"], values["mixed_precision"])
+        weights = DTYPE_BYTES[values["dtype"]]
+        has_lora = values["tuning"] in ON_LAYERS
+        return profile(
+            Layer(
+                **_shape(self.inventory),
+                width=width,
+                weight_width=weights,
+                norm_width=4 if self.stack.kbit_prep else weights,
+                is_trained=is_full,
+                is_compressed=is_compressed,
+                targets=_targets(self.inventory, values["lora_target_modules"]) if has_lora else frozenset(),
+                rank=values.get("lora_r") or 0,
+                adapter_width=DTYPE_BYTES[self.stack.adapter_dtype(values["tuning"])],
+                has_dropout=has_lora and values.get("lora_dropout", 0) > 0,
+                dropout_bytes=1 if self.is_on_gpu else 4,
+                is_autocast=values["mixed_precision"] != "no",
+                attention=values["attn_implementation"],
+                has_fused_norms="norms" in kernels,
+                has_fused_positions="positions" in kernels,
+                has_fused_lora="lora" in kernels and is_compressed,
+                has_fused_mlp="mlp" in kernels,
+                casts_compressed_wide=self.stack.casts_compressed_wide,
+                recomputes=self.stack.checkpointing if values["gradient_checkpointing"] else "",
+            )
+        )
+
+
+_ROLES = {"w1": "gate_proj", "w3": "up_proj", "w2": "down_proj", "router": "gate"}
+"""What Mixtral calls them, and what they are."""
+
+
+def _targets(inventory: Inventory, names: list[str]) -> frozenset[str]:
+    found = {module.last_name for module in inventory.targets(list(names))}
+    return frozenset(_ROLES.get(name, name) for name in found)
+
+
+def _shape(inventory: Inventory) -> dict[str, Any]:
+    """Widths of the layer's parts, by the shapes of its weights where they have the usual names."""
+    query = next((m.shape[0] for m in inventory.modules if m.last_name == "q_proj" and m.is_weight), None)
+    return {
+        "hidden": inventory.hidden_size,
+        "inner": inventory.intermediate_size,
+        "query": query or inventory.hidden_size,
+        "key": inventory.key_width,
+        "heads": inventory.num_heads,
+        "experts": inventory.num_experts,
+        "experts_per_token": inventory.num_experts_per_token,
+        "scales_residual": inventory.family == "granite",
+        "has_head_norms": any("q_norm" in module.name.split(".") for module in inventory.modules),
+    }

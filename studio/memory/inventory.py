@@ -12,6 +12,8 @@ from typing import Any
 from studio.errors import RefusedInput
 from studio.memory.layers import Mode, Profile
 
+SCALES_EMBEDDINGS = frozenset({"granite", "gemma", "gemma2", "gemma3_text", "gemma3"})
+"""Families that multiply the embeddings before the first layer."""
 LLAMA_LIKE = frozenset({"llama", "mistral", "granite", "qwen2", "qwen3", "mixtral", "gemma", "smollm3", "olmo2"})
 """Families whose decoder layer is attention (q, k, v, o) and a gated MLP."""
 
@@ -60,6 +62,8 @@ class Inventory:
     """What one layer keeps and needs, traced in these ways of training."""
     adapters: Mapping[tuple[str, ...], int] = field(default_factory=dict, hash=False)
     """Weights that LoRA adds for each rank, by the modules named, where peft itself was asked."""
+    family: str = ""
+    """The config's `model_type`, where it is known."""
     is_assumed: bool = False
     """transformers does not know the family: it was taken for a Llama-like one."""
 
@@ -72,6 +76,10 @@ class Inventory:
     def has_fused_experts(self) -> bool:
         """Whether the experts of a layer are one weight together, on which peft allows no dropout."""
         return any(len(module.shape) == 3 for module in self.modules)
+
+    @property
+    def scales_embeddings(self) -> bool:
+        return self.family in SCALES_EMBEDDINGS
 
     def without_head(self) -> "Inventory":
         """As a reward model has it: the layers, and no scores of the vocabulary."""
@@ -239,6 +247,7 @@ def from_config(config: Mapping[str, Any], *, any_family: bool = False) -> Inven
         num_heads=config["num_attention_heads"],
         num_experts=config.get("num_local_experts", 1),
         num_experts_per_token=config.get("num_experts_per_tok", 1),
+        family=family or "",
         is_assumed=family not in LLAMA_LIKE,
     )
 

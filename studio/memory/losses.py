@@ -6,7 +6,8 @@ Three ways stand side by side: trl's chunked head (no scores of the whole vocabu
 measured them, or as trl's selected log-probabilities need them), and a head of one number a token.
 """
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -68,7 +69,8 @@ def head_of(method: Method, scored: Scored, stack: Stack) -> Head:
         return SelectedLogits(scored, stack.rules(method.name))
     if method.name not in ("sft", "pretrain") and stack.kernel == "plain":
         return SelectedLogits(scored, stack.rules("selected"))
-    return Chunked(scored, stack.loss()) if stack.kernel == "chunked" else FullLogits(scored, stack.loss())
+    kinds: dict[str, Callable[..., Head]] = {"chunked": Chunked, "liger": FusedLinear}
+    return kinds.get(stack.kernel, FullLogits)(scored, stack.loss())
 
 
 @dataclass(frozen=True)
@@ -121,23 +123,50 @@ class Chunked:
 
 @dataclass(frozen=True)
 class FullLogits:
-    """The model's own loss, or Liger's, as measured: bytes a token at its peak."""
+    """The model's own loss on all scores at once; its peak is on the way there."""
 
     scored: Scored
     rules: Mapping[str, Any]
     drops_hidden: bool = False
-    """What was measured has it in it."""
 
     def kept(self, tokens: int) -> float:
-        return self.backward(tokens)
+        return self._scores(tokens, floats=1, short=0)
 
     def forward(self, tokens: int) -> float:
-        return self.backward(tokens)
+        return self._scores(tokens, **self.rules["logits"])
 
     def backward(self, tokens: int) -> float:
-        rules = self.rules["per_token"]
-        width = rules["V"] * self.scored.vocab_size + rules["H"] * self.scored.hidden_size
-        return width * tokens * self.scored.compute_bytes / 2
+        return self.forward(tokens)
+
+    def _scores(self, tokens: int, *, floats: float, short: float) -> float:
+        # Scores that are float32 themselves are not copied.
+        width = self.scored.compute_bytes
+        return tokens * self.scored.vocab_size * (4 * floats + (width * short if width < 4 else 0))
+
+
+@dataclass(frozen=True)
+class FusedLinear:
+    """Liger's: scores a few tokens at a time, gradients of hidden states and head made on the way there."""
+
+    scored: Scored
+    rules: Mapping[str, Any]
+    drops_hidden: bool = False
+
+    def kept(self, tokens: int) -> float:
+        scored = self.scored
+        head = scored.hidden_size * scored.vocab_size * scored.weight_bytes if scored.is_trained else 0
+        return tokens * scored.hidden_size * scored.compute_bytes + head
+
+    def forward(self, tokens: int) -> float:
+        """What is kept, the shifted hidden states, and one chunk's scores."""
+        scored = self.scored
+        parts = math.ceil(scored.vocab_size / scored.hidden_size)
+        chunk = 2 ** math.ceil(math.log2(max(1, math.ceil(tokens / parts))))
+        shifted = tokens * scored.hidden_size * scored.compute_bytes
+        return self.kept(tokens) + shifted + chunk * scored.vocab_size * self.rules["chunk"]["bytes"]
+
+    def backward(self, tokens: int) -> float:
+        return self.forward(tokens)
 
 
 @dataclass(frozen=True)

@@ -236,7 +236,6 @@ class Run:
         return {
             **self._activations(batch, self._trained_layers),
             **self.inputs(batch),
-            **self._short_copies(),
         }
 
     @property
@@ -271,30 +270,20 @@ class Run:
         own = batch.tokens - batch.rows * virtual_tokens(self.values)
         return {"inputs": (3 if self.method.has_labels else 2) * 8 * own * batches}
 
-    def _short_copies(self) -> Parts:
-        """Autocast keeps a short copy of every trained weight that it multiplied with until the forward pass ends."""
-        is_counted = self.layers.is_traced or not self.values["gradient_checkpointing"]
-        if is_counted or self.values["mixed_precision"] == "no" or self.width >= self.trained.bytes_each:
-            return {}
-        linear = sum(module.parameters for module in self.inventory.modules if module.kind == "Linear")
-        return {"short_copies": (linear if self.is_full else self.trained.parameters) * self.width}
-
     def forward_and_loss(self, batch: Batch) -> Parts:
         """The loss on top of all kept activations, or the last layer on top of the others'."""
         forward = self.layers.forward(batch.rows, batch.row_tokens) + self._beside(batch)
         below = self._activations(batch, max(0.0, self._trained_layers - 1))
         return _larger(
             {**self.kept(batch), **self.loss(batch)},
-            {**below, **self.inputs(batch), **self._short_copies(), "layer": forward},
+            {**below, **self.inputs(batch), "layer": forward},
         )
 
     def last_layer(self, batch: Batch) -> Parts:
         """The last layer's gradients are computed while all others still keep their activations."""
-        return {
-            **self._activations(batch, max(0.0, self._trained_layers - 1)),
-            **self.inputs(batch),
-            **self._layer(batch),
-        }
+        others = max(0.0, self._trained_layers - 1)
+        kept = self._activations(batch, others)["activations"] - others * self.layers.cached
+        return {"activations": kept, **self.inputs(batch), **self._layer(batch)}
 
     def first_layer(self, batch: Batch) -> Parts:
         return {**self._activations(batch, 0), **self.inputs(batch), **self._layer(batch)}

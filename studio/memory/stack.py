@@ -47,6 +47,22 @@ class Stack:
         return find(coefficients()["experts"], self.versions)["fused"]
 
     @property
+    def kernels(self) -> frozenset[str]:
+        """What of a layer is one kernel each, beside the loss: norms, positions, lora, mlp."""
+        return (
+            frozenset(find(coefficients()["liger"], self.versions)["fused"]) if self.kernel == "liger" else frozenset()
+        )
+
+    @property
+    def checkpointing(self) -> str:
+        """Which of torch's two ways is taken where nobody says: reentrant or plain."""
+        return find(coefficients()["checkpointing"], self.versions)["kind"]
+
+    @property
+    def casts_compressed_wide(self) -> bool:
+        return find(coefficients()["compressed"], self.versions)["casts_wide"]
+
+    @property
     def uncovered(self) -> list[str]:
         """Libraries whose version is newer or older than what the coefficients have evidence for: `["trl 2.0"]`."""
         ranges = coefficients()["covered"]

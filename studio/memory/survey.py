@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -137,7 +138,7 @@ def survey(
             return _without_code(config, found["error"])
         there = _merged(there, found, wanted)
         _keep(cache / f"{key_of(config)}.json", there)
-    return _inventory(there)
+    return _inventory(there, config)
 
 
 def known(config: Mapping[str, Any], *, cache: Path) -> Inventory | None:
@@ -148,7 +149,7 @@ def known(config: Mapping[str, Any], *, cache: Path) -> Inventory | None:
     """
     check_dimensions(config)
     found = _known(config, cache)
-    return found and _inventory(found)
+    return found and _inventory(found, config)
 
 
 def check_dimensions(config: Mapping[str, Any]) -> None:
@@ -233,8 +234,9 @@ def _unpacked(packed: list[Any], modes: list[dict[str, Any]]) -> dict[str, Any]:
     return {"mode": modes[packed[0]], "sizes": packed[1]}
 
 
-def _inventory(known: Mapping[str, Any]) -> Inventory:
-    return from_figures({**known["inventory"], "adapters": known["adapters"], "profiles": known["profiles"]})
+def _inventory(known: Mapping[str, Any], config: Mapping[str, Any]) -> Inventory:
+    found = from_figures({**known["inventory"], "adapters": known["adapters"], "profiles": known["profiles"]})
+    return replace(found, family=str(config["model_type"]))
 
 
 def _known(config: Mapping[str, Any], cache: Path) -> dict[str, Any] | None:
