@@ -18,7 +18,7 @@ from app.markup import heading, notice
 from app.pages.shell import bind, number_in, query_of, redraw_on_change
 from app.run_actions import ACTIONS, act, belongs, label, refusal, why_html
 from app.run_view import back_link, checkpoints_html, head_html, log_html, settings_html
-from app.runs import going_on, keeping, listing, mending, queue_view, scores
+from app.runs import going_on, keeping, listing, mending, queue_view, reward_scores, scores
 from studio.db import checkpoints, jobs
 from studio.errors import UnknownName
 
@@ -126,7 +126,7 @@ def draw_detail(context: Context, job_id: int, asks: str = "", *, chosen: int | 
         *buttons,
         why_html(context, job),
         keeping.draw(context, job_id, asks),
-        checkpoints_html(context, saved, job) + scores.draw(context, job_id),
+        checkpoints_html(context, saved, job) + scores.draw(context, job_id) + reward_scores.draw(context, job_id),
         going_on.draw(context, job_id, chosen),
         *[gr.update(visible=True)] * 2,
         log_html(context, job),
