@@ -14,7 +14,7 @@ from typing import Any
 import xxhash
 
 from studio.errors import JobFailed
-from studio.params.changing import ANEW, CONTINUABLE, FREE_TO_CHANGE
+from studio.params.changing import CONTINUABLE, FREE_TO_CHANGE, shaping
 from studio.protocol import CheckpointRef, Spec
 from trainers.attempt import Attempt
 from trainers.manifest import MANIFEST, damaged_files, digest_of, read_manifest
@@ -77,7 +77,7 @@ def surroundings(spec: Spec) -> dict[str, str]:
 
 OWN, CONTINUED, WEIGHTS = "own", "continued", "weights"
 """What a checkpoint is to an attempt: of this run; of another run that it goes on from; only its weights are taken."""
-_MAY_DIFFER = {OWN: frozenset(), CONTINUED: CONTINUABLE, WEIGHTS: CONTINUABLE | ANEW}
+_MAY_DIFFER = {OWN: frozenset(), CONTINUED: CONTINUABLE}
 
 
 def check_same(checkpoint: Path, now: Mapping[str, Any], *, what: str = OWN) -> None:
@@ -85,7 +85,7 @@ def check_same(checkpoint: Path, now: Mapping[str, Any], *, what: str = OWN) -> 
 
     Args:
         what: OWN, CONTINUED or WEIGHTS. A run that goes on from another one's may last longer and have another rate;
-            one that takes its weights alone may learn from other rows in another order.
+            one that takes its weights alone may learn anything in any way, as long as the same weights are trained.
 
     Raises:
         JobFailed: resumed_otherwise, with the names of all that differs.
@@ -96,7 +96,8 @@ def check_same(checkpoint: Path, now: Mapping[str, Any], *, what: str = OWN) -> 
         return
     parts = ("model", "config") if what == WEIGHTS else ("dataset", "model", "config")
     names = [name for name in parts if name in before and before[name] != now[name]]
-    names += sorted(_changed(before["values"], now["values"]) - _MAY_DIFFER[what])
+    changed = _changed(before["values"], now["values"])
+    names += sorted(changed & shaping() if what == WEIGHTS else changed - _MAY_DIFFER[what])
     if names:
         raise JobFailed("resumed_otherwise", step=manifest["step"], names=", ".join(names))
 

@@ -15,6 +15,8 @@ def main(attempt: Attempt) -> dict[str, Any]:
     device = recipe.load_libraries(attempt)
     from trl import SFTTrainer
 
+    from trainers.continual import kinds as continual
+    from trainers.continual import old_rows
     from trainers.loading import load_tokenizer
     from trainers.losses.kinds import mixins
 
@@ -23,6 +25,10 @@ def main(attempt: Attempt) -> dict[str, Any]:
     attempt.phase("loading_data")
     tokenizer = load_tokenizer(attempt.spec.model.path)
     train_dataset, eval_dataset = token_rows.prepare_data(attempt, tokenizer)
+    old = old_rows.prepare(attempt, tokenizer)
+    if old is not None and attempt.spec.values["continual"] == "replay":
+        ratio = attempt.spec.values["replay_ratio"]
+        train_dataset = old_rows.replayed(train_dataset, old.train, ratio, seed=attempt.spec.seed)
     run = recipe.check_start(attempt, resume_from)
 
     attempt.phase("loading_model")
@@ -31,7 +37,7 @@ def main(attempt: Attempt) -> dict[str, Any]:
     attempt.phase("preparing")
     trainer = recipe.build(
         attempt,
-        recipe.trainer_class(*mixins(attempt.spec.values), SFTTrainer),
+        recipe.trainer_class(*continual.mixins(attempt.spec.values), *mixins(attempt.spec.values), SFTTrainer),
         run,
         resume_from,
         model=model,
@@ -42,6 +48,7 @@ def main(attempt: Attempt) -> dict[str, Any]:
         peft_config=adapter,
     )
     token_rows.check_counts(trainer, len(train_dataset))
+    continual.begin(attempt, trainer, old, resume_from)
     return recipe.train(attempt, trainer, resume_from)
 
 

@@ -9,7 +9,7 @@ from studio.db import datasets, lineage, models
 from studio.db.tables import Checkpoint, Job
 from studio.jobs import processes
 from studio.paths import Workspace
-from studio.protocol import CheckpointRef, Spec
+from studio.protocol import CheckpointRef, DatasetRef, Spec
 
 _HUB_TOKENS = frozenset({"HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"})
 """Only a download needs them; a job that loads a stranger's model has none to lose."""
@@ -40,6 +40,7 @@ def spec_of(
         threads=threads,
         seed=job.values.get("seed", 42),
         dataset=datasets.by_version_id(session, job.dataset_version_id).ref() if job.dataset_version_id else None,
+        old_dataset=_old_dataset(session, job),
         model=models.by_id(session, job.model_id).ref() if job.model_id else None,
         resume_from=saved,
         start_from=origin.ref() if origin and not origin.weights_only else None,
@@ -49,6 +50,11 @@ def spec_of(
 
 
 def _library_versions() -> dict[str, str]:
+def _old_dataset(session: Session, job: Job) -> DatasetRef | None:
+    name = job.values.get("old_dataset")
+    return datasets.dataset(session, name).ref() if name else None
+
+
     """What is installed, read from package metadata: nothing is imported."""
     from importlib.metadata import PackageNotFoundError, version
 
