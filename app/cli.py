@@ -14,7 +14,9 @@ from uuid import uuid4
 import typer
 
 from app import client, data_commands, show
+from app.checkpoints import commands as checkpoint_commands
 from app.commands import AsJson, Wait, followed, raise_if_failed, read_lines, read_yaml, registry
+from app.rewards import commands as reward_commands
 from app.runs import commands as run_commands
 from app.settings import commands as token_commands
 from studio.errors import RefusedInput, StudioError
@@ -30,10 +32,13 @@ for name, group in (
     ("models", models_app),
     ("jobs", jobs_app),
     ("checkpoints", checkpoints_app),
+    ("rewards", reward_commands.app),
     ("token", token_commands.app),
 ):
     app.add_typer(group, name=name)
 jobs_app.add_typer(run_commands.app)
+app.command("export")(checkpoint_commands.export)
+app.command("combine")(checkpoint_commands.combine)
 app.command("backup")(run_commands.backup)
 app.command("restore")(run_commands.restore)
 
