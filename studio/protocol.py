@@ -101,6 +101,8 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True):
     weights_from: CheckpointRef | None = None
     """A checkpoint of another run whose weights this one begins with, all else anew: optimizer, schedule, data."""
     libraries: dict[str, str] = {}
+    cache_path: str = ""
+    """Folder for what runs share because it costs time to make (`trainers.token_cache`); empty: nothing is shared."""
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):

@@ -6,6 +6,7 @@ the spec asks for.
 The tokens lie in `<attempt>/cache/{train,validation}.arrow`. What becomes of one row is `trainers.data`'s.
 """
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from studio.errors import JobFailed
@@ -13,6 +14,7 @@ from trainers.attempt import Attempt
 
 if TYPE_CHECKING:
     from trainers.data import Findings
+    from trainers.token_cache import Kept
 
 
 def prepare_data(attempt: Attempt, tokenizer: Any) -> tuple[Any, Any]:
@@ -95,10 +97,23 @@ def _tokens(attempt: Attempt, tokenizer: Any, split: str, findings: "Findings") 
     """The usable rows on one side of the split as a data set on disk; None if there are none."""
     from datasets import Dataset
 
-    from trainers.data import Renderer, conversations, render_rows, write_tokens
+    from trainers.token_cache import TokenCache
 
-    rows = conversations(attempt.spec.dataset, split=split)
+    cache, path = TokenCache(attempt.spec, split), attempt.folder / "cache" / f"{split}.arrow"
+    kept = cache.take(path)
+    if kept is None:
+        kept = _rendered(attempt, tokenizer, split, path)
+        cache.keep(path, kept)
+    for code, rows in kept.findings.items():
+        findings.rows.setdefault(code, []).extend(rows)
+    return Dataset.from_file(str(path)) if kept.count else None
+
+
+def _rendered(attempt: Attempt, tokenizer: Any, split: str, path: Path) -> "Kept":
+    from trainers.data import Findings, Renderer, conversations, render_rows, write_tokens
+    from trainers.token_cache import Kept
+
+    rows, found = conversations(attempt.spec.dataset, split=split), Findings()
     max_length = attempt.spec.values["max_length"]
-    path = attempt.folder / "cache" / f"{split}.arrow"
-    count = write_tokens(render_rows(rows, Renderer(tokenizer), max_length=max_length, findings=findings), path)
-    return Dataset.from_file(str(path)) if count else None
+    count = write_tokens(render_rows(rows, Renderer(tokenizer), max_length=max_length, findings=found), path)
+    return Kept(count, found.rows)

@@ -46,15 +46,16 @@ def spec_of(
         start_from=origin.ref() if origin and not origin.weights_only else None,
         weights_from=origin.ref() if origin and origin.weights_only else None,
         libraries=_library_versions(),
+        cache_path=str(workspace.cache),
     )
 
 
-def _library_versions() -> dict[str, str]:
 def _old_dataset(session: Session, job: Job) -> DatasetRef | None:
     name = job.values.get("old_dataset")
     return datasets.dataset(session, name).ref() if name else None
 
 
+def _library_versions() -> dict[str, str]:
     """What is installed, read from package metadata: nothing is imported."""
     from importlib.metadata import PackageNotFoundError, version
 
