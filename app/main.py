@@ -24,6 +24,7 @@ from app.gradio_apps import Languages
 from app.guard import Guard, hosts_of, is_loopback
 from app.i18n import COOKIE, PAGES, choose_language, page_path
 from app.login import Login
+from app.quick_gradio import load_gradio
 from app.uploads import Limited, sweep, upload_limit
 from studio.errors import Conflict, RefusedInput
 from studio.messages import LANGUAGES
@@ -80,6 +81,7 @@ def serve(
     # Importing Gradio and building pages makes a great many objects that stay; looking through them for garbage again
     # and again takes a sixth of the start. Once the socket listens the collector works as ever, on what is new.
     gc.disable()
+    load_gradio()
     import uvicorn
 
     port = listener.getsockname()[1]

@@ -10,17 +10,14 @@ HEAD = """# Reliability
 What was done to runs, and how many ended as if nobody had done anything. Made by `python -m tests.faults --page` from
 `tests/faults/results.jsonl`; `python -m tests.faults --help` tells how to go on with the series or repeat one trial.
 
-Each trial is a real run of `trainers.sft` with a tiny model (two layers, bytes as tokens) under the real supervisor
-and registry, on a CPU. **Survived** means: without a person it ended as succeeded, and its last weights are, bit for
+Each trial is a real run with a tiny model (two layers, bytes as tokens), or where a column says so with the starter
+model (135 million real weights), under the real supervisor and registry, on a CPU. The ways of training stand in
+`tests/faults/ways.py`. **Survived** means: without a person it ended as succeeded, and its last weights are, bit for
 bit, those of the run that nobody disturbed. A run that was stopped or paused is resumed by one press.
 """
 MENDED = """What the series found, mended since: a stop at the end of a step with an evaluation due left that evaluation
 out, and with it a draw from the random generator, so that what went on from there ended with other weights. A test of
 its own shows it now (`tests/trainers/test_going_on.py`).
-
-"damage full 24" was a fault of the trial: repeated eight times, the run had ended before its last checkpoint was
-damaged in five, and survived in the other three. Such runs are left out since. How many of the damage trials above came
-after the end as well is not known, so that line is to be taken again from the start.
 """
 WHAT = {
     "kill": "killed (SIGKILL) at a random moment, from its first instant to its last",
