@@ -28,7 +28,9 @@ from studio.memory.stack import Stack, coefficients, installed_stack
 __all__ = ["DTYPE_BYTES", "Estimate", "Shapes", "as_document", "estimate"]
 
 GPU_SHARE = 0.95
-"""Of a GPU's memory; the rest is the display's and the driver's."""
+"""Of a GPU's memory that a run is planned for; the rest is the display's and the driver's."""
+GPU_LIMIT = 0.98
+"""Of a GPU's memory that a run alone on it can come to: an A100 of 80 GiB gives 79.2."""
 RAM_SHARE = 0.85
 """Of the main memory, if nothing but the system ran beside."""
 
@@ -88,11 +90,20 @@ class Estimate:
         ) + self._context
 
     @property
+    def likely_device_bytes(self) -> int:
+        """What the driver most likely shows: what the allocator keeps besides grows with what comes and goes."""
+        if self.device == "cpu":
+            return self._scaled(self._band("host")["middle"])
+        kept = coefficients()["bands"]["kept_besides"]
+        share = kept.get(self.peak_phase, kept["others"])
+        return self.allocated_bytes + int(share * max(0, self.allocated_bytes - self.resting_bytes)) + self._context
+
+    @property
     def verdict(self) -> str:
         """fits, tight, too_large, or unknown without a machine."""
         if self.available_bytes is None:
             return "unknown"
-        if self._scaled(self._band("device").get("middle", 1.15) + self._doubt) + self._context <= self.available_bytes:
+        if self.likely_device_bytes + self._scaled(self._doubt) <= self.available_bytes:
             return "fits"
         # Cached blocks are given back before the allocator gives up, so fragmentation of a few per cent is what stays.
         if self._scaled(1.04) + self._context <= max(self.available_bytes, self.limit_bytes or 0):
@@ -167,6 +178,7 @@ def as_document(found: Estimate) -> dict[str, Any]:
         "resting_bytes": found.resting_bytes,
         "reserved_bytes": list(found.reserved_bytes),
         "device_bytes": list(found.device_bytes),
+        "likely_device_bytes": found.likely_device_bytes,
         "phases": {name: sum(parts.values()) for name, parts in found.phases.items()},
         "peak_phase": found.peak_phase,
         "terms": dict(found.terms),
@@ -187,4 +199,4 @@ def _limit(machine: Machine | None) -> int | None:
     """What there is once other programs have ended."""
     if machine is None:
         return None
-    return int(machine.gpu.total_bytes * GPU_SHARE if machine.gpu else machine.ram_bytes * RAM_SHARE)
+    return int(machine.gpu.total_bytes * GPU_LIMIT if machine.gpu else machine.ram_bytes * RAM_SHARE)
