@@ -21,6 +21,7 @@ def main(attempt: Attempt) -> dict[str, Any]:
     from trl import RewardConfig, RewardTrainer
 
     from trainers.loading import load_tokenizer
+    from trainers.losses.kinds import mixins
     from trainers.reward_scores import Figures, ScoresPairs
 
     resume_from = recipe.prepare_checkpoints(attempt)
@@ -37,7 +38,7 @@ def main(attempt: Attempt) -> dict[str, Any]:
     way = preference.Way(RewardTrainer, RewardConfig, has_reference=False)
     trainer = recipe.build(
         attempt,
-        recipe.trainer_class(ScoresPairs, RewardTrainer),
+        recipe.trainer_class(*mixins(attempt.spec.values), ScoresPairs, RewardTrainer),
         run,
         resume_from,
         model=model,

@@ -1,8 +1,8 @@
 """What a run's loss and its steps are besides the method's own: classes mixed in before the library's trainer.
 
-    mixins({"label_smoothing_factor": 0.1, ...})  ->  (SmoothsLabels,)
+    mixins({"method": "pretrain", "label_smoothing_factor": 0.1, ...})  ->  (SmoothsLabels,)
 
-A run that asks for nothing gets nothing, so it costs nothing. What stands first changes what those after it made: the
+What is not asked for is not there, so it costs nothing. What stands first changes what those after it made: the
 weight of a row counts for its smoothed loss.
 """
 
@@ -30,6 +30,10 @@ def mixins(values: Mapping[str, Any]) -> tuple[type, ...]:
         from trainers.losses.smoothing import SmoothsLabels
 
         found.append(SmoothsLabels)
+    if values["method"] == "sft":
+        from trainers.losses.answers import ScoresAnswersOnly
+
+        found.append(ScoresAnswersOnly)
     return (*found, *_of_the_step(values))
 
 

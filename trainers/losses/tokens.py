@@ -73,10 +73,10 @@ class ChangesTokens:
         return tokens.log_probs  # (B, T-1)
 
     def compute_loss(self, model: Any, inputs: dict[str, Any], *given: Any, **named: Any) -> Any:
-        if not self.model.training:
-            return super().compute_loss(model, inputs, *given, **named)
         if self._watch is None:
             self._watch = _Watch(causal_model(self.model), hidden=self.sees_hidden)
+        if not self.model.training:
+            return super().compute_loss(model, inputs, *given, **named)
         return super().compute_loss(_Changed(model, self), inputs, *given, **named)
 
 

@@ -8,6 +8,7 @@ from studio.params.methods import METHODS
 from studio.params.table import parameters
 from studio.paths import PROJECT_ROOT
 from tests.trainers.jobs import SFT
+from trainers.losses.answers import ScoresAnswersOnly
 from trainers.losses.kinds import mixins
 
 ENTRIES = [
@@ -26,5 +27,6 @@ def test_a_method_has_the_settings_of_a_step(method: str) -> None:
     assert {"lr_scheduler_type", "decay_ratio", "optim"} <= {parameter.name for parameter in parameters(method)}
 
 
-def test_a_plain_run_gets_nothing() -> None:
-    assert mixins(SFT) == ()
+def test_a_plain_run_gets_nothing_but_speed() -> None:
+    assert mixins(SFT) == (ScoresAnswersOnly,)
+    assert mixins(SFT | {"method": "pretrain"}) == ()

@@ -66,5 +66,5 @@ def test_the_starter_model_with_an_adapter(starter: Path) -> None:
 
 
 def test_who_does_not_ask_for_it_gets_nothing() -> None:
-    assert mixins(SFT | {"label_smoothing_factor": 0.0}) == mixins(SFT) == ()
-    assert mixins(SFT | {"label_smoothing_factor": 0.1}) == (SmoothsLabels,)
+    assert mixins(SFT | {"label_smoothing_factor": 0.0}) == mixins(SFT)
+    assert mixins(SFT | {"label_smoothing_factor": 0.1}) == (SmoothsLabels, *mixins(SFT))
