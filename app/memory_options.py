@@ -91,6 +91,8 @@ def asked(words: list[str]) -> Asked:
     method_of(method)
     beyond = {name: _checked(name, said.pop(name)) for name in list(said) if name in OF_METHODS}
     tuning = said.get("tuning")
+    if tuning == "prefix_tuning":  # whose layers cannot be computed again
+        said.setdefault("gradient_checkpointing", False)
     plain = {**said, "tuning": in_table(tuning)} if tuning else said
     plain, ignored = _with_effect(plain)
     values = {**check({**NAMED, **_without_validation(plain)}), **beyond, "method": method}

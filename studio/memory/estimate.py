@@ -178,7 +178,6 @@ def as_document(found: Estimate) -> dict[str, Any]:
         "resting_bytes": found.resting_bytes,
         "reserved_bytes": list(found.reserved_bytes),
         "device_bytes": list(found.device_bytes),
-        "likely_device_bytes": found.likely_device_bytes,
         "phases": {name: sum(parts.values()) for name, parts in found.phases.items()},
         "peak_phase": found.peak_phase,
         "terms": dict(found.terms),

@@ -222,7 +222,8 @@ class _Search:
         if not self._is_free(name):
             return []
         if name == "gradient_checkpointing":
-            return [not step[name]]
+            # A prefix cannot go through a layer that is computed again.
+            return [False] if step.get("tuning") == "prefix_tuning" else [not step[name]]
         if name == "optim":
             return [ADAMW_8BIT] if step[name] in ADAMW and self.machine and self.machine.gpu else []
         if name == "attn_implementation":

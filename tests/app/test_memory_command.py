@@ -108,7 +108,8 @@ def test_the_search_is_for_the_method_and_the_tuning_that_were_named(place: Work
         assert found is not None
         return found
 
-    plain, pairs = (settled("--method", method, "--tuning", "lora") for method in ("sft", "dpo"))
+    words = ("--tuning", "lora", "--gradient-checkpointing", "--gradient-accumulation-steps", "1")
+    plain, pairs = (settled("--method", method, *words) for method in ("sft", "dpo"))
     assert "reference_pass" in pairs.fit.estimate.phases and "reference_pass" not in plain.fit.estimate.phases
     batches = [found.settings["per_device_train_batch_size"] for found in (plain, pairs)]
     assert batches[1] < batches[0]

@@ -20,7 +20,14 @@ def all_estimates():
         ("float32", "bfloat16"),
         (1, 2),
     ):
-        changes = {"tuning": tuning, "optim": optim, "dtype": dtype, "gradient_accumulation_steps": accumulation}
+        recomputes = {"gradient_checkpointing": False} if tuning == "prefix_tuning" else {}
+        changes = {
+            **recomputes,
+            "tuning": tuning,
+            "optim": optim,
+            "dtype": dtype,
+            "gradient_accumulation_steps": accumulation,
+        }
         yield predict(machine=machine, **changes)
     for method, more in product(METHODS, ({}, {"reward_model": "other", "num_generations": 4})):
         values = {**settings(tuning="full"), **more}
