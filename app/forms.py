@@ -13,6 +13,7 @@ from html import escape
 from typing import Any
 
 import gradio as gr
+import yaml
 
 from app.context import Context
 from studio.errors import Fault
@@ -73,6 +74,8 @@ def by_group(*, level: str) -> dict[str, list[Parameter]]:
 
 def to_component(parameter: Parameter, value: Any) -> Any:
     """A parameter's value as its component shows it."""
+    if parameter.type == "rewards" and value is not None and not isinstance(value, str):
+        return yaml.safe_dump(value, allow_unicode=True, sort_keys=False)
     return ", ".join(value) if parameter.type == "names" and isinstance(value, list | tuple) else value
 
 
@@ -188,6 +191,8 @@ def _component(parameter: Parameter, context: Context, elem_id: str) -> gr.compo
         return gr.Number(
             parameter.default, label=label, info=info, elem_id=elem_id, interactive=True, step=_step(parameter)
         )
+    if parameter.type == "rewards":
+        return gr.Textbox(None, label=label, info=info, elem_id=elem_id, interactive=True, lines=4, max_lines=12)
     if parameter.required:
         # Custom values pass: a restarted server has forgotten the choices that it gave to a page still open.
         return gr.Dropdown(

@@ -27,7 +27,7 @@ SPEC, EVENTS, LOG, CONTROL, RESULT = "spec.json", "events.jsonl", "train.log", "
 
 EVENT_TYPES = frozenset(
     {"metric", "phase", "progress", "memory", "peaks", "sample", "checkpoint", "set_aside", "alert", "log"}
-    | {"confusion", "reward_scores"}
+    | {"confusion", "reward_scores", "rollout"}
 )
 REQUESTS = frozenset({"stop", "stop_now", "save", "pause"})
 OUTCOMES = frozenset({"succeeded", "failed", "stopped", "paused"})
@@ -118,6 +118,8 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
                 error: str | None
     checkpoint  step: int, epoch: float, path: str, size_bytes: int, digest: str, metrics: {name: number},
                 seconds: float (what saving it took)
+    rollout     step: int, row: int, question: str, answers: [{text, reward: number | None,
+                values: {rule: number | None}}]
     reward_scores  step: int, and what `trainers.reward_scores.Figures` holds, of held-out pairs
     confusion   step: int, labels: [names], counts: [[int]] (rows: true label, columns: what was said), f1: [number | None]
     set_aside   step: int, path: str (where it lies now), files: [names]     a checkpoint that proved damaged

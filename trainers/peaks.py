@@ -153,6 +153,9 @@ class WatchesMemory:
 
 def batch_shape(inputs: Mapping[str, Any]) -> tuple[int, int]:
     """Rows and tokens of what goes through the model at once; pairs of answers may come side by side."""
+    if "completion_ids" in inputs:
+        rows, asked = inputs["prompt_ids"].shape  # (B, P)
+        return rows, asked + inputs["completion_ids"].shape[1]  # (B, C)
     if "input_ids" in inputs:
         return tuple(inputs["input_ids"].shape)  # (B, T)
     shapes = [inputs[f"{side}_input_ids"].shape for side in ("chosen", "rejected")]  # (B, T) each

@@ -18,13 +18,13 @@ from trainers.saving import EvaluationInterrupted
 from trainers.watchdog import Watchdog
 
 METRICS = ("loss", "learning_rate", "grad_norm", "mean_token_accuracy", "entropy", "num_tokens", "accuracy", "f1")
+METRICS += ("kl", "nll_loss", "reward", "reward_std", "frac_reward_zero_std", "policy_loss", "value_loss")
 METRICS += ("old_loss",)
 """Of the rows that the model learned before (`trainers.continual.scores`)."""
 OF_LOSSES = ("adversarial_loss",)
 """What `trainers.losses` tell."""
-OF_PREFERENCES = ("rewards/chosen", "rewards/rejected", "rewards/accuracies", "rewards/margins", "logps/chosen")
-OF_PREFERENCES += ("logps/rejected", "kl", "nll_loss")
-"""What trl's trainers tell that learn which answers are better."""
+FAMILIES = ("rewards/", "logps/", "completions/", "clip_ratio/")
+"""Beginnings of names: a rule's reward, log-probabilities of answers, their lengths, the share that was clipped."""
 PROGRESS_SECONDS = 0.5
 MEMORY_SECONDS = 30.0
 RECENT_STEPS = 20
@@ -117,7 +117,7 @@ class Reporter(TrainerCallback):
             raise EvaluationInterrupted
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any], **kwargs: Any) -> None:
-        values = {k: v for k, v in logs.items() if k.removeprefix("eval_") in (*METRICS, *OF_LOSSES, *OF_PREFERENCES)}
+        values = {k: v for k, v in logs.items() if _is_told(k.removeprefix("eval_"))}
         self._epoch = state.epoch or 0.0
         if values:
             self._metrics |= values
@@ -250,6 +250,10 @@ class Reporter(TrainerCallback):
         pauses = self._last_progress - self._begun - self._train_seconds
         # The median: a step that waited for the disk or for another program does not make the time left jump.
         return statistics.median(self._durations) + max(0.0, pauses) / max(1, step - self._first_step)
+
+
+def _is_told(name: str) -> bool:
+    return name in (*METRICS, *OF_LOSSES) or name.startswith(FAMILIES)
 
 
 def mean_loss(log: Iterable[Mapping[str, Any]], *, after: int = 0) -> float | None:

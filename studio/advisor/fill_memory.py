@@ -76,7 +76,7 @@ def fill_tuning(draft: Draft) -> None:
 def fill_what_fits(draft: Draft) -> None:
     """The quickest settings that fit, with the effective batch that the number of rows asks for."""
     facts = draft.facts
-    wanted = min(row_band(facts)["effective_batch_size"], max(1, facts.rows or 8))
+    wanted = _wanted_batch(draft)
     draft.fill("gradient_checkpointing", False, "checkpointing_off", source="B")
     batch = draft.chosen.get("per_device_train_batch_size", wanted)
     changes: dict[str, Any] = {
@@ -86,7 +86,9 @@ def fill_what_fits(draft: Draft) -> None:
     }
     values = draft.values | changes | draft.chosen
     if facts.inventory and facts.shapes and not draft.chosen.keys() >= SEARCHED:
-        found = _fitted(facts, _frozen(values), tuple(draft.chosen), wanted)
+        # A prefix cannot go through a layer that is computed again.
+        settled = ("gradient_checkpointing",) if values["tuning"] == "prefix_tuning" else ()
+        found = _fitted(facts, _frozen(values), (*draft.chosen, *settled), wanted)
         changes |= found.values
     for name, value in changes.items():
         if name not in _BATCH:
@@ -95,6 +97,14 @@ def fill_what_fits(draft: Draft) -> None:
                 reason, source = ("checkpointing_on" if value else "checkpointing_off"), "B"
             draft.fill(name, value, reason, source=source)
     _fill_batch(draft, changes, wanted)
+
+
+def _wanted_batch(draft: Draft) -> int:
+    """Rows that count in one update; where answers are compared with each other, all of a question's belong to one."""
+    facts = draft.facts
+    wanted = min(row_band(facts)["effective_batch_size"], max(1, facts.rows or 8))
+    together = draft["num_generations"] if method_of(draft.values).answers_itself else 1
+    return together * max(1, wanted // together)
 
 
 SEARCHED = frozenset(
@@ -155,4 +165,6 @@ def _search(  # noqa: PLR0913 - what the answer depends on
 
 
 def _frozen(values: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
-    return tuple((name, tuple(value) if isinstance(value, list) else value) for name, value in values.items())
+    """Hashable; what a reward says takes no memory."""
+    plain = ((name, value) for name, value in values.items() if not isinstance(value, dict))
+    return tuple((name, tuple(value) if isinstance(value, list) else value) for name, value in plain)

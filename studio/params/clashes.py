@@ -70,6 +70,29 @@ def _flash_in_float32(values: Values) -> Fault | None:
     return None
 
 
+def _generations_divide(values: Values) -> Fault | None:
+    # Answers to one question belong together; trl cuts no question in two.
+    wanted = values.get("num_generations")
+    if wanted is None:
+        return None
+    written = _rows(values) * values["gradient_accumulation_steps"]
+    if written % wanted == 0:
+        return None
+    near = [count for count in range(2, written + 1) if written % count == 0]
+    fits = min(near, key=lambda count: abs(count - wanted), default=written)
+    more = -(-written // wanted) * wanted
+    return Fault(
+        "num_generations", "spec.generations_divide", {"value": wanted, "written": written, "fits": fits, "more": more}
+    )
+
+
+def _beta_zero(values: Values) -> Fault | None:
+    # With a factor of 0 the loss is the same whatever the model prefers.
+    if values.get("beta") == 0 and values["method"] in ("dpo", "orpo", "cpo", "kto"):
+        return Fault("beta", "spec.beta_zero")
+    return None
+
+
 def _kto_alone(values: Values) -> Fault | None:
     # How far the model has moved is estimated with the answers to the other questions of a batch.
     alone = values.get("method") == "kto" and values["loss_type"] == "kto"
@@ -177,6 +200,8 @@ RULES: tuple[Callable[[Values], Fault | None], ...] = (
     _full_in_float16,
     _precision_clash,
     _flash_in_float32,
+    _generations_divide,
+    _beta_zero,
     _kto_alone,
     _pissa_with_dora,
     _prompt_packed,

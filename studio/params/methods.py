@@ -10,7 +10,10 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-from studio.workshop.versions.layout import MESSAGES, PREFERENCE, PROMPT_COMPLETION, TEXT, TOKENS, UNPAIRED
+from studio.workshop.versions.layout import MESSAGES, PREFERENCE, PROMPT, PROMPT_COMPLETION, TEXT, TOKENS, UNPAIRED
+
+ASKED = (MESSAGES, PROMPT_COMPLETION, PREFERENCE, UNPAIRED, PROMPT)
+"""Formats that hold a question."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,6 +23,8 @@ class Method:
     """Formats of rows that it can learn from (`studio.workshop.versions.layout.FORMATS`)."""
     prefers: bool = False
     """It learns which answers are better; rates are far below those of learning from examples."""
+    answers_itself: bool = False
+    """The model writes the answers that it learns from; rows give the questions, and what graders must know."""
     joins_rows: bool = False
     """Rows are joined into one stream of tokens and cut into pieces of `max_length`."""
 
@@ -35,6 +40,8 @@ METHODS: Mapping[str, Method] = MappingProxyType(
             Method(name="orpo", formats=(PREFERENCE,), prefers=True),
             Method(name="cpo", formats=(PREFERENCE,), prefers=True),
             Method(name="kto", formats=(UNPAIRED,), prefers=True),
+            Method(name="grpo", formats=ASKED, prefers=True, answers_itself=True),
+            Method(name="rloo", formats=ASKED, prefers=True, answers_itself=True),
             Method(name="classify", formats=(MESSAGES, PROMPT_COMPLETION, TEXT)),
         )
     }

@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 
-from studio.errors import Fault, SpecRefused
+from studio.errors import Fault, RefusedInput, SpecRefused
 from studio.params.clashes import clashes
 from studio.params.methods import METHODS as _METHODS
 
@@ -23,6 +23,14 @@ _FOLDER = Path(__file__).parent
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 METHODS = tuple(_METHODS)
 """Each has its `<method>.yaml` here."""
+
+
+class Unreadable(ValueError):
+    """A value that cannot be read, with what is wrong with it."""
+
+    def __init__(self, refused: RefusedInput) -> None:
+        super().__init__(str(refused))
+        self.refused = refused
 
 
 @dataclass(frozen=True)
@@ -40,7 +48,8 @@ class Parameter:
 
     name: str
     type: str
-    """int, float, bool, choice, text, names (a list of words), or dataset (the name of one, with a version or not)."""
+    """int, float, bool, choice, text, names (a list of words), dataset (the name of one, with a version or not), or
+    rewards (rules with weights, see `studio.rewards.recipe`)."""
     default: Any = None
     """Used when neither the person nor the advisor says otherwise."""
     required: bool = False
@@ -156,6 +165,8 @@ def find_fault(parameter: Parameter, value: Any) -> Fault | None:
     """What is wrong with one value on its own, or None. A form asks this field by field."""
     try:
         typed = convert(parameter, value)
+    except Unreadable as error:
+        return Fault(parameter.name, error.refused.code, error.refused.values)
     except ValueError:
         return Fault(parameter.name, f"spec.not_{parameter.type}", {"value": value})
     if parameter.choices and typed not in [choice.value for choice in parameter.choices]:
@@ -270,6 +281,17 @@ def _to_names(value: Any) -> list[str]:
     return names
 
 
+def _to_rewards(value: Any) -> dict[str, Any]:
+    """Rules as a spec holds them, or as YAML or JSON text; as plain values, checked."""
+    from studio.rewards import recipe
+
+    try:
+        read = recipe.parse_yaml(value, file="rewards") if isinstance(value, str) else recipe.parse(value)
+    except RefusedInput as error:
+        raise Unreadable(error) from error
+    return recipe.to_document(read)
+
+
 _CONVERTERS = MappingProxyType(
     {
         "int": _to_int,
@@ -279,6 +301,7 @@ _CONVERTERS = MappingProxyType(
         "text": _to_text,
         "dataset": _to_text,
         "names": _to_names,
+        "rewards": _to_rewards,
     }
 )
 

@@ -1,6 +1,6 @@
 """The ways of tuning, and what follows from each outside of training itself.
 
-    tuning("qlora")  ->  Tuning(name="qlora", keeps="adapter", is_compressed=True, rates="lora", merges=True, combines=True)
+    tuning("qlora")  ->  Tuning(name="qlora", keeps="adapter", is_compressed=True, rates="lora", ...)
 
 What each trains is `trainers.tuning`'s, what it needs `studio.memory.adapters`', its words are the choices of `tuning`
 in `shared.yaml`; a test compares the four.

@@ -50,11 +50,11 @@ def questions(version: Path, *, count: int, seed: int) -> list[Question]:
     numbers = [row for row, split in known if split in (None, layout.SPLITS[0])]
     drawn = Random(seed).sample(numbers, min(len(numbers), _SPARE * count))
     found = rows_at(version, drawn)
-    made = {number: question for number in drawn if (question := _question(number, found[number], format))}
+    made = {number: question for number in drawn if (question := question_of(number, found[number], format))}
     return [made[number] for number in sorted(list(made)[:count])]
 
 
-def _question(number: int, row: layout.Row, format: str) -> Question | None:
+def question_of(number: int, row: layout.Row, format: str) -> Question | None:
     """None where nothing is asked."""
     turns, reference = _asked(row, format)
     place = next((at for at in range(len(turns) - 1, -1, -1) if turns[at]["role"] == "user"), None)

@@ -41,6 +41,7 @@ WITHOUT_NORMS = replace(model("135M"), modules=tuple(m for m in model("135M").mo
 EXPERTS = replace(model("135M"), modules=(*model("135M").modules, Module("other", "layers.*.experts", (4, 8, 8), 2)))
 
 # Every rule: what it fires on, and the nearest case on which it stays silent; each (what is known, what was chosen).
+REWARDED = {method: {"rewards": [{"name": "length", "min": 1, "max": 9}]} for method in ("grpo", "rloo")}
 CASES = {
     "base_cannot": (({"baseline_correct": 0.19}, {}), ({"baseline_correct": 0.2}, {})),
     "base_suffices": (({"baseline_correct": 1.0, "baseline_suffices": True}, {}), ({"baseline_correct": 1.0}, {})),
@@ -147,13 +148,18 @@ CASES = {
         ({"format": "preference"}, {}),
     ),
     **{
-        f"unfit_for_{method}": (({"format": "messages"}, {"method": method}), ({"format": format}, {"method": method}))
+        f"unfit_for_{method}": (
+            ({"format": "text"}, {"method": method, **REWARDED.get(method, {})}),
+            ({"format": format}, {"method": method, **REWARDED.get(method, {})}),
+        )
         for method, format in (
             ("reward", "preference"),
             ("dpo", "preference"),
             ("orpo", "preference"),
             ("cpo", "preference"),
             ("kto", "unpaired"),
+            ("grpo", "prompt"),
+            ("rloo", "prompt"),
         )
     },
     "unfit_for_sft": (({"format": "preference"}, {}), ({"format": "tokens"}, {})),

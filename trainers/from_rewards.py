@@ -1,0 +1,135 @@
+"""What the ways of learning from a reward share, from the questions to the trained model.
+
+    main = from_rewards.learner(load)       in `trainers.grpo`, `trainers.rloo`
+
+The model answers each question several times; the studio's rules say what each answer is worth (`studio.rewards`), and
+the answers of one question are compared with each other.
+"""
+
+import json
+import math
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from trainers import prompt_rows, recipe
+from trainers.attempt import Attempt
+from trainers.preference import Way
+
+if TYPE_CHECKING:
+    from studio.graders.score import Row
+    from studio.rewards.scoring import Scored
+    from trainers.data import Renderer
+
+MOST_TOLD = 4
+"""Answers of one question that are shown with their scores."""
+
+
+def learner(load: Callable[[], Way]) -> Callable[[Attempt], dict[str, Any]]:
+    """The `main` of a method; `load` imports trl."""
+
+    def main(attempt: Attempt) -> dict[str, Any]:
+        attempt.phase("loading_libraries")
+        device = recipe.load_libraries(attempt)
+        way = load()
+        from studio.rewards.recipe import parse
+        from trainers.data import Renderer
+        from trainers.loading import load_tokenizer
+        from trainers.losses.kinds import mixins
+        from trainers.rewarded import LearnsFromRewards, stub_of
+
+        resume_from = recipe.prepare_checkpoints(attempt)
+
+        attempt.phase("loading_data")
+        reward = parse(attempt.spec.values["rewards"])
+        tokenizer = load_tokenizer(attempt.spec.model.path)
+        renderer = Renderer(tokenizer)
+        prompts = prompt_rows.prepare_data(attempt, renderer)
+        run = recipe.check_start(attempt, resume_from)
+
+        attempt.phase("loading_model")
+        model, adapter = recipe.prepare_model(attempt, device)
+
+        attempt.phase("preparing")
+        args = settings(attempt, device, way, reward.weights, evaluates=prompts.validation is not None)
+        trainer = recipe.build(
+            attempt,
+            recipe.trainer_class(*mixins(attempt.spec.values), LearnsFromRewards, way.trainer),
+            run,
+            resume_from,
+            model=model,
+            reward_funcs=[stub_of(key) for key in reward.keys],
+            args=args,
+            train_dataset=prompts.train,
+            eval_dataset=prompts.validation,
+            processing_class=tokenizer,
+            peft_config=adapter,
+        )
+        teller = Teller(attempt, trainer)
+        trainer.recipe, trainer.rows, trainer.on_scored = reward, prompts.rows, teller.scored
+        trainer.prompt_tokens = remembered(renderer)
+        try:
+            return recipe.train(attempt, trainer, resume_from)
+        finally:
+            teller.tell_missing()
+
+    return main
+
+
+def settings(attempt: Attempt, device: str, way: Way, weights: Sequence[float], *, evaluates: bool) -> Any:
+    """trl's settings: those of the spec, the rules' weights, and how many answers an evaluation can compare."""
+    from studio.params.trl_names import sft_arguments
+
+    given = sft_arguments(attempt.spec.values)
+    given.pop("max_length")  # of a question: trl knows no such limit, `prompt_rows` keeps to it
+    if not evaluates:
+        given["eval_strategy"] = "no"
+    given["num_generations_eval"] = math.gcd(given["per_device_eval_batch_size"], given["num_generations"])
+    return way.config(**given, **recipe.surroundings(attempt, device), reward_weights=list(weights))
+
+
+def remembered(renderer: "Renderer") -> Callable[[list[dict[str, Any]]], list[int]]:
+    """Tokens that ask a question; each is rendered once, and asked many times."""
+    known: dict[str, list[int]] = {}
+
+    def tokens(turns: list[dict[str, Any]]) -> list[int]:
+        key = json.dumps(turns)
+        if key not in known:
+            known[key] = renderer.prompt(turns)
+        return known[key]
+
+    return tokens
+
+
+class Teller:
+    """Tells the answers to one question of each batch with their scores, and how often a rule had none."""
+
+    def __init__(self, attempt: Attempt, trainer: Any) -> None:
+        self._attempt, self._trainer = attempt, trainer
+        self._missing: Counter[tuple[str, str]] = Counter()
+        self._answers = 0
+        self._told_step = -1
+
+    def scored(self, answers: "Sequence[str]", rows: "Sequence[Row]", scored: "Scored") -> None:
+        from trainers.rewarded import missing_of
+
+        self._missing += missing_of(scored)
+        self._answers += len(answers)
+        step = self._trainer.state.global_step
+        if self._told_step == step or not self._trainer.model.training:
+            return
+        self._told_step = step
+        chosen = [place for place, row in enumerate(rows) if row.number == rows[0].number][:MOST_TOLD]
+        told = [
+            {
+                "text": answers[place],
+                "reward": scored.totals[place],
+                "values": {key: values[place].value for key, values in scored.values.items()},
+            }
+            for place in chosen
+        ]
+        self._attempt.events.write("rollout", step=step, row=rows[0].number, question=rows[0].question, answers=told)
+
+    def tell_missing(self) -> None:
+        for (rule, why), count in sorted(self._missing.items()):
+            self._attempt.alert("reward_missing", rule=rule, why=why, count=count, total=self._answers)
