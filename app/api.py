@@ -60,6 +60,8 @@ VERBS = frozenset(
         "baseline",
         "carry_system_prompt",
         "try_reward",
+        "export_checkpoint",
+        "combine_checkpoints",
         "stop",
         "save_now",
         "pause",

@@ -15,7 +15,7 @@ from studio.paths import Workspace, workspace
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 Wait = Annotated[bool, typer.Option("--wait", help="Follow it to its end.")]
-_INPUTS = ("data.", "model.", "spec.", "export.", "cli.")
+_INPUTS = ("data.", "model.", "spec.", "export.", "weights.", "cli.")
 
 
 @contextmanager

@@ -20,6 +20,7 @@ from studio.desk_adding import AddingDesk
 from studio.desk_asking import AskingDesk
 from studio.desk_baseline import BaselineDesk
 from studio.desk_data import check_name
+from studio.desk_exporting import ExportingDesk
 from studio.desk_going_on import GoingOnDesk
 from studio.desk_memory import MemoryDesk
 from studio.desk_rewards import RewardDesk
@@ -48,6 +49,7 @@ class Desk(
     AddingDesk,
     ScoringDesk,
     AskingDesk,
+    ExportingDesk,
     BaselineDesk,
     RewardDesk,
     MemoryDesk,

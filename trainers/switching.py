@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from studio.errors import JobFailed
+from trainers.tuning import bottleneck
 
 MAX_ADAPTERS = 8
 CONFIG = "adapter_config.json"
@@ -44,7 +45,9 @@ class Switched:
         Raises:
             JobFailed: answer_adapter_does_not_fit.
         """
-        if path is None and self._kind is not None:
+        if path is None and self._kind == bottleneck.KIND:
+            self._take_off()
+        elif path is None and self._kind is not None:
             with self.model.disable_adapter():
                 yield
             return
@@ -52,17 +55,20 @@ class Switched:
             if path not in self._names:
                 self._put_on(path)
             self._names.move_to_end(path)
-            self.model.set_adapter(self._names[path])
+            if self._kind != bottleneck.KIND:
+                self.model.set_adapter(self._names[path])
         yield
 
     def _put_on(self, path: str) -> None:
         from peft import PeftModel
 
         name, kind = f"adapter{self._num_named}", kind_of(path)
-        if self._kind not in (None, kind):
+        if self._kind not in (None, kind) or self._kind == bottleneck.KIND:
             self._take_off()
         try:
-            if self._kind is None:
+            if kind == bottleneck.KIND:
+                self._put_bottlenecks(Path(path))
+            elif self._kind is None:
                 self.model = PeftModel.from_pretrained(self.model, path, name, torch_device=self._device).eval()
             else:
                 self.model.load_adapter(path, name, torch_device=self._device)
@@ -73,9 +79,22 @@ class Switched:
         if len(self._names) > MAX_ADAPTERS:
             self.model.delete_adapter(self._names.popitem(last=False)[1])
 
+    def _put_bottlenecks(self, folder: Path) -> None:
+        """These lie on the model one at a time: reading them again takes milliseconds."""
+        bottleneck.put_on(self.model, bottleneck.size_of(folder))
+        try:
+            bottleneck.load(self.model, folder)
+        except ValueError:
+            bottleneck.take_off(self.model)
+            raise
+
     def _take_off(self) -> None:
-        learns_prompt = self.model.active_peft_config.is_prompt_learning
-        self.model = self.model.base_model if learns_prompt else self.model.unload()
+        if self._kind == bottleneck.KIND:
+            bottleneck.take_off(self.model)
+        elif self.model.active_peft_config.is_prompt_learning:
+            self.model = self.model.base_model
+        else:
+            self.model = self.model.unload()
         self._kind = None
         self._names.clear()
 

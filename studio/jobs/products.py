@@ -155,4 +155,5 @@ _TAKE = {
     "trial": _take_trial,
     "inspect": _take_inspection,
     "fetch": _take_model,
+    "export": _take_export,
 }

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from trainers.tuning import beginnings, two_rates
+from trainers.tuning import beginnings, bottleneck, two_rates
 
 TRAINED = "trained_weights.safetensors"
 
@@ -34,6 +34,10 @@ class KeepsTuning:
         return optimizer
 
     def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
+        if self.values["tuning"] == "bottleneck":  # the library would save the whole model
+            bottleneck.save(self.model, Path(output_dir))
+            self.processing_class.save_pretrained(output_dir)
+            return
         super()._save(output_dir, state_dict)
         if not _saves_all(self.values):
             _write(Path(output_dir) / TRAINED, self.model, self.beginning)
@@ -41,6 +45,9 @@ class KeepsTuning:
             self.beginning.convert(Path(output_dir))
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        if self.values["tuning"] == "bottleneck":
+            bottleneck.load(self.model, Path(resume_from_checkpoint))
+            return
         kept = Path(resume_from_checkpoint) / TRAINED
         if not kept.exists():
             super()._load_from_checkpoint(resume_from_checkpoint, model)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from trainers.tuning import freeze, lora, vectors, whole
+from trainers.tuning import bottleneck, freeze, lora, prompts, vectors, whole
 
 KINDS: Mapping[str, Callable[[Any, Mapping[str, Any]], Any]] = MappingProxyType(
     {
@@ -17,8 +17,12 @@ KINDS: Mapping[str, Callable[[Any, Mapping[str, Any]], Any]] = MappingProxyType(
         "freeze": freeze.prepare,
         "lora": lora.prepare,
         "qlora": lora.prepare,
+        "bottleneck": bottleneck.prepare,
         "ia3": vectors.prepare_ia3,
         "ln_tuning": vectors.prepare_norms,
+        "prompt_tuning": prompts.prepare_prompt,
+        "p_tuning": prompts.prepare_p_tuning,
+        "prefix_tuning": prompts.prepare_prefix,
     }
 )
 
