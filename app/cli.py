@@ -16,6 +16,7 @@ import typer
 from app import client, data_commands, show
 from app.checkpoints import commands as checkpoint_commands
 from app.commands import AsJson, Wait, followed, raise_if_failed, read_lines, read_yaml, registry
+from app.pipelines import commands as pipeline_commands
 from app.rewards import commands as reward_commands
 from app.runs import commands as run_commands
 from app.settings import commands as token_commands
@@ -32,6 +33,7 @@ for name, group in (
     ("models", models_app),
     ("jobs", jobs_app),
     ("checkpoints", checkpoints_app),
+    ("pipeline", pipeline_commands.app),
     ("rewards", reward_commands.app),
     ("token", token_commands.app),
 ):

@@ -23,6 +23,7 @@ from studio.desk_data import check_name
 from studio.desk_exporting import ExportingDesk
 from studio.desk_going_on import GoingOnDesk
 from studio.desk_memory import MemoryDesk
+from studio.desk_pipelines import PipelineDesk
 from studio.desk_rewards import RewardDesk
 from studio.desk_runs import RunsDesk
 from studio.desk_scoring import ScoringDesk
@@ -52,6 +53,7 @@ class Desk(
     ExportingDesk,
     BaselineDesk,
     RewardDesk,
+    PipelineDesk,
     MemoryDesk,
     SettingsDesk,
 ):

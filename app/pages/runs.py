@@ -16,6 +16,7 @@ from app.context import Context
 from app.data.panel import answered, panel, told
 from app.markup import heading, notice
 from app.pages.shell import bind, number_in, query_of, redraw_on_change
+from app.pipelines import listed
 from app.run_actions import ACTIONS, act, belongs, label, refusal, why_html
 from app.run_view import back_link, checkpoints_html, head_html, log_html, settings_html
 from app.runs import going_on, keeping, listing, mending, queue_view, reward_scores, scores
@@ -94,7 +95,7 @@ def draw(
 def draw_list(context: Context, state: listing.State, text: str | None) -> list[str]:
     """Queue, filters, table, and the state as JSON."""
     return [
-        queue_view.draw(context),
+        queue_view.draw(context) + listed.draw(context),
         listing.bar(context, state),
         listing.draw(context, state, text or ""),
         json.dumps(state),
@@ -160,7 +161,9 @@ def search(context: Context, text: str, state: str) -> list[str]:
 
 def press_queue(context: Context, event: gr.EventData, text: str, state: str, asks: str) -> list[str]:
     """Something in the queue was pressed or chosen."""
-    queue_view.press(context, told(event))
+    said = told(event)
+    if not listed.press(context, said):
+        queue_view.press(context, said)
     queue, *rest = draw_list(context, _read(state), text)
     return [answered(queue), *rest]
 

@@ -29,6 +29,7 @@ from app.forms import (
 from app.i18n import page_path
 from app.markup import heading
 from app.pages.shell import POLL_SECONDS, bind, redraw_on_change
+from app.pipelines import planned
 from app.runs import grid, queue_view
 from app.train_drawing import DRAWN, Before, draw, missing
 from app.training_form import (
@@ -70,6 +71,7 @@ def build(context: Context) -> None:
             parts["baseline"] = panel("train-baseline-field")
             _settings(context, parts, fields)
             parts["grid"] = panel("train-grid")
+            parts["pipeline"] = panel("train-pipeline")
         with gr.Column(scale=2, min_width=320, elem_classes="lu-plan", elem_id="train-plan-column"):
             parts["device"] = gr.Dropdown(
                 queue_view.device_choices(context),
@@ -171,6 +173,7 @@ def _wire(context: Context, parts: dict[str, Any], fields: list[Field]) -> None:
         None, [parts["target"]], js=_GO
     )
     grid.wire(context, parts["grid"], given=asked, target=parts["target"], go=_GO)
+    planned.wire(context, parts["pipeline"], given=asked, target=parts["target"], go=_GO)
     named = {"dataset": fields[_place("dataset")].component, "model": fields[_place("model_name_or_path")].component}
     baseline_view.wire(context, parts["baseline"], **named, given=given, timer=parts["timer"])
     gr.context.Context.root_block.load(None, js=_FRESH)

@@ -21,7 +21,7 @@ from studio.db.reserve import Reserve
 from studio.db.tables import Clock
 from studio.errors import Failure
 
-HEAD = "0005"
+HEAD = "0006"
 """Newest migration; a test compares it with the folder `migrations/`."""
 _PATIENCE_SECONDS = 30.0
 """So long a statement waits for another program that holds the file (a backup tool, an opened database browser)."""

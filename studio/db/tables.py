@@ -396,3 +396,35 @@ class LabelDecision(Base):
     correction: Mapped[str | None]
     note: Mapped[str]
     decided_at: Mapped[str]
+
+
+class Pipeline(Base):
+    """Several stages in a row, each beginning with the weights of the one before."""
+
+    __tablename__ = "pipelines"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    title: Mapped[str]
+    request_id: Mapped[str | None] = mapped_column(unique=True)
+    is_stopped: Mapped[bool]
+    """A person stopped it: no further stage begins until it is resumed."""
+    created_at: Mapped[str]
+
+
+class PipelineStage(Base):
+    """A run that is settled completely, and the job that it became when its turn came."""
+
+    __tablename__ = "pipeline_stages"
+    pipeline_id: Mapped[int] = mapped_column(ForeignKey("pipelines.id", ondelete="CASCADE"), primary_key=True)
+    place: Mapped[int] = mapped_column(primary_key=True)
+    """From 0."""
+    title: Mapped[str]
+    values: Mapped[dict[str, Any]]
+    chosen: Mapped[list[Any]]
+    plan: Mapped[dict[str, Any]]
+    """What the event `plan` of its job will tell."""
+    wanted_device: Mapped[str | None]
+    dataset_version_id: Mapped[int] = mapped_column(ForeignKey("dataset_versions.id"))
+    model_id: Mapped[int] = mapped_column(ForeignKey("models.id"))
+    job_id: Mapped[int | None] = mapped_column(ForeignKey("jobs.id", ondelete="SET NULL"), unique=True)
+    began_at: Mapped[str | None]
+    """Null: its turn has not come. With no job: its run was deleted."""

@@ -16,6 +16,7 @@ from pathlib import Path
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
+from studio.db import pipelines
 from studio.db.engine import Writer, next_change
 from studio.db.jobs import live, move, newest_attempt, num_waiting, record_event, wish
 from studio.db.tables import Attempt, Checkpoint, Job, Lease
@@ -246,6 +247,7 @@ class Supervisor:
         self._keep_measurement(session, job, state, reason)
         if not try_smaller(session, job, reason, values):
             move(session, job.id, state, reason=reason, values=values)
+            pipelines.after(session, job)
 
     def _keep_measurement(self, session: Session, job: Job, state: str, reason: str | None) -> None:
         try:
