@@ -3,11 +3,12 @@
     fields_html(context, "clean.duplicates", infos, {"similarity": 0.9})      a field for each, with label and help
     entered(infos, {"similarity": "0.9", "near": True})  ->  {"similarity": 0.9}      what differs from the defaults
 
-Labels and help are `data.<prefix>.<option>.label` and `.help`; words of choices `data.choice.<value>`.
+Labels and help are `data.<prefix>.<option>.label` and `.help`; words of choices `data.choice.<value>`; a grader's words
+stand in its own file (`studio.graders.declared`), so a form of it brings `Words` of its own.
 """
 
 import json
-from typing import Any
+from typing import Any, Protocol
 
 from app.context import Context
 from app.data import controls
@@ -16,9 +17,26 @@ from studio.messages import has
 from studio.workshop.recipe import OptionInfo
 
 
+class Words(Protocol):
+    """What options and their choices are called."""
+
+    def label(self, option: str) -> str: ...
+
+    def help(self, option: str) -> str: ...
+
+    def choice(self, option: str, value: Any) -> str: ...
+
+
 def fields_html(context: Context, prefix: str, infos: list[OptionInfo], values: dict[str, Any], *, change: str) -> str:
     """One field an option; a change of any sends all of them."""
-    return "".join(_field(context, prefix, info, values.get(info.name, info.default), change) for info in infos)
+    return worded_fields(context, _LocaleWords(context, prefix), infos, values, change=change)
+
+
+def worded_fields(
+    context: Context, words: Words, infos: list[OptionInfo], values: dict[str, Any], *, change: str
+) -> str:
+    """`fields_html` with words from elsewhere."""
+    return "".join(_field(context, words, info, values.get(info.name, info.default), change) for info in infos)
 
 
 def entered(infos: list[OptionInfo], fields: dict[str, Any]) -> dict[str, Any]:
@@ -40,10 +58,26 @@ def choice_words(context: Context, prefix: str, option: str, value: Any) -> str:
     return str(value)
 
 
-def _field(context: Context, prefix: str, info: OptionInfo, value: Any, change: str) -> str:
-    label = context.say(f"data.{prefix}.{info.name}.label")
-    key = f"data.{prefix}.{info.name}.help"
-    note = context.say(key) if has(key) else ""
+class _LocaleWords:
+    """Words of cleaning steps and checks."""
+
+    def __init__(self, context: Context, prefix: str) -> None:
+        self._context = context
+        self._prefix = prefix
+
+    def label(self, option: str) -> str:
+        return self._context.say(f"data.{self._prefix}.{option}.label")
+
+    def help(self, option: str) -> str:
+        key = f"data.{self._prefix}.{option}.help"
+        return self._context.say(key) if has(key) else ""
+
+    def choice(self, option: str, value: Any) -> str:
+        return choice_words(self._context, self._prefix, option, value)
+
+
+def _field(context: Context, words: Words, info: OptionInfo, value: Any, change: str) -> str:
+    label, note = words.label(info.name), words.help(info.name)
     match info.kind:
         case "flag":
             return controls.checkbox(info.name, label, bool(value), note=note, change=change)
@@ -53,7 +87,7 @@ def _field(context: Context, prefix: str, info: OptionInfo, value: Any, change: 
                 info.name, label, value, note=note, least=info.minimum, most=info.maximum, step=step, change=change
             )
         case "choice":
-            choices = [(choice_words(context, prefix, info.name, each), str(each)) for each in info.choices]
+            choices = [(words.choice(info.name, each), str(each)) for each in info.choices]
             if info.is_optional:
                 choices.insert(0, (context.say("data.choice.none"), ""))
             return controls.select(
@@ -61,9 +95,7 @@ def _field(context: Context, prefix: str, info: OptionInfo, value: Any, change: 
             )
         case "choices":
             boxes = "".join(
-                controls.checkbox(
-                    f"{info.name}:{each}", choice_words(context, prefix, info.name, each), each in value, change=change
-                )
+                controls.checkbox(f"{info.name}:{each}", words.choice(info.name, each), each in value, change=change)
                 for each in info.choices
             )
             return controls.labelled_group(label, boxes, note)

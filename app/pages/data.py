@@ -25,11 +25,12 @@ from app.data.splitting import TAB as SPLIT
 from app.data.versions import TAB as VERSIONS
 from app.markup import heading, notice
 from app.pages.shell import bind, query_of, redraw_on_change
+from app.rewards.building import TAB as REWARD
 from studio.db import datasets
 from studio.db.datasets import DatasetSummary
 from studio.errors import StudioError
 
-TABS: tuple[Tab, ...] = (ROWS, PROBLEMS, CLEAN, CHECKS, SPLIT, MIX, ADDING, VERSIONS, LABEL)
+TABS: tuple[Tab, ...] = (ROWS, PROBLEMS, CLEAN, CHECKS, SPLIT, MIX, ADDING, VERSIONS, LABEL, REWARD)
 _log = logging.getLogger(__name__)
 _NAMED = {tab.name: tab for tab in TABS}
 

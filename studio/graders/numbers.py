@@ -27,6 +27,8 @@ _DIGITS = {
 }
 _TENS = {"十": 10, "拾": 10, "百": 100, "佰": 100, "千": 1000, "仟": 1000}
 _GREAT = {"万": 10_000, "亿": 100_000_000}
+NUMERALS = frozenset((*_DIGITS, *_TENS, *_GREAT, "点"))
+"""Characters that Chinese numbers are written with."""
 _MANY = {**_GREAT, "k": 1e3, "thousand": 1e3, "million": 1e6, "billion": 1e9, "千": 1e3, "百万": 1e6}
 _HAN = (
     f"[{''.join(_DIGITS)}{''.join(_TENS)}][{''.join(_DIGITS)}{''.join(_TENS)}{''.join(_GREAT)}]{{0,30}}"

@@ -1,8 +1,8 @@
 """A reward proposed from the data: what its answers are says what can be judged by rule.
 
+    answers 42, 1,234, ...                  ->  numeric_match
     answers yes, no, no, ...                ->  label with these labels
     answers {"name": "Ann"}, ...            ->  json: form and values
-    answers 42, 1,234, ...                  ->  numeric_match
     answers Richard Nixon, Paris, ...       ->  exact_match, where it is named, and a penalty for rambling
     free text                               ->  similarity to the reference, and penalties for repetition and length
 
@@ -16,11 +16,12 @@ from typing import Any
 from studio.evaluation.task import JSON, LABELS, SHORT, Task, task_of
 from studio.graders.answers import words
 from studio.graders.format_tags import between
-from studio.graders.numbers import numbers
+from studio.graders.numbers import NUMERALS, numbers, units
 from studio.rewards.recipe import ANSWER, Recipe, parse
 
 MOST = 0.9
 """Share of the answers of which something must hold to be taken for the rule."""
+MOST_LABELS = 30
 _TAGS = ("think", "answer")
 
 
@@ -38,19 +39,25 @@ def proposed(answers: Sequence[str], task: Task | None = None) -> Recipe:
 
 
 def _rules(answers: Sequence[str], task: Task) -> list[dict[str, Any]]:
+    if task.kind != JSON and _share(answers, _is_one_number) >= MOST:
+        return [{"name": "numeric_match"}, _length_penalty(answers)]
     if task.kind == LABELS:
-        return [{"name": "label", "labels": list(task.schema.labels)}]
+        return [{"name": "label", "labels": _labels(answers, task.schema.labels)}]
     if task.kind == JSON:
         form = {"keys": task.schema.keys, "optional": list(task.schema.optional)}
         return [{"name": "json", "match": "values", **{name: value for name, value in form.items() if value}}]
     if task.schema.kind == "sql":
         return [{"name": "sql", "match": "same"}, {"name": "similarity", "weight": 0.5}]
-    if _share(answers, _is_one_number) >= MOST:
-        return [{"name": "numeric_match"}, _length_penalty(answers)]
     if task.kind == SHORT:
         return [{"name": "exact_match", "match": "named"}, _length_penalty(answers)]
     measure = "chrf" if _share(answers, lambda text: bool(re.search("[\u3040-\u9fff]", text))) > 0.5 else "rouge_l"
     return [{"name": "similarity", "measure": measure}, {"name": "repetition"}, _length_penalty(answers)]
+
+
+def _labels(answers: Sequence[str], frequent: Sequence[str]) -> list[str]:
+    """With the rare ones, where they are few: an answer that is none of the labels could not be judged."""
+    every = list(dict.fromkeys([*frequent, *(text.strip() for text in answers if text.strip())]))
+    return every if len(every) <= MOST_LABELS else list(frequent)
 
 
 def _length_penalty(answers: Sequence[str]) -> dict[str, Any]:
@@ -61,7 +68,9 @@ def _length_penalty(answers: Sequence[str]) -> dict[str, Any]:
 
 
 def _is_one_number(text: str) -> bool:
-    return len(words(text)) <= 6 and len(numbers(text)) == 1
+    """A number and its unit, and nothing else: AB-123 is a code."""
+    rest = "".join(each for each in text.casefold() if each.isalpha() and each not in NUMERALS)
+    return len(numbers(text)) == 1 and (not rest or rest in units())
 
 
 def _share(answers: Sequence[str], holds: Any) -> float:

@@ -155,9 +155,12 @@ def test_a_total_lies_within_the_range(answers, first, second):
     ("answers", "names"),
     [
         (["yes", "no", "no", "yes"] * 5, ["label"]),
+        (["yes", "no", "no", "yes"] * 5 + ["perhaps", "never"], ["label"]),
+        (["8", "12", "9"] * 8, ["numeric_match", "length_penalty"]),  # few different numbers are numbers still
         (['{"name": "Ann", "age": 3}', '{"name": "Ben", "age": 4}'] * 5, ["json"]),
         ([str(number) for number in range(100, 140)], ["numeric_match", "length_penalty"]),
         (["$1,234", "5 km", "二十五", "17"] * 1 + [f"{n} kg" for n in range(20)], ["numeric_match", "length_penalty"]),
+        ([f"AB-{n}" for n in range(100, 130)], ["exact_match", "length_penalty"]),
         (["Paris", "Richard Nixon", "The Nile", "Oslo", "Rome"], ["exact_match", "length_penalty"]),
         ([f"select name from t{n} where id = {n}" for n in range(9)], ["sql", "similarity"]),
         (

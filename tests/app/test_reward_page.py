@@ -1,0 +1,119 @@
+"""The tab Reward: a reward proposed, changed, tried and marked, on a real registry with real jobs."""
+
+import json
+
+import pytest
+
+from app.data.panel import Told
+from app.rewards import building
+from studio.db import jobs
+from studio.graders.declared import GRADERS, options_of
+from studio.rewards.report import GREEN
+from tests.app.data_page import Page, studio_with
+
+LABELS = ("refund", "delivery", "other")
+ROWS = [{"prompt": f"Sort this mail, number {n} of <b>many</b>.", "completion": LABELS[n % 3]} for n in range(30)]
+
+
+@pytest.fixture(scope="module", name="context")
+def fixture_context(tmp_path_factory):
+    with studio_with(tmp_path_factory.mktemp("reward"), ROWS) as context:
+        yield context
+
+
+@pytest.fixture(scope="module", name="proposed")
+def fixture_proposed(context):
+    """A page on which a reward was proposed from the rows."""
+    page = Page(context)
+    first = page.tab("reward")
+    assert "Propose a reward" in first and "rule.weight" not in first
+    return page.press("reward", "propose", {"model": ""})
+
+
+def test_a_reward_is_proposed_from_the_rows_and_says_why_it_is_not_green(proposed):
+    shown = proposed.shown("reward")
+    assert 'data-rule="label"' in shown and shown.count("data-rule=") == 1
+    assert "Not yet" in shown and "Choose a model" in shown and "proposed from your rows" in shown
+    assert "The right answer beats a wrong one on 100 %" in shown
+    assert "refund" in shown and "<b>many</b>" not in shown
+
+
+def test_a_rule_is_added_with_its_settings_open_and_says_what_it_lacks(context, proposed):
+    page = Page(context, tab="reward")
+    page.press("reward", "add", {"grader": "pattern"})
+    shown = page.shown("reward")
+    assert 'name="pattern"' in shown and 'name="rule.penalty"' in shown
+    assert "Write the regular expression" in shown and "Rule 2 is not complete" in shown
+    assert "not the ones that were tried" in shown
+    page.press("reward", "rule", {"pattern": "[a-z]+", "match": "whole", "rule.weight": "0.5"}, place=1)
+    assert page.state("reward")["reward"]["rewards"][1] == {"name": "pattern", "pattern": "[a-z]+", "weight": 0.5}
+    assert "is not complete" not in page.shown("reward")
+    page.press("reward", "unfold", place=1)
+    page.press("reward", "rule", {"rule.weight": "nothing"}, place=1)
+    assert "It has to be more than 0" in page.shown("reward")
+    page.press("reward", "rule", {"rule.weight": "0.25"}, place=1)
+    entry = page.state("reward")["reward"]["rewards"][1]
+    assert entry == {"name": "pattern", "pattern": "[a-z]+", "weight": 0.25}  # folded settings stay
+    page.press("reward", "remove", place=1)
+    assert len(page.state("reward")["reward"]["rewards"]) == 1
+    assert "not the ones that were tried" not in page.shown("reward")
+
+
+def test_a_cheated_reward_is_told_with_what_to_do_and_a_person_may_disagree(context, proposed):
+    page = Page(context, tab="reward")
+    page.press("reward", "add", {"grader": "length"})
+    page.press("reward", "remove", place=0)
+    page.press("reward", "try", {"model": ""})
+    shown = page.shown("reward")
+    assert "Every answer is worth the same" in shown or "Only on" in shown
+    for row in (1, 2, 3):
+        page.press("reward", "good", which="own", row=row, place=0)
+    page.press("reward", "bad", which="own", row=3, place=0)
+    page.press("reward", "good", which="own", row=2, place=0)
+    assert [(mark["row"], mark["rating"]) for mark in page.state("reward")["marks"]] == [(1, "good"), (3, "bad")]
+    page.press("reward", "try", {"model": ""})
+    assert "your 2 marks" in page.shown("reward")
+    with context.registry.session() as session:
+        newest = jobs.list_jobs(session, kinds=("trial",))[0]
+    assert newest.state == "succeeded" and not newest.needs_device
+    page.press("reward", "propose", {"model": ""})
+    assert 'data-rule="label"' in page.shown("reward") and 'data-rule="length"' not in page.shown("reward")
+    page.press("reward", "row", row=7)
+    assert page["tab"] == "rows"
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+@pytest.mark.parametrize("name", GRADERS)
+def test_every_rules_form_is_drawn_and_read_back(context, proposed, language, name):
+    """What a form shows and sends unchanged is the rule as it was."""
+    said = type(context)(language, context.desk, context.registry)
+    entry = {"name": name, "weight": 1.0}
+    html = building._card(said, 0, entry, "", {"unfold": 0})
+    assert all(f'name="{info.name}' in html for info in options_of(name))
+    assert "reward." not in html.replace("data-rule", "").replace("rule.", "")
+    fields = {"rule.weight": "1", "rule.part": "whole", "rule.penalty": False}
+    for info in options_of(name):
+        if info.kind == "choices":
+            fields |= {f"{info.name}:{each}": each in info.default for each in info.choices}
+        else:
+            fields[info.name] = _sent(info)
+    assert building._entry(entry, fields) == entry
+
+
+def _sent(info):
+    if info.kind == "flag":
+        return bool(info.default)
+    if info.kind == "texts":
+        return "\n".join(info.default)
+    if info.kind == "json":
+        return json.dumps(info.default)
+    return "" if info.default is None else str(info.default)
+
+
+def test_what_is_pressed_from_elsewhere_does_no_harm(context, proposed):
+    page = Page(context)
+    before = page.tab("reward")
+    for told in (Told("remove", {"place": "99"}), Told("rule", {"place": "-1"}), Told("nonsense"), Told("rule")):
+        page.press("reward", told.do, told.fields, **told.data)
+    assert page.shown("reward").count("data-rule=") == before.count("data-rule=")
+    assert GREEN not in page.state("reward")
