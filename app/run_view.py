@@ -11,6 +11,7 @@ from app.forms import value_text
 from app.i18n import bytes_text, duration_text, number_text, page_path, seconds_between, when_text
 from app.markup import facts, link, state_chip, table
 from app.reasons import reason_words, source_text
+from app.runs.reason_values import reason_values
 from studio.advisor.forecast import disk_as_it_goes
 from studio.db.checkpoints import CheckpointView
 from studio.db.jobs import JobView
@@ -75,7 +76,7 @@ def sentence(context: Context, job: JobView, place: int | None) -> str:
         return say(f"runs.wish.{job.wish}")
     if job.state in LIVE:
         return say("runs.now", phase=say(f"phases.{job.phase}") if job.phase else say("common.state.starting"))
-    reason = say(f"errors.{job.reason}", **job.reason_values) if job.reason else ""
+    reason = say(f"errors.{job.reason}", **reason_values(context, job)) if job.reason else ""
     if job.state == "queued":
         return f"{reason} {say('runs.waits', place=place or 1)}".strip()
     time = duration_text(seconds_between(job.started_at, job.finished_at), context.language)

@@ -1,6 +1,7 @@
 """How one goes on from a run that ended: the desk's verbs, and the panels on the run's page."""
 
 import re
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from studio.db.tables import Checkpoint, Job
 from studio.errors import Conflict, RefusedInput, SpecRefused, UnknownName
 from studio.jobs.attempts import spec_of
 from studio.messages import LANGUAGES
+from studio.params.table import parameters
 from tests.app.seeding import add_checkpoint, add_run
 
 VALUES = {
@@ -237,6 +239,11 @@ def test_what_the_weights_do_not_allow_is_refused_by_name(filled, given, error, 
 
 def test_a_run_that_may_not_go_on_as_it_is_offers_a_new_one(context, filled):
     job_id = ended(filled, state="failed", reason="job.resumed_otherwise", steps=(30,))
+    with filled.writer.begin() as session:
+        session.get_one(Job, job_id).reason_values = {"step": 30, "names": "dataset, learning_rate"}
+    head = page.draw(context, {"run": str(job_id)})[6]
+    labels = {each.name: escape(each.label(context.language)) for each in parameters("sft")}
+    assert labels["dataset"] in head and labels["learning_rate"] in head and "learning_rate" not in head
     drawn = mending.draw(context, job_id)
     assert context.say("runs.further.anew.at_once", step="30") in drawn
     goto = mending.press(context, job_id, Told("anew", of(drawn, "anew"), {}))
