@@ -214,7 +214,6 @@ def _weight_field(context: Context, entry: dict[str, Any]) -> str:
         "rule.weight",
         context.say("reward.page.weight"),
         value if isinstance(value, float | int) else None,
-        note=context.say("reward.page.weight_note"),
         least=0,
         most=recipe.MOST_WEIGHT,
         change="rule",

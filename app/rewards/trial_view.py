@@ -78,7 +78,7 @@ def _bars_html(context: Context, report: TrialReport) -> str:
             f'<i class="lu-bar-{side}" style="height:{100 * share / most:.1f}%"></i>'
             for side, share in zip(("before", "after"), shares, strict=True)
         )
-        shown = f"{edge:.1f}" if place % 4 == 0 else ""
+        shown = f"{edge:.1f}" if place % 4 == 0 else "\u00a0"
         bars += (
             f'<div title="{escape(title)}"><span class="lu-bars-pair">{pair}</span>'
             f'<span class="lu-bars-edge">{shown}</span></div>'

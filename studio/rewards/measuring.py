@@ -94,25 +94,35 @@ def _spread(facts: Facts, scores: Sequence[Score]) -> dict[str, Any]:
 
 
 def shown(facts: Facts, rows: Mapping[int, Row]) -> tuple[list[Shown], list[Shown]]:
-    """Best and worst answers among the data's own, wrong and sampled ones; every text once."""
-    first = {}
+    """Best and worst answers among the data's own, wrong and sampled ones; every text once.
+
+    Of equal ones first what tells most: the model's answers among the best, the data's own among the worst.
+    """
+    first: dict[tuple[int, str], int] = {}
     for place, each in enumerate(facts.tried):
         if each.kind not in TRIVIAL and facts.scored.totals[place] is not None:
             first.setdefault((each.row, each.text), place)
-    ordered = sorted(first.values(), key=lambda place: -facts.scored.totals[place])
-    made = [
-        Shown(
-            kind=facts.tried[place].kind,
-            row=facts.tried[place].row,
-            place=facts.tried[place].place,
-            question=rows[facts.tried[place].row].question,
-            answer=facts.tried[place].text,
-            total=facts.scored.totals[place],
-            values={key: scores[place] for key, scores in facts.scored.values.items()},
-        )
-        for place in dict.fromkeys([*ordered[:SHOWN], *ordered[-SHOWN:]])
-    ]
-    return made[:SHOWN], made[SHOWN:][::-1]
+    places = list(first.values())
+    best = _sorted(facts, places, sign=-1, order=(SAMPLED, WRONG, OWN))[:SHOWN]
+    worst = _sorted(facts, [place for place in places if place not in best], sign=1, order=(OWN, SAMPLED, WRONG))
+    return [_shown(facts, rows, place) for place in best], [_shown(facts, rows, place) for place in worst[:SHOWN]]
+
+
+def _sorted(facts: Facts, places: Sequence[int], *, sign: int, order: tuple[str, ...]) -> list[int]:
+    return sorted(places, key=lambda at: (sign * facts.scored.totals[at], order.index(facts.tried[at].kind)))
+
+
+def _shown(facts: Facts, rows: Mapping[int, Row], place: int) -> Shown:
+    each = facts.tried[place]
+    return Shown(
+        kind=each.kind,
+        row=each.row,
+        place=each.place,
+        question=rows[each.row].question,
+        answer=each.text,
+        total=facts.scored.totals[place],
+        values={key: scores[place] for key, scores in facts.scored.values.items()},
+    )
 
 
 def wins(facts: Facts) -> float | None:

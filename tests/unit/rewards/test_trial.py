@@ -194,6 +194,9 @@ def test_best_and_worst_are_shown_with_every_rules_value():
     report = tried([*EXACT, "repetition"])
     assert [each.total for each in report.best] == [1] * 5 and [each.total for each in report.worst] == [0] * 5
     assert report.worst[0].values["exact_match"].why == "another_answer"
+    assert {each.kind for each in report.worst} == {SAMPLED}  # of equal ones, what the model says tells most
+    high = tried([*EXACT, "repetition"], sampled={row.number: [f"{row.reference}!"] for row in ROWS})
+    assert {each.kind for each in high.best} == {SAMPLED}
     assert not {each.kind for each in report.best + report.worst} & set(TRIVIAL)
 
 
