@@ -9,6 +9,7 @@ from typing import Any
 
 import gradio as gr
 
+from app.checkpoints import taking_out
 from app.context import Context
 from app.i18n import bytes_text, number_text, page_path, when_text
 from app.markup import empty_page, heading, link, notice, table
@@ -50,6 +51,7 @@ def build(context: Context) -> None:
             chat_button = gr.Button(say("checkpoints.start_chat"), elem_id="checkpoints-chat")
         with gr.Accordion(say("checkpoints.settings"), open=False, elem_id="checkpoints-settings"):
             settings = _settings_fields(context)
+        taking_out.build(context)
         saved_html = gr.HTML(elem_id="checkpoints-saved")
     with gr.Column(visible=False, elem_id="checkpoints-answers-view") as answers_column:
         answers_html = gr.HTML(elem_id="checkpoints-answers", js_on_load=_VOTE_SCRIPT)

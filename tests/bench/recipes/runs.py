@@ -60,7 +60,9 @@ class Bench:
     def _judge(self, task: Task, trained: Path) -> tuple[float, float]:
         """Mean score and mean loss over the held-out rows."""
         is_adapter = (trained / "adapter_config.json").exists()
-        place = Place(str(self._model), str(trained)) if is_adapter else Place(str(trained))
+        return self.judged(task, Place(str(self._model), str(trained)) if is_adapter else Place(str(trained)))
+
+    def judged(self, task: Task, place: Place) -> tuple[float, float]:
         with self._models.ready(place) as (model, renderer):
             rows = enumerate((Sample(messages=task.messages(row)) for row in task.held_out), 1)
             losses = [each.loss for each in answer_losses(model, renderer, rows, max_length=None, findings=Findings())]
