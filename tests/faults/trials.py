@@ -97,14 +97,17 @@ def _wait_for_save(folder: Path, num_files: int, pid: int) -> int:
 
 
 def stop_trial(studio: FaultStudio, tuning: str, reference: Reference, chance: random.Random) -> Trial:
-    """A stop, a stop at once or a pause at any moment; then the run is resumed."""
-    wait, request = chance.uniform(0, reference.seconds), chance.choice(["stop", "stop_now", "pause"])
-    job_id = studio.train(tuning)
-    began = time.monotonic()
-    studio.until(lambda: studio.pid(job_id) and time.monotonic() - began > wait)
-    pid, phase = studio.pid(job_id), studio.job(job_id).phase
-    if studio.job(job_id).state in ENDED:
-        return _outcome("stop", studio, job_id, reference, "after its end")
+    """A stop, a stop at once or a pause at any moment; then the run is resumed. One that had ended is no trial."""
+    while True:
+        wait, request = chance.uniform(0, reference.seconds), chance.choice(["stop", "stop_now", "pause"])
+        job_id = studio.train(tuning)
+        began = time.monotonic()
+        studio.until(
+            lambda wait=wait, job_id=job_id, began=began: studio.pid(job_id) and time.monotonic() - began > wait
+        )
+        pid, phase = studio.pid(job_id), studio.job(job_id).phase
+        if studio.job(job_id).state not in ENDED:
+            break
     studio.wish(job_id, request)
     asked = time.monotonic()
     ended = studio.until_ended(job_id)
