@@ -10,14 +10,14 @@ sqlglot reads it; nothing is run. Two queries that give the same rows in another
 
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
 
 from studio.errors import RefusedInput
 from studio.graders.json_answer import unfenced
 from studio.graders.score import Row, Score, missing, passed
-from studio.workshop.texts.sql import MOST_CHARACTERS, fault
+from studio.workshop.texts.sql import fault_of, statements
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,27 +54,29 @@ def _score(answer: str, row: Row, options: Options) -> Score:
         if wanted is None:
             return missing("reference_not_sql")
     text, _ = unfenced(answer)
-    wrong = _fault(text, options.dialect)
+    wrong, said = _read(text, options.dialect, wanted is not None)
     if wrong == "not_sql" or (wrong and options.no_select_star):
         return Score(0.0, wrong)
-    return passed(wanted is None or _query(text, options.dialect) == wanted, "another_query")
+    return passed(wanted is None or said == wanted, "another_query")
 
 
-@lru_cache(maxsize=4096)
-def _fault(text: str, dialect: str) -> str | None:
-    """Cached: a model that has learned says the same again and again, and reading takes a millisecond."""
-    return fault(text, dialect)
+def _query(text: str, dialect: str) -> tuple[str, ...] | None:
+    return _read(text, dialect, True)[1]
 
 
-@lru_cache(maxsize=4096)
-def _query(text: str, dialect: str) -> tuple[Any, ...] | None:
-    """The statements in one spelling: keywords, blanks and the case of plain names do not count."""
-    from sqlglot import errors, parse
+@lru_cache(maxsize=8192)
+def _read(text: str, dialect: str, is_compared: bool) -> tuple[str | None, tuple[str, ...] | None]:
+    """What is wrong with it, and its statements in one spelling: keywords, blanks and the case of plain names aside.
 
-    if len(text) > MOST_CHARACTERS or _fault(text, dialect) == "not_sql":
-        return None
+    Cached: a model that has learned says the same again and again, and reading takes a millisecond.
+    """
+    found = statements(text, dialect)
+    if not found or not is_compared:
+        return fault_of(found), None
+    from sqlglot.errors import SqlglotError
+
     try:
-        found = [each for each in parse(text, read=dialect or None) if each is not None]
-        return tuple(each.sql(dialect=dialect or None, normalize=True, comments=False) for each in found) or None
-    except (errors.SqlglotError, RecursionError):
-        return None
+        spelled = tuple(each.sql(dialect=dialect or None, normalize=True, comments=False) for each in found)
+    except (SqlglotError, RecursionError):
+        return fault_of(found), None
+    return fault_of(found), spelled

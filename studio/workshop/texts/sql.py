@@ -16,14 +16,18 @@ MOST_CHARACTERS = 50_000
 
 def fault(text: str, dialect: str = "") -> str | None:
     """not_sql, select_star, or None."""
-    statements = _statements(text, dialect)
-    if not statements:
+    return fault_of(statements(text, dialect))
+
+
+def fault_of(found: list[Any]) -> str | None:
+    """`fault` of statements that were read already."""
+    if not found:
         return "not_sql"
-    return "select_star" if any(_takes_all_columns(statement) for statement in statements) else None
+    return "select_star" if any(_takes_all_columns(statement) for statement in found) else None
 
 
-def _statements(text: str, dialect: str) -> list[Any]:
-    """Every statement in `text`, or none if any part of it is no SQL."""
+def statements(text: str, dialect: str = "") -> list[Any]:
+    """Every statement in `text` as sqlglot reads it, or none if any part of it is no SQL."""
     sqlglot = _sqlglot()
     if not text.strip() or len(text) > MOST_CHARACTERS:
         return []
