@@ -26,6 +26,8 @@ element.addEventListener('click', (event) => {
   if (button) trigger('select', { field: button.dataset.back });
 });
 """
+MOST_BUTTONS = 5
+"""Choices that stand side by side; more are a list to unfold, with a sentence on the chosen one."""
 EVERY_FIELD = "*"
 """What the button that takes everything back names as its field."""
 
@@ -45,6 +47,9 @@ class Field:
 @dataclass(frozen=True, kw_only=True)
 class Line:
     """What stands below a field."""
+
+    note: str = ""
+    """When to take what is chosen."""
 
     reason: str = ""
     """Why the recommended value is what it is; empty where nobody said."""
@@ -139,9 +144,14 @@ def unit_text(parameter: Parameter, context: Context) -> str:
     return "" if parameter.unit in (None, "share") else context.say(f"train.unit.{parameter.unit}")
 
 
+def note_of(parameter: Parameter, value: Any, language: str) -> str:
+    """When to take the chosen value of a list; empty where nothing is said of it."""
+    return next((each.when(language) for each in parameter.choices if each.value == value), "")
+
+
 def reason_html(parameter: Parameter, line: Line, context: Context, table: Mapping[str, Parameter]) -> str:
     """The line below a field: a fault, or that it was changed and what it goes back to, or why it is filled in so."""
-    parts = []
+    parts = [f'<p class="lu-why lu-when">{escape(line.note)}</p>'] if line.note else []
     if line.fault:
         sentence = fault_text(line.fault, table, context.language)
         parts.append(f'<p class="lu-why lu-bad" role="alert">✕ {escape(sentence)}</p>')
@@ -182,7 +192,8 @@ def _component(parameter: Parameter, context: Context, elem_id: str) -> gr.compo
     label, info = label_text(parameter, context), parameter.help(language)
     if parameter.choices:
         choices = [(each.label(language), each.value) for each in parameter.choices]
-        kind = gr.Radio if parameter.level == "basic" else gr.Dropdown
+        is_short = parameter.level == "basic" and len(choices) <= MOST_BUTTONS
+        kind = gr.Radio if is_short else gr.Dropdown
         return kind(choices, value=parameter.default, label=label, info=info, elem_id=elem_id, interactive=True)
     if parameter.type == "bool":
         return gr.Checkbox(parameter.default, label=label, info=info, elem_id=elem_id, interactive=True)
@@ -193,7 +204,7 @@ def _component(parameter: Parameter, context: Context, elem_id: str) -> gr.compo
         )
     if parameter.type == "rewards":
         return gr.Textbox(None, label=label, info=info, elem_id=elem_id, interactive=True, lines=4, max_lines=12)
-    if parameter.required:
+    if parameter.required or parameter.type == "dataset":
         # Custom values pass: a restarted server has forgotten the choices that it gave to a page still open.
         return gr.Dropdown(
             [], value=None, label=label, info=info, elem_id=elem_id, interactive=True, allow_custom_value=True

@@ -8,7 +8,7 @@ What stands right on the page already is left alone, so that nobody's typing is 
 import json
 import secrets
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 from typing import Any
 
@@ -16,7 +16,16 @@ import gradio as gr
 
 from app import fitting, memory_view, plan_view
 from app.context import Context
-from app.forms import Line, changed_html, fault_text, from_component, reason_html, short_label, to_component
+from app.forms import (
+    Line,
+    changed_html,
+    fault_text,
+    from_component,
+    note_of,
+    reason_html,
+    short_label,
+    to_component,
+)
 from app.i18n import page_path
 from app.markup import empty_page, link, notice
 from app.pages.shell import POLL_SECONDS
@@ -128,7 +137,9 @@ def _choices(context: Context, form: Form, seen: Seen) -> dict[str, list[list[st
     asked = form.named.get("dataset")
     if seen.version is not None and asked not in [name for _, name in rows]:
         rows.append([context.say("train.data_choice", name=asked, count=seen.version.rows), asked])
-    return {"dataset": rows, "model_name_or_path": [[model.name, model.name] for model in seen.models]}
+    before = [[context.say("train.no_old_data"), ""], *([each.name, each.name] for each in seen.datasets)]
+    named = [[model.name, model.name] for model in seen.models]
+    return {"dataset": rows, "model_name_or_path": named, "old_dataset": before}
 
 
 @dataclass(frozen=True)
@@ -146,7 +157,9 @@ class _Drawing:
     def field(self, parameter: Parameter, raw: Any) -> list[Any]:
         """Column, component and reason of one field; what stands right already is left alone."""
         applies = parameter.applies_to({**self.form.entered, **self.now["filled"], **self.form.chosen})
-        reason = reason_html(parameter, self._line(parameter.name), self.context, table())
+        note = note_of(parameter, self._wanted(parameter), self.context.language)
+        line = replace(self._line(parameter.name), note=note)
+        reason = reason_html(parameter, line, self.context, table())
         return [gr.update(visible=applies), self._component(parameter, raw), reason]
 
     def _component(self, parameter: Parameter, raw: Any) -> Any:

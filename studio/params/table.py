@@ -37,9 +37,14 @@ class Unreadable(ValueError):
 class Choice:
     value: str
     labels: Mapping[str, str]
+    whens: Mapping[str, str] = field(default_factory=dict)
+    """When to take it, by language; empty where its label says enough."""
 
     def label(self, language: str) -> str:
         return self.labels[language]
+
+    def when(self, language: str) -> str:
+        return self.whens.get(language, "")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -326,9 +331,14 @@ def _parameter(row: Mapping[str, Any]) -> Parameter:
         **plain,
         labels=MappingProxyType(row["label"]),
         helps=MappingProxyType(row["help"]),
-        choices=tuple(Choice(value, MappingProxyType(labels)) for value, labels in row.get("choices", {}).items()),
+        choices=tuple(_choice(value, words) for value, words in row.get("choices", {}).items()),
         applies=MappingProxyType({name: tuple(allowed) for name, allowed in row.get("applies", {}).items()}),
     )
+
+
+def _choice(value: str, words: Mapping[str, Any]) -> Choice:
+    labels = {language: word for language, word in words.items() if language != "when"}
+    return Choice(value, MappingProxyType(labels), MappingProxyType(words.get("when", {})))
 
 
 def _read(name: str) -> Any:

@@ -118,3 +118,10 @@ def test_a_unit_that_the_label_does_not_name_is_added() -> None:
     silent = TABLE["max_length"]
     assert forms.label_text(silent, context) == silent.label("en"), "its label says tokens"
     assert forms.label_text(TABLE["num_train_epochs"], context).count("pochs") == 1
+
+
+@pytest.mark.parametrize("name", ["method", "tuning"])
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_long_list_says_of_each_choice_when_to_take_it(name: str, language: str) -> None:
+    notes = [forms.note_of(TABLE[name], choice.value, language) for choice in TABLE[name].choices]
+    assert len(notes) > forms.MOST_BUTTONS and all(notes) and len(set(notes)) == len(notes)
