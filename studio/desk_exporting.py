@@ -14,6 +14,8 @@ from studio.paths import Workspace
 
 MOST_COMBINED = 8
 MOST_WEIGHT = 4.0
+HEADED = ("classify", "reward")
+"""Methods that train a head of their own in place of the vocabulary's."""
 
 
 class ExportingDesk:
@@ -81,12 +83,16 @@ class ExportingDesk:
 def _check_merge(chosen: CheckpointView) -> None:
     if keeps_model(chosen.tuning):
         raise RefusedInput("weights.whole_already", step=chosen.step, run=chosen.run)
+    if chosen.method in HEADED:
+        raise RefusedInput("weights.has_head", step=chosen.step, run=chosen.run)
     if not TUNINGS[chosen.tuning].merges:
         raise RefusedInput("weights.cannot_merge", step=chosen.step, run=chosen.run, tuning=chosen.tuning)
 
 
 def _check_combination(chosen: list[CheckpointView]) -> None:
     for each in chosen:
+        if each.method in HEADED:
+            raise RefusedInput("weights.has_head", step=each.step, run=each.run)
         if not TUNINGS[each.tuning].combines:
             raise RefusedInput("weights.combine_cannot", step=each.step, run=each.run, tuning=each.tuning)
     first = chosen[0]

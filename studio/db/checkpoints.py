@@ -15,6 +15,7 @@ class CheckpointView:
     job_id: int
     run: str
     """The run's title."""
+    method: str | None
     tuning: str | None
     load_in_8bit: bool
     """It was trained on a base model of 8 bits a weight."""
@@ -61,6 +62,7 @@ def _view(found: Checkpoint, run: Job, model: str | None) -> CheckpointView:
     same = ("id", "job_id", "step", "epoch", "path", "size_bytes", "digest", "metrics", "created_at")
     return CheckpointView(
         run=run.title,
+        method=run.method,
         tuning=run.tuning,
         load_in_8bit=bool(run.values.get("load_in_8bit")),
         model=model,

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from studio.errors import Fault
+from studio.params.methods import method_of
 from studio.params.schedules import MUON, PLATEAU, STABLE
 from studio.params.tunings import ADDS_TOKENS
 from studio.params.weights import category_weights
@@ -41,6 +42,14 @@ def _weights_packed(values: Values) -> Fault | None:
     for name in ("class_weights", "category_weights", "weight_column"):
         if values.get(name) not in (None, "", "none"):
             return Fault(name, "spec.weights_packed", {"name": name})
+    return None
+
+
+def _terms_packed(values: Values) -> Fault | None:
+    # They are about one answer and its question; in a packed row stand several.
+    for name in ("repetition_weight", "rouge_weight", "source_weight", "task_shares"):
+        if _packs(values) and values.get(name):
+            return Fault(name, "spec.terms_packed", {"name": name})
     return None
 
 
@@ -138,6 +147,20 @@ def _head_beside_adapter(values: Values) -> Fault | None:
     return None
 
 
+def _tuning_beside_reference(values: Values) -> Fault | None:
+    # What is asked for comparison is the base model without its adapter; these tunings are tried with that.
+    if method_of(values).prefers and values["tuning"] not in ("lora", "qlora", "full", "freeze"):
+        return Fault("tuning", "spec.tuning_beside_reference", {"value": values["tuning"]})
+    return None
+
+
+def _pissa_beside_reference(values: Values) -> Fault | None:
+    # PiSSA takes part of the base model away, which then no longer is what it was.
+    if method_of(values).prefers and values.get("init_lora_weights") == "pissa":
+        return Fault("init_lora_weights", "spec.pissa_beside_reference")
+    return None
+
+
 def _plateau_unwatched(values: Values) -> Fault | None:
     if values["lr_scheduler_type"] == PLATEAU and values["validation_split"] == 0:
         return Fault("lr_scheduler_type", "spec.plateau_unwatched")
@@ -192,6 +215,7 @@ RULES: tuple[Callable[[Values], Fault | None], ...] = (
     _curriculum_packed,
     _weights_packed,
     _category_weights_unread,
+    _terms_packed,
     _plateau_unwatched,
     _plateau_warms_up,
     _longer_than_the_run,
@@ -207,6 +231,8 @@ RULES: tuple[Callable[[Values], Fault | None], ...] = (
     _prompt_packed,
     _prefix_recomputed,
     _head_beside_adapter,
+    _tuning_beside_reference,
+    _pissa_beside_reference,
     _old_rows_missing,
     _replay_in_order,
     _held_with_pissa,
