@@ -11,6 +11,7 @@ from transformers import TrainerCallback
 
 from trainers.attempt import Attempt
 from trainers.early_stopping import validations_without_gain
+from trainers.losses.shares import Domination
 from trainers.manifest import digest_of, size_of
 from trainers.pacing import SavePace
 from trainers.peaks import Peaks
@@ -23,8 +24,8 @@ METRICS += ("old_loss",)
 """Of the rows that the model learned before (`trainers.continual.scores`)."""
 OF_LOSSES = ("adversarial_loss",)
 """What `trainers.losses` tell."""
-FAMILIES = ("rewards/", "logps/", "completions/", "clip_ratio/")
-"""Beginnings of names: a rule's reward, log-probabilities of answers, their lengths, the share that was clipped."""
+FAMILIES = ("term_share/", "task_share/", "rewards/", "logps/", "completions/", "clip_ratio/")
+"""Beginnings of names: shares of the loss, rewards of rules, log-probabilities, lengths of answers, clipping."""
 PROGRESS_SECONDS = 0.5
 MEMORY_SECONDS = 30.0
 RECENT_STEPS = 20
@@ -48,6 +49,7 @@ class Reporter(TrainerCallback):
         """Does an evaluation that the attempt before left out; tells whether there was one."""
         self._peaks = peaks
         self._pace = SavePace()
+        self._domination = Domination()
         self._durations: deque[float] = deque(maxlen=RECENT_STEPS)
         self._step_started = self._last_progress = self._last_memory = 0.0
         self._begun, self._first_step, self._train_seconds = 0.0, 0, 0.0
@@ -122,6 +124,9 @@ class Reporter(TrainerCallback):
         if values:
             self._metrics |= values
             self.attempt.events.write("metric", step=state.global_step, epoch=self._epoch, values=values)
+        for name, share in self._domination.found(values).items():
+            code, _, what = name.partition("/")
+            self.attempt.alert(f"dominates.{code}", name=what, percent=round(100 * share), step=state.global_step)
 
     def on_evaluate(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self._stop_early(state, control)

@@ -39,7 +39,7 @@ def prepare_data(attempt: Attempt, tokenizer: Any) -> tuple[Any, Any]:
     if validation is None and validates:
         kept, chosen = held_out(len(train), values["validation_split"], seed=attempt.spec.seed)
         train, validation = train.select(kept), train.select(chosen) if chosen else None
-    return weighed(attempt, in_order(attempt, train)), validation
+    return named(attempt, weighed(attempt, in_order(attempt, train))), validation
 
 
 def weighed(attempt: Attempt, rows: Any) -> Any:
@@ -55,6 +55,22 @@ def weighed(attempt: Attempt, rows: Any) -> Any:
     tokens = {row: sum(answer) for row, answer in zip(rows["row"], answers, strict=True)}
     weights = row_weights(attempt.spec.dataset, tokens, attempt.spec.values)
     return rows.add_column(WEIGHT, [weights[row] for row in rows["row"]])
+
+
+def named(attempt: Attempt, rows: Any) -> Any:
+    """The rows as they are, or each with its category, where the run is to tell of them.
+
+    Raises:
+        JobFailed: no_categories.
+    """
+    if not attempt.spec.values.get("task_shares"):
+        return rows
+    from trainers.losses.row_weights import TASK, row_categories
+
+    categories = row_categories(attempt.spec.dataset, rows["row"])
+    if len({each for each in categories.values() if each is not None}) < 2:
+        raise JobFailed("no_categories", dataset=attempt.spec.dataset.name, version=attempt.spec.dataset.version)
+    return rows.add_column(TASK, [categories[row] or "–" for row in rows["row"]])
 
 
 def in_order(attempt: Attempt, rows: Any) -> Any:

@@ -12,6 +12,7 @@ from typing import Any
 from studio.params import adversarial
 from studio.params.curriculum import follows_difficulty
 from studio.params.schedules import MUON, STABLE
+from studio.params.terms import TERMS
 from studio.params.weights import weighs_rows
 
 
@@ -22,6 +23,10 @@ def mixins(values: Mapping[str, Any]) -> tuple[type, ...]:
         from trainers.losses.adversarial import PerturbsEmbeddings
 
         found.append(PerturbsEmbeddings)
+    if values.get("task_shares"):
+        from trainers.losses.tasks import TellsTasks
+
+        found.append(TellsTasks)
     if weighs_rows(values):
         from trainers.losses.weights import WeighsRows
 
@@ -30,11 +35,31 @@ def mixins(values: Mapping[str, Any]) -> tuple[type, ...]:
         from trainers.losses.smoothing import SmoothsLabels
 
         found.append(SmoothsLabels)
+    found += _terms(values)
     if values["method"] == "sft":
         from trainers.losses.answers import ScoresAnswersOnly
 
         found.append(ScoresAnswersOnly)
     return (*found, *_of_the_step(values))
+
+
+def _terms(values: Mapping[str, Any]) -> list[type]:
+    """What is added to the loss besides; settings end in `_weight`."""
+    asked = [name for name in TERMS if values.get(f"{name}_weight")]
+    if not asked:
+        return []
+    from trainers.losses.diversity import RewardsDiversity
+    from trainers.losses.emphasis import KeepsFormat, KeepsToSource
+    from trainers.losses.words import AvoidsRepetition, CoversReference
+
+    kinds = {
+        "diversity": RewardsDiversity,
+        "repetition": AvoidsRepetition,
+        "format": KeepsFormat,
+        "source": KeepsToSource,
+        "rouge": CoversReference,
+    }
+    return [kinds[name] for name in asked]
 
 
 def _of_the_step(values: Mapping[str, Any]) -> list[type]:

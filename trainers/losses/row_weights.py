@@ -20,6 +20,8 @@ from studio.protocol import DatasetRef
 
 WEIGHT = "row_weight"
 """The column of the data set, and the entry of a batch."""
+TASK = "row_category"
+"""Likewise, where a run tells each category's share of the loss."""
 
 
 def row_weights(dataset: DatasetRef, tokens: Mapping[int, int], values: Mapping[str, Any]) -> dict[int, float]:

@@ -16,6 +16,9 @@ from typing import Any
 
 import torch
 
+from studio.params.terms import TERM_SHARE
+from trainers.losses.shares import Shares
+
 
 @dataclass(frozen=True)
 class Head:
@@ -66,7 +69,10 @@ class ChangesTokens:
 
     sees_hidden = False
     """Whether `Tokens.hidden` and `Tokens.labels` are needed."""
+    tells_terms = False
+    """Whether the shares of terms in the loss are logged."""
     _watch: "_Watch | None" = None
+    _shares: Shares | None = None
 
     def token_log_probs(self, tokens: Tokens) -> torch.Tensor:
         """What is added up, negated, instead of the answer's log-probabilities."""
@@ -79,6 +85,18 @@ class ChangesTokens:
             return super().compute_loss(model, inputs, *given, **named)
         return super().compute_loss(_Changed(model, self), inputs, *given, **named)
 
+    def tell(self, term: str, values: torch.Tensor) -> None:
+        """Note what a term adds to the loss of this batch; `values` (B, T-1) are what it adds for each token.
+
+        The term without a name is the log-likelihood itself.
+        """
+        self._shares = self._shares or Shares()
+        self._shares.add(term and f"{TERM_SHARE}{term}", values.detach().sum().item())
+
+    def log(self, logs: dict[str, float], *given: Any, **named: Any) -> None:
+        told = self._shares.take() if self._shares and "loss" in logs else {}
+        super().log(logs | told, *given, **named)
+
 
 class _Changed:
     """A model whose log-probabilities are what a trainer's `token_log_probs` makes of them."""
@@ -88,6 +106,8 @@ class _Changed:
 
     def __call__(self, *given: Any, **named: Any) -> Any:
         outputs = self._model(*given, **named)
+        if self._trainer.tells_terms:
+            self._trainer.tell("", outputs.log_probs)
         outputs.log_probs = self._trainer.token_log_probs(self._trainer._watch.tokens(outputs, named["input_ids"]))
         return outputs
 

@@ -19,12 +19,12 @@ class WeighsRows(ChangesTokens):
             self._signature_columns.append(WEIGHT)
 
     def get_train_dataloader(self) -> Any:
-        if WEIGHT in self.train_dataset.column_names and not isinstance(self.data_collator, _WeightCollator):
-            self.data_collator = _WeightCollator(self.data_collator)
+        self.data_collator = SideColumn.around(self.data_collator, WEIGHT, self.train_dataset)
         return super().get_train_dataloader()
 
     def compute_loss(self, model: Any, inputs: dict[str, Any], *given: Any, **named: Any) -> Any:
-        self._row_weights = inputs.pop(WEIGHT, None)
+        weights = inputs.pop(WEIGHT, None)
+        self._row_weights = None if weights is None else torch.tensor(weights)
         return super().compute_loss(model, inputs, *given, **named)
 
     def token_log_probs(self, tokens: Tokens) -> torch.Tensor:
@@ -32,13 +32,24 @@ class WeighsRows(ChangesTokens):
         return log_probs if self._row_weights is None else log_probs * self._row_weights.to(log_probs)[:, None]
 
 
-class _WeightCollator:
-    """Takes the weights out of the rows before they become a batch, and puts them beside it."""
+class SideColumn:
+    """Takes a column out of the rows before they become a batch, and puts its values beside it as a list."""
 
-    def __init__(self, collate: Any) -> None:
-        self._collate = collate
+    def __init__(self, collate: Any, name: str) -> None:
+        self._collate, self.name = collate, name
+
+    @classmethod
+    def around(cls, collate: Any, name: str, dataset: Any) -> Any:
+        """The collator with this column, or as it is where the data set has none or it is there already."""
+        within = collate
+        while isinstance(within, cls):
+            if within.name == name:
+                return collate
+            within = within._collate
+        return cls(collate, name) if name in dataset.column_names else collate
 
     def __call__(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
-        weights = [row.get(WEIGHT) for row in rows]
-        batch = self._collate([{name: value for name, value in row.items() if name != WEIGHT} for row in rows])
-        return batch if None in weights else {**batch, WEIGHT: torch.tensor(weights)}
+        values = [row.get(self.name) for row in rows]
+        batch = self._collate([{name: value for name, value in row.items() if name != self.name} for row in rows])
+        # Held-out rows have no such column.
+        return batch if None in values else {**batch, self.name: values}

@@ -114,6 +114,7 @@ def test_all_faults_come_together():
             ("decay_ratio", "spec.longer_than_the_run"),
         ),
         ({"num_cycles": 3}, ("num_cycles", "spec.no_effect")),
+        ({"rouge_weight": 0.1, "packing": True}, ("rouge_weight", "spec.terms_packed")),
         ({"metric_for_best_model": "f1"}, ("metric_for_best_model", "spec.metric_not_told")),
         ({"optim": "muon", "loraplus_lr_ratio": 16}, ("optim", "spec.muon_with_two_rates")),
         ({"category_weights": "refund"}, ("category_weights", "spec.not_weights")),
