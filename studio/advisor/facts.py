@@ -1,7 +1,7 @@
 """What the advisor knows before a run: the model, the data's lengths, the machine."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from studio.advisor.data_facts import DataFacts
@@ -73,6 +73,10 @@ class Facts:
     it, or too few of them to say."""
     baseline_suffices: bool = False
     """That is good enough as it is (`studio.evaluation.baseline`)."""
+    reward: Mapping[str, Any] | None = None
+    """The reward that was tried last on these rows, as a spec holds it."""
+    tried_rewards: Mapping[str, str] = field(default_factory=dict)
+    """{reward's hash: verdict} of trials on these rows with this model's answers."""
 
     @property
     def shapes(self) -> Shapes | None:

@@ -160,3 +160,9 @@ def _fill_band(draft: Draft, band: Mapping[str, Any]) -> None:
 def _by_variety(draft: Draft, reason: str) -> str:
     word = variety_word(draft.facts)
     return f"{reason}_{word}" if word else reason
+
+
+def fill_reward(draft: Draft) -> None:
+    """The reward that was tried last on these rows."""
+    if draft.given.reward is not None:
+        draft.fill("rewards", dict(draft.given.reward), "reward_tried", source="ours")

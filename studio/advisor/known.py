@@ -11,6 +11,7 @@ from studio.db.models import ModelSummary
 from studio.db.speeds import list_speeds
 from studio.evaluation.baseline import SUFFICES, newest, rules
 from studio.paths import Workspace
+from studio.rewards import kept
 
 
 def known_of(session: Session, workspace: Workspace, base: ModelSummary, version: DatasetSummary) -> dict[str, Any]:
@@ -21,14 +22,23 @@ def known_of(session: Session, workspace: Workspace, base: ModelSummary, version
         "experience": experience(session, base.content_hash),
         "data": read_data_facts(workspace, version),
         **_baseline(workspace, base, version),
+        **_rewards(workspace, base, version),
     }
+
+
+def _rewards(workspace: Workspace, base: ModelSummary, version: DatasetSummary) -> dict[str, Any]:
+    """What was tried on these rows, for a run that learns from a reward."""
+    last = kept.newest(workspace, version.content_hash)
+    if last is None:
+        return {}
+    return {"reward": last.report.recipe, "tried_rewards": kept.verdicts(workspace, version.content_hash, base.name)}
 
 
 def _baseline(workspace: Workspace, base: ModelSummary, version: DatasetSummary) -> dict[str, Any]:
     """How good the untouched model is with its best prompt, where it was asked."""
-    kept = newest(workspace, base.content_hash, version.content_hash)
-    if kept is None:
+    asked = newest(workspace, base.content_hash, version.content_hash)
+    if asked is None:
         return {}
-    best, least = kept.report.best_prompt, rules()["cannot"]["rows"]
+    best, least = asked.report.best_prompt, rules()["cannot"]["rows"]
     share = best.share if best.answered >= least else None
-    return {"baseline_correct": share, "baseline_suffices": kept.report.verdict == SUFFICES}
+    return {"baseline_correct": share, "baseline_suffices": asked.report.verdict == SUFFICES}

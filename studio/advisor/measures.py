@@ -19,6 +19,8 @@ from studio.params.methods import METHODS
 from studio.params.table import effective_batch_size
 from studio.params.tunings import TUNINGS, is_compressed
 from studio.paths import TEMPLATES
+from studio.rewards.recipe import digest, parse
+from studio.rewards.report import GREEN
 from studio.workshop.versions.layout import MESSAGES, PROMPT_COMPLETION, TEXT
 
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -46,6 +48,7 @@ def measures(facts: Facts, values: Mapping[str, Any], plan: Forecast) -> dict[st
         "baseline_correct": facts.baseline_correct,
         "baseline_suffices": int(facts.baseline_suffices),
         "baseline_percent": None if facts.baseline_correct is None else round(100 * facts.baseline_correct),
+        **_reward_measures(facts, values),
         **_goal_measures(values),
         **_data_measures(facts, values),
         **_template_measures(facts),
@@ -103,6 +106,14 @@ def _label_measures(facts: Facts, values: Mapping[str, Any]) -> dict[str, Any]:
     rules, is_small = recipes()["labels_said"], (facts.rows or 0) < recipes()["labels_said"]["rows_below"]
     is_said = is_small and 2 <= count <= rules["labels"] and bool(_INSTRUCT.search(facts.model_name))
     return {"missing_labels": int(count < 2), "missing_tags": 0, "better_said": int(is_said), "num_labels": count}
+
+
+def _reward_measures(facts: Facts, values: Mapping[str, Any]) -> dict[str, int]:
+    """Whether the run's very reward was tried with this model on these rows, and came out green."""
+    if not values.get("rewards"):
+        return {"untried_reward": 0, "reward_not_green": 0}
+    verdict = facts.tried_rewards.get(digest(parse(values["rewards"])))
+    return {"untried_reward": int(verdict is None), "reward_not_green": int(verdict not in (None, GREEN))}
 
 
 def _goal_measures(values: Mapping[str, Any]) -> dict[str, int]:

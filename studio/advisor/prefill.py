@@ -18,12 +18,14 @@ from studio.advisor.fill_learning import (
     fill_rate,
     fill_rate_by_batch,
     fill_rate_by_optimizer,
+    fill_reward,
 )
 from studio.advisor.fill_memory import fill_attention, fill_length, fill_precision, fill_tuning, fill_what_fits
 
 NOT_FILLED = ("run_name", "goal")
 """Words that only a person can say."""
 _FILLS = (
+    fill_reward,
     fill_precision,
     fill_attention,
     fill_length,

@@ -18,6 +18,9 @@ from studio.protocol import write_struct
 from studio.rewards.report import TrialReport
 from studio.workshop.reports import REPORT
 
+MOST_READ = 50
+"""Trials on the same rows that are looked at, the newest ones."""
+
 
 class Asking(msgspec.Struct, frozen=True, kw_only=True):
     """Which rows are tried, and how the base model is asked."""
@@ -72,6 +75,33 @@ def newest(workspace: Workspace, content_hash: str) -> Trial | None:
         except RefusedInput:
             continue
     return None
+
+
+class _Verdict(msgspec.Struct, frozen=True, kw_only=True):
+    """What of a trial tells whether a run may learn from its reward; the rest is not read."""
+
+    model: str | None
+    verdict: str
+    report: "_Hash"
+
+
+class _Hash(msgspec.Struct, frozen=True):
+    hash: str
+
+
+def verdicts(workspace: Workspace, content_hash: str, model: str) -> dict[str, str]:
+    """{reward's hash: verdict} of the last trials on these rows with this model's answers; the newest word counts."""
+    folders = workspace.reports.glob(f"reward-{content_hash[:16]}-*")
+    dated = sorted(((folder / REPORT).stat().st_mtime_ns, folder) for folder in folders if (folder / REPORT).exists())
+    found = {}
+    for _, folder in dated[-MOST_READ:]:
+        try:
+            each = _read(folder, _Verdict)
+        except RefusedInput:
+            continue
+        if each.model == model:
+            found[each.report.hash] = each.verdict
+    return found
 
 
 def keep(folder: Path, kept: Samples | Trial) -> None:

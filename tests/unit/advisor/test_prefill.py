@@ -305,3 +305,13 @@ def test_it_answers_while_a_form_is_being_changed(facts):
     started = time.perf_counter()
     prefill(known, {})
     assert time.perf_counter() - started < 0.2
+
+
+def test_the_reward_that_was_tried_last_is_filled_in_where_a_method_learns_from_one(facts):
+    tried = {"rewards": [{"name": "exact_match", "weight": 1.0}]}
+    known = facts(reward=tried)
+    filled = prefill(known, {**NAMED, "method": "grpo"})["rewards"]
+    assert (filled.value, filled.reason) == (tried, "reward_tried")
+    assert "rewards" not in prefill(known, NAMED) and "rewards" not in prefill(facts(), {**NAMED, "method": "grpo"})
+    own = {"rewards": [{"name": "length", "weight": 1.0}]}
+    assert "rewards" not in prefill(known, {**NAMED, "method": "grpo", "rewards": own})

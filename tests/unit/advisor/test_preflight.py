@@ -15,6 +15,7 @@ from studio.memory.inventory import Module
 from studio.messages import LANGUAGES, catalogue
 from studio.params.table import parameters
 from studio.paths import TEMPLATES
+from studio.rewards.recipe import digest, parse
 from tests.unit.advisor.conftest import model
 
 NAMED = {"model_name_or_path": "m", "dataset": "d"}
@@ -42,6 +43,7 @@ EXPERTS = replace(model("135M"), modules=(*model("135M").modules, Module("other"
 
 # Every rule: what it fires on, and the nearest case on which it stays silent; each (what is known, what was chosen).
 REWARDED = {method: {"rewards": [{"name": "length", "min": 1, "max": 9}]} for method in ("grpo", "rloo")}
+LENGTH_HASH = digest(parse(REWARDED["grpo"]["rewards"]))
 CASES = {
     "base_cannot": (({"baseline_correct": 0.19}, {}), ({"baseline_correct": 0.2}, {})),
     "base_suffices": (({"baseline_correct": 1.0, "baseline_suffices": True}, {}), ({"baseline_correct": 1.0}, {})),
@@ -127,6 +129,14 @@ CASES = {
     "rate_of_full": (({}, {"learning_rate": 2e-5}), ({}, {"learning_rate": 2e-5, "tuning": "full"})),
     "rate_of_preference": (({}, {"learning_rate": 1e-6}), ({}, {"learning_rate": 5e-6})),
     "rows_cut": (({}, {"max_length": 64}), ({}, {"max_length": 180})),
+    "reward_not_green": (
+        ({"tried_rewards": {LENGTH_HASH: "not_yet"}}, {"method": "grpo", **REWARDED["grpo"]}),
+        ({"tried_rewards": {LENGTH_HASH: "green"}}, {"method": "grpo", **REWARDED["grpo"]}),
+    ),
+    "reward_untried": (
+        ({"tried_rewards": {"another": "green"}}, {"method": "grpo", **REWARDED["grpo"]}),
+        ({"tried_rewards": {LENGTH_HASH: "green"}}, {"method": "grpo", **REWARDED["grpo"]}),
+    ),
     "short_on_cpu": (({}, {"dtype": "bfloat16"}), ({"gpu": 24}, {"dtype": "bfloat16"})),
     "missing_layers": (({}, {"lora_target_modules": "q_proj,nope"}), ({}, {"lora_target_modules": "q_proj"})),
     "rank_over": (

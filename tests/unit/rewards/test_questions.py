@@ -87,6 +87,9 @@ def test_trials_are_found_by_their_rows_the_newest_first(tmp_path):
         kept.keep(kept.trial_place(workspace, "content", reward), each)
     assert kept.newest(workspace, "content") == second
     assert kept.newest(workspace, "other") is None
+    assert kept.verdicts(workspace, "content", "m") == {}
+    kept.keep(kept.trial_place(workspace, "content", "c"), msgspec.structs.replace(second, model="m", verdict="green"))
+    assert kept.verdicts(workspace, "content", "m") == {report.hash: "green"}
     place = kept.samples_place(workspace, "model", "content", Asking())
     assert place != kept.samples_place(workspace, "model", "content", Asking(rows=7))
     kept.keep(place, Samples(model="m", seconds=1.0, answers={1: ["a"]}))
