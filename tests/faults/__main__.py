@@ -18,7 +18,7 @@ from tests.faults.page import page
 from tests.faults.server_kills import kill_servers
 from tests.faults.studio import fault_studio
 from tests.faults.trials import TRIALS, Trial, undisturbed
-from tests.faults.ways import TINY, WAYS
+from tests.faults.ways import FIRST, TINY, WAYS
 
 KILLS = 20
 """Kills of the server in a batch, before its registry is looked through."""
@@ -29,9 +29,8 @@ RESULTS = Path(__file__).with_name("results.jsonl")
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--trials", type=int, default=70, help="of each kind and way")
-    parser.add_argument(
-        "--ways", nargs="*", choices=list(WAYS), default=TINY, help="of training; the tiny ones unless said"
-    )
+    ways = [*WAYS, "all"]
+    parser.add_argument("--ways", nargs="*", choices=ways, default=FIRST, help="of training; all: every tiny one")
     parser.add_argument("--kinds", nargs="*", choices=list(TRIALS), default=list(TRIALS))
     parser.add_argument("--at-most", type=int, default=None, help="trials in this go")
     parser.add_argument("--server-kills", type=int, default=0, help=f"batches of {KILLS} kills of the server instead")
@@ -49,7 +48,8 @@ def main() -> None:
     if asked.double_starts:
         press_twice(asked.double_starts)
         return
-    names = [f"{kind} {way} {n}" for n in range(asked.trials) for way in asked.ways for kind in asked.kinds]
+    chosen = TINY if "all" in asked.ways else asked.ways
+    names = [f"{kind} {way} {n}" for n in range(asked.trials) for way in chosen for kind in asked.kinds]
     run(asked.only or [name for name in names if name not in known][: asked.at_most])
 
 

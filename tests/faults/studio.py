@@ -7,19 +7,17 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-import msgspec
-
 from studio.db import checkpoints, datasets, jobs, models
 from studio.db.engine import Writer
 from studio.db.jobs import JobView, NewJob, newest_attempt
 from studio.jobs import processes, supervisor
 from studio.jobs.lifecycle import ENDED
 from studio.jobs.supervisor import Supervisor
+from studio.params.table import check, parameters
 from studio.paths import Workspace
-from studio.protocol import DatasetRef
 from tests.faults.nursery import Nursery
-from tests.faults.tiny import write_byte_model
-from tests.faults.ways import TINY, WAYS, Way
+from tests.faults.tiny import CHAT, write_byte_model
+from tests.faults.ways import FIRST, WAYS, Way
 from tests.starter import whole_starter
 from tests.trainers.jobs import SFT, model_ref, write_dataset, write_spec
 
@@ -38,7 +36,7 @@ PATIENCE_SECONDS = 300.0
 
 
 @contextmanager
-def fault_studio(folder: Path, *, ways: Sequence[str] = TINY) -> Iterator["FaultStudio"]:
+def fault_studio(folder: Path, *, ways: Sequence[str] = FIRST) -> Iterator["FaultStudio"]:
     """A studio whose jobs are forked from a nursery, on one thread each: two that wait for each other would spin.
 
     Args:
@@ -49,7 +47,7 @@ def fault_studio(folder: Path, *, ways: Sequence[str] = TINY) -> Iterator["Fault
     warm, warm_up = folder.with_name("warm"), []
     for name in ways:
         way = WAYS[name]
-        rows = write_rows(warm / name / "rows", way, way.rows[:8])
+        rows = write_dataset(warm / name / "rows", list(map(dict, way.rows[:8])))
         fields = {"values": values_of(way, max_steps=3), "dataset": rows, "model": model_ref(models_here[way.model])}
         warm_up.append(write_spec(warm / name / "job", **fields))
     with (
@@ -65,16 +63,19 @@ def fault_studio(folder: Path, *, ways: Sequence[str] = TINY) -> Iterator["Fault
 
 
 def values_of(way: Way, **changes: Any) -> dict[str, Any]:
-    return SFT | VALUES | {"method": way.method, "tuning": way.tuning} | dict(way.values) | changes
-
-
-def write_rows(folder: Path, way: Way, rows: Sequence[Mapping[str, Any]]) -> DatasetRef:
-    found = write_dataset(folder, [dict(row) for row in rows])
-    return msgspec.structs.replace(found, format=way.format or found.format)
+    """Every setting of the method: the way's own, those of the trials, those of the trainers' tests, the table's."""
+    named = {"method": way.method, "tuning": way.tuning, "model_name_or_path": way.model, "dataset": "rows"}
+    known = {each.name: each for each in parameters(way.method)}
+    asked = SFT | VALUES | dict(way.values) | named
+    usual = {name: value for name, value in asked.items() if name in known and known[name].applies_to(asked)}
+    complete = check(usual | dict(way.values) | changes | named)
+    return {name: value for name, value in complete.items() if name not in ("model_name_or_path", "dataset")}
 
 
 def _model(folder: Path, name: str) -> Path:
-    return whole_starter().starter_model if name == "starter" else write_byte_model(folder)
+    if name == "starter":
+        return whole_starter().starter_model
+    return write_byte_model(folder, chat_template=CHAT if name == "chatty" else None)
 
 
 class FaultStudio:
@@ -114,7 +115,7 @@ class FaultStudio:
 
     def _enter_rows(self, name: str, way: Way) -> int:
         """The rows of a way as a data set; returns its version's number."""
-        rows = write_rows(self.workspace.root / "rows" / name, way, way.rows)
+        rows = write_dataset(self.workspace.root / "rows" / name, list(map(dict, way.rows)))
         manifest = {"format": rows.format, "shape": rows.format, "rows": rows.rows, "problems": 0, "excluded": 0}
         manifest |= {"content_hash": name, "splits": {}}
         with self.writer.begin() as session:
@@ -159,8 +160,10 @@ class FaultStudio:
             return {each.step: Path(each.path) for each in checkpoints.list_checkpoints(session, job_id)}
 
     def final_weights(self, job_id: int) -> bytes:
-        job = self.job(job_id)
-        return (self.saved(job_id)[STEPS] / WAYS[job.title].weights).read_bytes()
+        """Every file of weights that the last checkpoint holds."""
+        files = sorted(self.saved(job_id)[STEPS].glob("*.safetensors"))
+        assert files
+        return b"".join(path.read_bytes() for path in files)
 
     def set_aside(self, job_id: int) -> list[int]:
         """Steps of checkpoints that proved damaged."""

@@ -13,7 +13,7 @@ from tests.faults.injected import FAULT
 from tests.faults.server_kills import kill_servers
 from tests.faults.studio import SAVE_STEPS, STEPS, FaultStudio, fault_studio
 from tests.faults.trials import TRIALS, Reference, undisturbed
-from tests.faults.ways import TINY
+from tests.faults.ways import FIRST
 from trainers.manifest import damaged_files
 
 
@@ -23,7 +23,7 @@ def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FaultStudio]:
         yield made
 
 
-@pytest.fixture(scope="module", params=TINY)
+@pytest.fixture(scope="module", params=FIRST)
 def reference(request: pytest.FixtureRequest, studio: FaultStudio) -> tuple[str, Reference]:
     return request.param, undisturbed(studio, request.param)
 

@@ -2,10 +2,14 @@
 
 from pathlib import Path
 
+CHAT = (
+    "{% for message in messages %}<|im_start|>{{ message.role }} {{ message.content }}<|im_end|>{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant {% endif %}"
+)
 SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
 
 
-def write_byte_model(folder: Path) -> Path:
+def write_byte_model(folder: Path, *, chat_template: str | None = None) -> Path:
     """Random weights and a tokenizer that takes every byte for a token; returns the folder."""
     import torch
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
@@ -19,6 +23,7 @@ def write_byte_model(folder: Path) -> Path:
     whole = PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, bos_token=SPECIAL[0], eos_token=SPECIAL[2], pad_token=SPECIAL[0]
     )
+    whole.chat_template = chat_template
     config = LlamaConfig(
         vocab_size=len(whole),
         hidden_size=64,
