@@ -14,6 +14,7 @@ from trainers import recipe
 from trainers.attempt import Attempt, run_attempt
 from trainers.heads import SEQUENCE, TOKEN, Head, layer_of
 from trainers.labelled_rows import Labelled, Labels, count_labels, label_of, labelled_rows
+from trainers.sides import both_sides
 
 if TYPE_CHECKING:
     from trainers.data import Findings
@@ -124,21 +125,11 @@ def prepare_data(attempt: Attempt, tokenizer: Any, head: Head, source: str | Non
     Raises:
         JobFailed: no_usable_rows.
     """
-    from trainers.data import TRAIN, VALIDATION, Findings, held_out
+    from trainers.data import Findings
 
-    dataset, values, findings = attempt.spec.dataset, attempt.spec.values, Findings()
-    maker = _Maker(tokenizer, head, source, values["max_length"], findings)
-    train = maker.written(attempt, TRAIN)
-    validates = values["validation_split"] > 0
-    validation = maker.written(attempt, VALIDATION) if validates else None
-    for code in findings.rows:
-        attempt.alert(code, **findings.named(code), max_length=values["max_length"])
-    if train is None:
-        raise JobFailed("no_usable_rows", dataset=dataset.name, max_length=values["max_length"])
-    if validation is None and validates:
-        kept, chosen = held_out(len(train), values["validation_split"], seed=attempt.spec.seed)
-        train, validation = train.select(kept), train.select(chosen) if chosen else None
-    return train, validation
+    findings = Findings()
+    maker = _Maker(tokenizer, head, source, attempt.spec.values["max_length"], findings)
+    return both_sides(attempt, lambda split: maker.written(attempt, split), findings)
 
 
 @dataclass(frozen=True)

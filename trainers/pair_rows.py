@@ -15,9 +15,9 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from studio.errors import JobFailed
 from studio.workshop.versions.layout import PREFERENCE, TRAINED_COLUMNS, UNPAIRED, row_of
 from trainers.attempt import Attempt
+from trainers.sides import both_sides
 
 if TYPE_CHECKING:
     from trainers.data import Findings, Renderer
@@ -47,24 +47,15 @@ def prepare_data(attempt: Attempt, tokenizer: Any, shape: Shape) -> tuple[Any, A
     Raises:
         JobFailed: no_usable_rows.
     """
-    from trainers.data import TRAIN, VALIDATION, Findings, Renderer, held_out
+    from trainers.data import Findings, Renderer
 
-    dataset, values, findings = attempt.spec.dataset, attempt.spec.values, Findings()
-    renderer, validates = Renderer(tokenizer), values["validation_split"] > 0
+    findings, renderer = Findings(), Renderer(tokenizer)
 
-    def rows(split: str) -> Any | None:
+    def written(split: str) -> Any | None:
         found = _rendered(attempt, split, shape, renderer, findings)
         return _written(found, shape, attempt.folder / "cache" / f"{split}.arrow")
 
-    train, validation = rows(TRAIN), rows(VALIDATION) if validates else None
-    for code in findings.rows:
-        attempt.alert(code, **findings.named(code), max_length=values["max_length"])
-    if train is None:
-        raise JobFailed("no_usable_rows", dataset=dataset.name, max_length=values["max_length"])
-    if validation is None and validates:
-        kept, chosen = held_out(len(train), values["validation_split"], seed=attempt.spec.seed)
-        train, validation = train.select(kept), train.select(chosen) if chosen else None
-    return train, validation
+    return both_sides(attempt, written, findings)
 
 
 def pairs() -> Shape:

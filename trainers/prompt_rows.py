@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 import jinja2
 
-from studio.errors import JobFailed
 from studio.graders.score import Row
 from trainers.attempt import Attempt
+from trainers.sides import both_sides
 
 if TYPE_CHECKING:
     from trainers.data import Findings, Renderer
@@ -39,25 +39,15 @@ def prepare_data(attempt: Attempt, renderer: "Renderer") -> Prompts:
     Raises:
         JobFailed: no_usable_rows.
     """
-    from trainers.data import TRAIN, VALIDATION, Findings, held_out
+    from trainers.data import Findings
 
-    dataset, values, findings = attempt.spec.dataset, attempt.spec.values, Findings()
-    rows: dict[int, Row] = {}
+    findings, rows = Findings(), dict[int, Row]()
 
     def written(split: str) -> Any | None:
         lines = _lines(attempt, split, renderer, findings, rows)
         return _written(lines, attempt.folder / "cache" / f"{split}.arrow")
 
-    validates = values["validation_split"] > 0
-    train, validation = written(TRAIN), written(VALIDATION) if validates else None
-    for code in findings.rows:
-        attempt.alert(code, **findings.named(code), max_length=values["max_length"])
-    if train is None:
-        raise JobFailed("no_usable_rows", dataset=dataset.name, max_length=values["max_length"])
-    if validation is None and validates:
-        kept, chosen = held_out(len(train), values["validation_split"], seed=attempt.spec.seed)
-        train, validation = train.select(kept), train.select(chosen) if chosen else None
-    return Prompts(train, validation, rows)
+    return Prompts(*both_sides(attempt, written, findings), rows)
 
 
 def _lines(

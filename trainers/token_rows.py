@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from studio.errors import JobFailed
 from trainers.attempt import Attempt
+from trainers.sides import both_sides
 
 if TYPE_CHECKING:
     from trainers.data import Findings
@@ -20,25 +21,13 @@ if TYPE_CHECKING:
 def prepare_data(attempt: Attempt, tokenizer: Any) -> tuple[Any, Any]:
     """Training and validation rows as trl data sets; rows that cannot be used are reported by number.
 
-    Validation rows are those of the version's own split, or a share of the others where it has none. Rows for the test
-    are left alone.
-
     Raises:
         JobFailed: no_usable_rows.
     """
-    from trainers.data import TRAIN, VALIDATION, Findings, held_out
+    from trainers.data import Findings
 
-    dataset, values, findings = attempt.spec.dataset, attempt.spec.values, Findings()
-    train = _tokens(attempt, tokenizer, TRAIN, findings)
-    validates = values["validation_split"] > 0
-    validation = _tokens(attempt, tokenizer, VALIDATION, findings) if validates else None
-    for code in findings.rows:
-        attempt.alert(code, **findings.named(code), max_length=values["max_length"])
-    if train is None:
-        raise JobFailed("no_usable_rows", dataset=dataset.name, max_length=values["max_length"])
-    if validation is None and validates:
-        kept, chosen = held_out(len(train), values["validation_split"], seed=attempt.spec.seed)
-        train, validation = train.select(kept), train.select(chosen) if chosen else None
+    findings = Findings()
+    train, validation = both_sides(attempt, lambda split: _tokens(attempt, tokenizer, split, findings), findings)
     return named(attempt, weighed(attempt, in_order(attempt, train))), validation
 
 
