@@ -14,6 +14,7 @@ from studio.db.datasets import DatasetSummary
 from studio.errors import Fault, SpecRefused
 from studio.hardware import Machine
 from studio.memory.measured import document
+from studio.params.layer_names import spelled_out
 from studio.params.table import check
 
 NAMED = ("model_name_or_path", "dataset", "run_name", "goal", "method", "intention")
@@ -44,6 +45,9 @@ def complete(spec: Mapping[str, Any], facts: Facts) -> tuple[dict[str, Any], dic
     """
     typed = check(spec, is_draft=True)
     chosen = {name: typed[name] for name in spec if spec[name] is not None}
+    if "lora_target_modules" in chosen and facts.inventory:
+        paths = [module.name for module in facts.inventory.inner_linears]
+        chosen["lora_target_modules"] = spelled_out(chosen["lora_target_modules"], paths)
     reasons = prefill(facts, chosen)
     return check({**{name: filled.value for name, filled in reasons.items()}, **chosen}), reasons
 

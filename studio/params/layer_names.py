@@ -4,8 +4,24 @@ is_named("model.layers.3.mlp.up_proj.weight", "mlp")  ->  True
 is_named("model.layers.3.mlp.up_proj.weight", "layers.0")  ->  False
 """
 
+from collections.abc import Iterable
+
 ALL = "all"
 """Everything in the layers that are trained."""
+ATTENTION = "attention"
+"""As a target of LoRA: every linear layer of the attention, whatever the model calls them."""
+ATTENTION_PARTS = frozenset({"self_attn", "attn", "attention", "self_attention"})
+
+
+def spelled_out(targets: list[str], linear_paths: Iterable[str]) -> list[str]:
+    """Targets of LoRA with ATTENTION in its model's own names.
+
+    ["attention"], ["model.layers.0.self_attn.q_proj", "model.layers.0.mlp.up_proj"]  ->  ["q_proj"]
+    """
+    if ATTENTION not in targets:
+        return targets
+    own = {path.rpartition(".")[2] for path in linear_paths if ATTENTION_PARTS & set(path.split(".")[:-1])}
+    return [*dict.fromkeys([*(name for name in targets if name != ATTENTION), *sorted(own)])] if own else targets
 
 
 def is_named(path: str, name: str) -> bool:

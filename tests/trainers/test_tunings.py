@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 
+from studio.errors import JobFailed
 from studio.memory.adapters import trained as counted
 from studio.memory.inventory import from_figures
 from studio.memory.stack import installed_stack
@@ -187,6 +188,37 @@ def test_what_pissa_leaves_works_on_the_untouched_base(tiny: Path) -> None:
     )
     assert torch.allclose(other(input_ids=ids).logits, expected, atol=1e-4)
     assert not torch.allclose(expected, untouched, atol=1e-2)
+
+
+def test_a_model_that_hears_no_prompt_is_refused(tiny: Path) -> None:
+    """One whose prefix is lost on the way answers as it did without."""
+    from peft import get_peft_model
+
+    from trainers.loading import load_model
+    from trainers.tuning import kinds, prompts
+
+    model = get_peft_model(load_model(tiny, dtype="float32", device="cpu"), kinds.prepare(None, values_of("prompt")))
+    prompts.check(model)
+    own = model.base_model.forward
+    model.base_model.forward = lambda inputs_embeds=None, attention_mask=None, **given: own(
+        inputs_embeds=inputs_embeds[:, 4:] if inputs_embeds is not None else None, **given
+    )
+    with pytest.raises(JobFailed) as refused:
+        prompts.check(model)
+    assert refused.value.reason == "prompt_unheard"
+
+
+@pytest.mark.parametrize("tuning", ["freeze", "ia3", "ln_tuning", "bottleneck"])
+def test_names_that_a_model_lacks_are_refused(tiny: Path, tuning: str) -> None:
+    from trainers.tuning import kinds
+
+    strange = torch.nn.Module()
+    strange.config = read_config(tiny)
+    strange.layer = torch.nn.Bilinear(2, 2, 2)
+    values = {"freeze_trainable_layers": 1, "freeze_trainable_modules": ["mlp"], "bottleneck_size": 4, "seed": 1}
+    with pytest.raises(JobFailed) as refused:
+        kinds.prepare(strange, values | {"tuning": tuning})
+    assert refused.value.reason in ("unknown_layers", "nothing_to_tune")
 
 
 def test_lora_plus_gives_b_a_rate_of_its_own(tiny: Path, trained: Trained) -> None:

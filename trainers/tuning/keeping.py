@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from trainers.tuning import beginnings, bottleneck, two_rates
+from studio.params.tunings import ADDS_TOKENS
+from trainers.tuning import beginnings, bottleneck, prompts, two_rates
 
 TRAINED = "trained_weights.safetensors"
 
@@ -24,6 +25,8 @@ class KeepsTuning:
 
     def begin_tuning(self) -> None:
         """Note what the adapter begins with: to be called once it is on the model, before it changes."""
+        if self.values["tuning"] in ADDS_TOKENS:
+            prompts.check(self.model)
         self.beginning = beginnings.begin(self.model, self.values)
 
     def create_optimizer(self, *given: Any) -> Any:

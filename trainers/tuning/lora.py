@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from studio.errors import JobFailed
+from studio.params.layer_names import spelled_out
 from studio.params.trl_names import lora_arguments
 
 
@@ -15,8 +16,10 @@ def prepare(model: Any, values: Mapping[str, Any]) -> Any:
     """
     from peft import LoraConfig
 
-    check_targets(model, values["lora_target_modules"])
-    return LoraConfig(**lora_arguments(values))
+    linears = [path for path, module in model.named_modules() if "Linear" in type(module).__name__]
+    targets = spelled_out(values["lora_target_modules"], linears)
+    check_targets(model, targets)
+    return LoraConfig(**lora_arguments({**values, "lora_target_modules": targets}))
 
 
 def check_targets(model: Any, names: list[str]) -> None:

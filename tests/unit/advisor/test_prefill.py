@@ -315,3 +315,17 @@ def test_the_reward_that_was_tried_last_is_filled_in_where_a_method_learns_from_
     assert "rewards" not in prefill(known, NAMED) and "rewards" not in prefill(facts(), {**NAMED, "method": "grpo"})
     own = {"rewards": [{"name": "length", "weight": 1.0}]}
     assert "rewards" not in prefill(known, {**NAMED, "method": "grpo", "rewards": own})
+
+
+def test_attention_is_spelled_in_the_models_own_names(facts):
+    values = values_of(facts(), lora_target_modules="attention")
+    assert values["lora_target_modules"] == ["k_proj", "o_proj", "q_proj", "v_proj"]
+
+
+@pytest.mark.parametrize("tuning", ["ia3", "ln_tuning", "prompt_tuning", "p_tuning", "prefix_tuning", "bottleneck"])
+def test_ways_of_tuning_with_few_weights_have_rates_of_their_own(facts, tuning):
+    for size in ("135M", "7B"):
+        values, reasons = complete({**NAMED, "tuning": tuning}, facts(size))
+        rule = recipes()["tuning_rates"][tuning]
+        assert values["learning_rate"] == rule["learning_rate"] and reasons["learning_rate"].source == rule["source"]
+    assert not values["gradient_checkpointing"] or tuning != "prefix_tuning"

@@ -5,7 +5,7 @@ import pytest
 from studio.errors import SpecRefused
 from studio.memory import adapters
 from studio.params.changing import smaller
-from studio.params.layer_names import is_named, is_trained
+from studio.params.layer_names import is_named, is_trained, spelled_out
 from studio.params.table import check, parameters
 from studio.params.tunings import ADDS_TOKENS, TUNINGS
 
@@ -77,3 +77,11 @@ def test_names_mean_parts_of_the_top_layers_or_one_part_of_the_model(name, train
     found = {path for path in paths if is_trained(path, [name], 2)}
     assert found - {"model.layers.3.input_layernorm.weight"} == trained
     assert not is_named("model.layers.13.mlp.weight", "layers.1")
+
+
+def test_attention_stands_for_the_names_that_the_model_has():
+    paths = ["model.layers.*.self_attn.q_proj", "model.layers.*.self_attn.o_proj", "model.layers.*.mlp.up_proj"]
+    assert spelled_out(["attention"], paths) == ["o_proj", "q_proj"]
+    assert spelled_out(["up_proj", "attention", "q_proj"], paths) == ["up_proj", "q_proj", "o_proj"]
+    assert spelled_out(["all-linear"], paths) == ["all-linear"]
+    assert spelled_out(["attention"], ["backbone.mixer.in_proj"]) == ["attention"], "refused as a name that is missing"
