@@ -82,7 +82,7 @@ def profile(layer: Layer) -> Profile:
         forward=no_grad if layer.recomputes else forward,
         backward=_backward(layer),
         no_grad=no_grad,
-        below=Size(layer.hidden * layer.weight_width, 1.0 if layer.attention == "sdpa" else 0.0),
+        below=Size(layer.hidden * layer.weight_width, _mask(layer)),
         first=_first(layer, kept),
         above=_last_norm(layer),
     )
@@ -162,6 +162,11 @@ def _computed(tape: Tape, layer: Layer) -> Tensor:
     return output
 
 
+def _mask(layer: Layer) -> float:
+    """Bytes for each pair: of yes and no, or a number to be added."""
+    return {"sdpa": 1.0, "eager": float(layer.weight_width)}.get(layer.attention, 0.0)
+
+
 def _input(layer: Layer, *, needs_grad: bool = True) -> Tensor:
     """Kept by the layer below, and counted there."""
     return Tensor(layer.hidden, layer.stream_width, Storage(numpy.zeros(3)), needs_grad)
@@ -184,9 +189,11 @@ def _size(found: Bytes) -> Size:
 
 def _peak(tape: Tape) -> Peak:
     """The moments that can be the largest: none is larger in every way."""
-    moments = numpy.unique(numpy.array(tape.moments), axis=0)
-    is_least = [((moments >= each).all(axis=1) & (moments > each).any(axis=1)).any() for each in moments]
-    return Peak(tuple(_size(each) for each, least in zip(moments, is_least, strict=True) if not least))
+    largest: list[tuple[float, ...]] = []
+    for moment in sorted({tuple(each.tolist()) for each in tape.moments}, reverse=True):
+        if not any(all(mine <= other for mine, other in zip(moment, known, strict=True)) for known in largest):
+            largest.append(moment)
+    return Peak(tuple(Size(token, pair, 0.0, fixed) for token, fixed, pair in largest))
 
 
 class _Source:
@@ -468,9 +475,10 @@ class _Source:
         """Of every pair, masked, as float32 probabilities, and as short ones that are multiplied with."""
         tape, each = self.tape, self.made.heads * query.width
         wide = self.made.heads * 4
-        raw, masked = tape.take(0, 0, each), tape.take(0, 0, each)
+        is_short = max(query.width, self.made.weight_width) < 4
+        raw, masked = tape.take(0, 0, each), tape.take(0, 0, each if is_short else wide)
         tape.release(raw)
-        copy = tape.take(0, 0, wide if query.width < 4 else 0)
+        copy = tape.take(0, 0, wide if is_short else 0)
         sure = tape.take(0, 0, wide)
         tape.release(copy, masked)
         short = tape.take(0, 0, each) if query.width < 4 else tape.hold(sure)
@@ -478,6 +486,7 @@ class _Source:
 
         def backward(grad: Storage) -> list[Storage | None]:
             of_short, of_value = tape.take(0, 0, each), tape.take(value.values * value.width)
+            tape.release(short)
             of_sure = tape.take(0, 0, wide) if query.width < 4 else tape.hold(of_short)
             tape.release(of_short)
             of_scores = tape.take(0, 0, wide)
@@ -488,8 +497,10 @@ class _Source:
             tape.release(of_raw)
             return [*made, of_value]
 
-        tape.node(output, [query, key, value], [sure, short, query.storage, key.storage, value.storage], backward)
-        tape.release(sure, short)
+        kept = [sure, query.storage, key.storage, value.storage]
+        tape.node(output, [query, key, value], kept, backward)
+        # What was multiplied with the values goes before the rest: it is held until then, and not by the node.
+        tape.release(sure, None if tape.keeps else short)
         return output
 
     def _turned(self, x: Tensor) -> Tensor:

@@ -12,6 +12,8 @@ from typing import Any
 from studio.errors import RefusedInput
 from studio.memory.layers import Mode, Profile
 
+FOLLOWED = frozenset({"llama", "mistral", "qwen2", "qwen3", "granite", "smollm3", "mixtral"})
+"""Families whose layers `studio.memory.decoder` follows line by line."""
 SCALES_EMBEDDINGS = frozenset({"granite", "gemma", "gemma2", "gemma3_text", "gemma3"})
 """Families that multiply the embeddings before the first layer."""
 LLAMA_LIKE = frozenset({"llama", "mistral", "granite", "qwen2", "qwen3", "mixtral", "gemma", "smollm3", "olmo2"})
@@ -156,6 +158,11 @@ class Inventory:
         """What adapters may be put on by name, experts by the names that they had before transformers 5 too."""
         names = {module.last_name for module in self.modules if module.is_weight}
         return names.union(*(module.was for module in self.modules))
+
+    @property
+    def is_followed(self) -> bool:
+        """Whether its layers are known without a trace; a family that is not told goes by the names of its modules."""
+        return self.is_llama_like and self.family in FOLLOWED | {""}
 
     @property
     def is_llama_like(self) -> bool:

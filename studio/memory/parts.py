@@ -159,9 +159,18 @@ class Run:
             "weights": weight_bytes(self.inventory, self.values),
             "adapter": own.bytes if own.is_adapter else 0,
             "optimizer": state_bytes(self.inventory, self.values, replace(own, parameters=count)),
+            **self._kept_from_before(),
             **self._other_models(),
             **self._surroundings(),
         }
+
+    def _kept_from_before(self) -> Parts:
+        """What holds an earlier task (`trainers.continual`), in float32: firmness and centre of each trained weight;
+        where it is counted what the weights did, that, their beginning, and a copy while a step is taken."""
+        kind = self.values.get("continual", "none")
+        copies = 2 if kind in ("ewc", "si") else 0
+        copies += 3 if kind == "si" or self.values.get("track_importance") else 0
+        return {"kept_from_before": 4 * copies * self.trained.parameters} if copies else {}
 
     def _other_models(self) -> Parts:
         weights, parts = weight_bytes(self.inventory, self.values), {}

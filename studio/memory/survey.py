@@ -197,8 +197,9 @@ def key_of(config: Mapping[str, Any]) -> str:
 
 
 def versions() -> dict[str, str]:
+    """Without what a library was built for: a trace made beside torch 2.13.0+cpu holds for 2.13.0+cu130."""
     installed = installed_stack().versions
-    return {name: installed[name] for name in LIBRARIES if name in installed}
+    return {name: installed[name].partition("+")[0] for name in LIBRARIES if name in installed}
 
 
 def shipped(config: Mapping[str, Any]) -> dict[str, Any] | None:

@@ -1,9 +1,12 @@
 """The coefficients have evidence for the libraries that are installed and pinned; with others the band widens."""
 
 import re
+from pathlib import Path
 
 import pytest
+import yaml
 
+from studio.memory import survey
 from studio.memory.estimate import Shapes, estimate
 from studio.memory.inventory import from_config
 from studio.memory.stack import LIBRARIES, Stack, coefficients, installed_stack
@@ -47,3 +50,20 @@ def test_outside_the_covered_range_the_band_is_wider_and_says_so() -> None:
     assert inside.allocated_bytes == outside.allocated_bytes
     assert outside.notes == ("stack_not_covered",) and inside.notes == ()
     assert outside.device_bytes[0] < inside.device_bytes[0] and outside.device_bytes[1] > inside.device_bytes[1]
+
+
+def test_a_trace_holds_for_a_torch_built_for_another_device(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    models = yaml.safe_load((survey.SHIPPED / "models.yaml").read_text("utf-8"))
+    config = {"model_type": "llama", **models["llama"]["Llama-2-7b"]}
+    before = survey.known(config, cache=tmp_path)
+    there = installed_stack().versions
+    other = Stack(versions={**there, "torch": there["torch"].partition("+")[0] + "+cu130"})
+    monkeypatch.setattr(survey, "installed_stack", lambda: other)
+    assert survey.known(config, cache=tmp_path) == before and before is not None and before.profiles
+
+
+def test_a_family_that_is_not_followed_says_so_without_a_trace() -> None:
+    def notes(family: str) -> tuple[str, ...]:
+        return estimate(from_config({**LLAMA_8B, "model_type": family}), settings(), shapes=Shapes(512)).notes
+
+    assert "layers_by_formula" in notes("olmo2") and "layers_by_formula" not in notes("llama")

@@ -162,3 +162,18 @@ def test_a_bottleneck_that_nobody_measured_is_tight_where_lora_fits():
 def on(gib, tuning):
     values = {**settings(tuning="lora", validation_split=0), "lora_r": 8, "tuning": tuning}
     return estimate(from_config(LLAMA_8B), values, shapes=Shapes(512), machine=card(gib)).verdict
+
+
+@pytest.mark.parametrize(
+    ("changes", "copies"),
+    [
+        ({"continual": "ewc"}, 2),
+        ({"continual": "si"}, 5),
+        ({"track_importance": True}, 3),
+        ({"continual": "replay"}, 0),
+    ],
+)
+def test_holding_an_earlier_task_takes_copies_of_what_is_trained(changes, copies):
+    plain, held = (predict("sft", **more).phases["optimizer_step"] for more in ({}, changes))
+    assert held.get("kept_from_before", 0) == copies * plain["adapter"], "both have four bytes a weight"
+    assert "kept_from_before" not in plain

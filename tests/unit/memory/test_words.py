@@ -29,6 +29,7 @@ def all_estimates():
             "gradient_accumulation_steps": accumulation,
         }
         yield predict(machine=machine, **changes)
+    yield predict(machine=CPU, continual="ewc", old_dataset="old")
     for method, more in product(METHODS, ({}, {"reward_model": "other", "num_generations": 4})):
         values = {**settings(tuning="full"), **more}
         yield estimate(from_config(SMOL), values, shapes=Shapes(200), method=method)
