@@ -20,7 +20,7 @@ from studio.db.models import ModelSummary
 from studio.desk_memory import probes
 from studio.errors import Fault, SpecRefused, UnknownName
 from studio.jobs.lifecycle import LIVE
-from studio.params.table import Parameter, every_parameter
+from studio.params.table import METHODS, Parameter, every_parameter
 
 if TYPE_CHECKING:
     from studio.advisor.facts import Facts
@@ -133,6 +133,8 @@ def first_form(context: Context, query: Mapping[str, str], draft: Any) -> Form:
     named = dict(form.named)
     for name, key in (("dataset", "dataset"), ("model_name_or_path", "model")):
         named[name] = query.get(key) or named.get(name)
+    if query.get("method") in METHODS:
+        named["method"] = query["method"]
     with context.registry.session() as session:
         only = {"dataset": datasets.list_datasets(session), "model_name_or_path": models.list_models(session)}
     for name, known in only.items():

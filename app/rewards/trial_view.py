@@ -6,7 +6,8 @@ from typing import Any
 from app import dataset_view as view
 from app.context import Context
 from app.data import controls
-from app.markup import chip, notice, table
+from app.i18n import page_path
+from app.markup import chip, link, notice, table
 from app.rewards import words
 from studio.rewards import recipe as recipes
 from studio.rewards.answers_to_try import TRIVIAL
@@ -14,6 +15,8 @@ from studio.rewards.kept import Trial
 from studio.rewards.report import GREEN, KindFigures, RuleFigures, Shown, TrialReport
 
 SHOWN_CHARACTERS = 300
+METHOD = "grpo"
+"""What the link to a run chooses; the form offers the others that learn from rewards."""
 
 
 def verdict_html(context: Context, trial: Trial | None, document: dict[str, Any], *, is_current: bool) -> str:
@@ -27,7 +30,9 @@ def verdict_html(context: Context, trial: Trial | None, document: dict[str, Any]
     head = notice(("✓ " if is_green else "✕ ") + say(f"reward.verdict.{trial.verdict}"), "good" if is_green else "bad")
     proposed = f'<p class="lu-note">{escape(say("reward.page.is_proposed"))}</p>' if trial.is_proposed else ""
     titles = words.titles(context, recipes.parse(document))
-    return head + proposed + _reasons_html(context, trial.report, titles)
+    use = page_path(context.language, "train", dataset=trial.dataset, method=METHOD, model=trial.model or "")
+    button = controls.buttons(link(use, say("reward.page.use"), classes="lu-button lu-second"))
+    return head + proposed + _reasons_html(context, trial.report, titles) + (button if is_green else "")
 
 
 def figures_html(context: Context, trial: Trial, marks: list[dict[str, Any]]) -> str:

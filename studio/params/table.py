@@ -33,6 +33,10 @@ class Unreadable(ValueError):
         self.refused = refused
 
 
+NO_REWARD = "reward.none_yet"
+"""Code of the fault that there is none to learn from: the advisor fills in the last one that was tried."""
+
+
 @dataclass(frozen=True)
 class Choice:
     value: str
@@ -144,7 +148,7 @@ def check(values: Mapping[str, Any], *, is_draft: bool = False) -> dict[str, Any
     typed: dict[str, Any] = {}
     for parameter in table.values():
         fault = _take(parameter, given, typed)
-        if fault:
+        if fault and not (is_draft and fault.code == NO_REWARD):
             faults.append(fault)
     faults += _without_effect(table, given, typed) + ([] if is_draft else clashes(typed))
     if faults:
@@ -201,7 +205,8 @@ def _in_order(found: Mapping[str, Parameter]) -> list[str]:
 def _take(parameter: Parameter, given: Mapping[str, Any], typed: dict[str, Any]) -> Fault | None:
     if parameter.name not in given:
         typed[parameter.name] = parameter.default
-        return Fault(parameter.name, "spec.missing") if parameter.required else None
+        missing = NO_REWARD if parameter.type == "rewards" else "spec.missing"
+        return Fault(parameter.name, missing) if parameter.required else None
     fault = find_fault(parameter, given[parameter.name])
     typed[parameter.name] = parameter.default if fault else convert(parameter, given[parameter.name])
     return fault

@@ -10,6 +10,7 @@ from studio.advisor.forecast import forecast
 from studio.advisor.measures import measures
 from studio.advisor.prefill import prefill
 from studio.advisor.recipes import recipes
+from studio.errors import SpecRefused
 from studio.memory.inventory import Module
 from studio.messages import LANGUAGES, has, say
 from studio.params.table import check, effective_batch_size, parameters
@@ -329,3 +330,12 @@ def test_ways_of_tuning_with_few_weights_have_rates_of_their_own(facts, tuning):
         rule = recipes()["tuning_rates"][tuning]
         assert values["learning_rate"] == rule["learning_rate"] and reasons["learning_rate"].source == rule["source"]
     assert not values["gradient_checkpointing"] or tuning != "prefix_tuning"
+
+
+def test_without_any_reward_a_run_that_needs_one_is_refused_and_told_where_to_get_it(facts):
+    spec = {**NAMED, "method": "grpo"}
+    with pytest.raises(SpecRefused) as refused:
+        complete(spec, facts())
+    assert [(fault.field, fault.code) for fault in refused.value.faults] == [("rewards", "reward.none_yet")]
+    tried = {"rewards": [{"name": "exact_match", "weight": 1.0}]}
+    assert complete(spec, facts(reward=tried))[0]["rewards"] == tried
