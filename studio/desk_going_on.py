@@ -15,6 +15,7 @@ from studio.db.tables import Job
 from studio.errors import Conflict, Fault, RefusedInput, SpecRefused
 from studio.jobs import shrinking
 from studio.params.changing import ANEW
+from studio.params.clashes import clashes
 from studio.params.table import find_fault, parameters
 
 NON_FINITE = frozenset({"job.non_finite", "job.non_finite_weights"})
@@ -100,12 +101,15 @@ class GoingOnDesk:
             saved = checkpoints.checkpoint(session, checkpoint_id)
             known = jobs.require(session, saved.job_id)
             _require_files(saved)
-            values = known.values | changes
+            changes = _with_old_rows(session, known, changes)
+            values = _with_defaults(known.values | changes)
             if others := sorted(changes.keys() - ANEW):
                 raise SpecRefused(
                     [Fault(name, "run.fixed_anew", {"known": ", ".join(sorted(ANEW))}) for name in others]
                 )
-            _refuse_faults(values, list(changes))
+            _refuse_faults(values, [name for name in changes if name in values])
+            if changes.get("continual") and (found := clashes(_complete(values))):
+                raise SpecRefused(found)
             self._require_space(saved.size_bytes)
             new = NewJob(
                 kind="train",
@@ -180,6 +184,26 @@ def _version_for(session: Session, known: Job, dataset: str | None) -> int | Non
     if before is not None and before.format != wanted.format:
         raise RefusedInput("run.other_format", dataset=dataset, found=wanted.format, wanted=before.format)
     return wanted.version_id
+
+
+def _with_old_rows(session: Session, known: Job, changes: dict[str, Any]) -> dict[str, Any]:
+    """What is to be kept is what the run of the checkpoint learned, unless other rows are named."""
+    if changes.get("continual", "none") == "none" or changes.get("old_dataset") or known.dataset_version_id is None:
+        return changes
+    old = datasets.by_version_id(session, known.dataset_version_id)
+    return changes | {"old_dataset": f"{old.name}@{old.version}"}
+
+
+def _with_defaults(values: dict[str, Any]) -> dict[str, Any]:
+    """Values with those that keeping an old task needs, and without those that it does not need any more."""
+    own = [each for each in parameters(values["method"]) if each.group == "continual"]
+    found = {each.name: each.default for each in own} | values
+    return {name: value for name, value in found.items() if all(name != p.name or p.applies_to(found) for p in own)}
+
+
+def _complete(values: dict[str, Any]) -> dict[str, Any]:
+    """Values of an older run with what the table has had since."""
+    return {each.name: each.default for each in parameters(values["method"])} | values
 
 
 def _refuse_faults(values: dict[str, Any], changed: list[str]) -> None:

@@ -14,6 +14,7 @@ from studio.desk_baseline import begin_curve
 from studio.desk_runs import LONGEST_TAG
 from studio.errors import Conflict, Failure, Fault, RefusedInput, SpecRefused, UnknownName
 from studio.jobs.lifecycle import ENDED
+from studio.params.methods import method_of
 from studio.paths import written_path
 
 if TYPE_CHECKING:
@@ -121,6 +122,7 @@ class TrainingDesk:
         machine = self._machine_with(device)
         self._register_named_folder(specs[0].get("model_name_or_path"))
         base, version = self._named(specs[0])
+        specs = [self._with_old_rows(spec) for spec in specs]
         inventory = self._inspection(base, version)
         with self._writer.begin() as session:
             known = known_of(session, self.workspace, base, version)
@@ -198,6 +200,23 @@ class TrainingDesk:
         if faults:
             raise SpecRefused(faults)
         return found["model_name_or_path"], found["dataset"]
+
+    def _with_old_rows(self, spec: dict[str, Any]) -> dict[str, Any]:
+        """The spec with the version of its old data set that is the newest now: a later one is not meant.
+
+        Raises:
+            SpecRefused: there is none of that name, or its rows are of a kind that this method does not learn from.
+        """
+        if not spec.get("old_dataset"):
+            return spec
+        with self._writer.begin() as session:
+            try:
+                old = datasets.dataset(session, str(spec["old_dataset"]))
+            except UnknownName as error:
+                raise SpecRefused([Fault("old_dataset", error.code, error.values)]) from error
+        if old.format not in method_of(spec).formats:
+            raise SpecRefused([Fault("old_dataset", "spec.old_format", {"found": old.format})])
+        return {**spec, "old_dataset": f"{old.name}@{old.version}"}
 
     def _inspection(self, base: ModelSummary, version: DatasetSummary, *, seconds: float = 300.0) -> dict[str, Any]:
         """What an inspect job found out about this pair; asks and waits for it where nobody asked before."""

@@ -36,10 +36,12 @@ def anew(  # noqa: PLR0913 - each argument is one option of the command
     seed: Annotated[int | None, typer.Option(help="Its seed.")] = None,
     batch: Annotated[int | None, typer.Option(help="Rows at once.")] = None,
     accumulation: Annotated[int | None, typer.Option(help="Batches an update.")] = None,
+    keep: Annotated[str | None, typer.Option(help="How it keeps the old rows: replay, ewc or si.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Queue a new run that begins with a checkpoint's weights and nothing else of it."""
     wished = {
+        "continual": keep,
         "num_train_epochs": epochs,
         "max_steps": steps if epochs is None else -1,
         "learning_rate": learning_rate,

@@ -98,6 +98,7 @@ def _anew(
     form = controls.form(
         _checkpoint(context, saved, picked),
         controls.select("dataset", say("runs.further.anew.dataset"), rows, ""),
+        *_keeping(context, job),
         *fields,
         controls.buttons(queue),
         classes="lu-keep",
@@ -105,6 +106,23 @@ def _anew(
     )
     note = f'<p class="lu-note">{escape(say("runs.further.anew.note"))}</p>'
     return controls.fold(say("runs.further.anew.title"), note + form, key="anew")
+
+
+def _keeping(context: Context, job: JobView) -> list[str]:
+    """How the new run keeps what this one learned; SI only where this run kept count for it."""
+    from studio.params.table import parameters
+
+    known = {each.name: each for each in parameters(job.method)} if job.method else {}
+    if "continual" not in known:
+        return []
+    counts = job.values.get("track_importance") or job.values.get("continual") == "si"
+    choices = [
+        (each.label(context.language), each.value)
+        for each in known["continual"].choices
+        if each.value != "si" or counts
+    ]
+    label, note = known["continual"].label(context.language), context.say("runs.further.anew.continual_note")
+    return [controls.select("continual", label, choices, "none", note=note)]
 
 
 def _checkpoint(context: Context, saved: list[CheckpointView], picked: int) -> str:
@@ -144,7 +162,8 @@ def press(context: Context, job_id: int, told: Told) -> str:
 
 def _changes(told: Told, before: dict[str, Any]) -> dict[str, Any]:
     """Settings whose field holds another number than the run had."""
-    found = {}
+    kept = told.text("continual")
+    found: dict[str, Any] = {"continual": kept} if kept and kept != before.get("continual", "none") else {}
     for name in ("max_steps", "num_train_epochs", *NUMBERS):
         if not told.text(name) or name not in before:
             continue

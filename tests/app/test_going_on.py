@@ -12,7 +12,7 @@ from app.i18n import number_text
 from app.pages import checkpoints as checkpoints_page
 from app.pages import runs as page
 from app.runs import going_on, keeping, mending
-from studio.db import checkpoints, jobs, lineage
+from studio.db import checkpoints, datasets, jobs, lineage
 from studio.db.tables import Checkpoint, Job
 from studio.errors import Conflict, RefusedInput, SpecRefused, UnknownName
 from studio.jobs.attempts import spec_of
@@ -248,3 +248,24 @@ def test_a_run_that_may_not_go_on_as_it_is_offers_a_new_one(context, filled):
     assert context.say("runs.further.anew.at_once", step="30") in drawn
     goto = mending.press(context, job_id, Told("anew", of(drawn, "anew"), {}))
     assert job_of(filled, int(goto.split("=")[-1])).state == "queued"
+
+
+def test_a_run_begun_anew_can_keep_what_this_one_learned(context, filled):
+    job_id = ended(filled, lr_scheduler_type="cosine", optim="adamw_torch_fused")
+    last = saved_of(filled, job_id)[-1]
+    with filled.writer.begin() as session:
+        manifest = {"format": "messages", "shape": "chat", "rows": 9, "problems": 0, "excluded": 0, "content_hash": "h"}
+        owner = datasets.reserve(session, f"old-{context.language}")
+        datasets.add_version(session, owner, number=1, path="v1", job_id=1, manifest=manifest)
+        version = datasets.dataset(session, f"old-{context.language}").version_id
+        session.get_one(Job, job_id).dataset_version_id = version
+    drawn = going_on.draw(context, job_id)
+    assert 'value="ewc"' in drawn and 'value="si"' not in drawn, "that run kept no count"
+    fields = {"checkpoint": str(last.id), "dataset": "", "continual": "ewc"}
+    goto = going_on.press(context, job_id, Told("anew", of(drawn, "anew"), fields))
+    new = job_of(filled, int(goto.split("=")[-1]))
+    assert (new.values["continual"], new.values["ewc_lambda"]) == ("ewc", 10000.0)
+    assert new.values["old_dataset"] == f"old-{context.language}@1" and "replay_ratio" not in new.values
+    with filled.writer.begin() as session:
+        spec = spec_of(session, session.get_one(Job, new.id), filled.workspace, "cpu", 1, [])
+    assert spec.old_dataset.name == f"old-{context.language}" and spec.weights_from.digest == last.digest

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from app.i18n import LANGUAGES
-from app.runs.scores import MOST_LABELS, confusion_html, course_html, mean_f1
+from app.runs.scores import MOST_LABELS, confusion_html, course_html, mean_f1, old_and_new_html
 from studio.messages import say
 
 FOUND = {
@@ -47,3 +47,13 @@ def test_evaluations_stand_newest_first_and_a_repeated_one_once():
     rows = cells(course_html(context("en"), [first, FOUND, FOUND]))
     assert rows == [["20", "79 %", "0.78"], ["10", "50 %", "0.78"]]
     assert mean_f1([None, None]) is None
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_old_and_new_task_stand_side_by_side(language):
+    kept = old_and_new_html(context(language), {0: 1.0, 10: 1.05}, {0: 3.0, 10: 0.5})
+    assert cells(kept) == [["0", "1.000", "3.000"], ["10", "1.050", "0.500"]]
+    lost = old_and_new_html(context(language), {0: 1.0, 10: 1.2}, {10: 0.5})
+    assert cells(lost)[0] == ["0", "1.000", "–"]
+    told = [re.search(r"<p[^>]*>(.*?)</p>", html).group(1) for html in (kept, lost)]
+    assert told[0] != told[1] and "1.200" in told[1]

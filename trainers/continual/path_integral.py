@@ -16,8 +16,9 @@ from studio.errors import JobFailed
 from trainers.continual.anchors import Weights, read_parts, trained, weights_now, write_parts
 
 PATH = "path_integral.safetensors"
-XI = 1e-3
-"""Bounds the importance of weights that hardly moved (the paper's damping)."""
+DAMPING = 0.1
+"""xi, as a share of the mean squared change of all weights: it bounds the importance of those that hardly moved. The paper
+takes a constant, which would have to follow the learning rate."""
 _OMEGA, _START = "omega.", "start."
 
 
@@ -75,4 +76,7 @@ def importance_of(checkpoint: Path | None, end: Weights, device: Any) -> Weights
         raise JobFailed("nothing_counted")
     found = read_parts(checkpoint / PATH, device)
     omega, start = found[_OMEGA], found[_START]
-    return {name: each.clamp(min=0) / ((end[name] - start[name]).square() + XI) for name, each in omega.items()}
+    moved = {name: (end[name] - start[name]).square() for name in omega}
+    count = sum(each.numel() for each in moved.values())
+    xi = DAMPING * sum(each.sum() for each in moved.values()) / count
+    return {name: each.clamp(min=0) / (moved[name] + xi) for name, each in omega.items()}
