@@ -5,10 +5,15 @@ import json
 import pytest
 
 from app.data.panel import Told
-from app.rewards import building
+from app.rewards import building, trial_view
 from studio.db import jobs
 from studio.graders.declared import GRADERS, options_of
+from studio.graders.score import Row
+from studio.rewards.answers_to_try import answers_to_try
+from studio.rewards.kept import Trial
+from studio.rewards.recipe import parse
 from studio.rewards.report import GREEN
+from studio.rewards.trial import trial
 from tests.app.data_page import Page, studio_with
 
 LABELS = ("refund", "delivery", "other")
@@ -117,3 +122,20 @@ def test_what_is_pressed_from_elsewhere_does_no_harm(context, proposed):
         page.press("reward", told.do, told.fields, **told.data)
     assert page.shown("reward").count("data-rule=") == before.count("data-rule=")
     assert GREEN not in page.state("reward")
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_a_green_reward_leads_to_a_run_that_takes_it(context, proposed, language):
+    """Rows of its own, so that no other trial is newer."""
+    said = type(context)(language, context.desk, context.registry)
+    rows = [Row(question=f"Mail {n}", reference=LABELS[n % 3], number=n) for n in range(1, 31)]
+    sampled = {row.number: [row.reference] for row in rows}
+    report = trial(parse([{"name": "label", "labels": list(LABELS)}]), rows, answers_to_try(rows, sampled))
+    assert report.verdict == GREEN
+    facts = {"dataset": "shop", "version": 1, "is_proposed": False, "sampled": 30, "created_at": "2"}
+    green = Trial(model="starter", verdict=GREEN, report=report, **facts)
+    html = trial_view.verdict_html(said, green, report.recipe, is_current=True)
+    assert f"/{language}/train?dataset=shop&amp;method=grpo&amp;model=starter" in html and "lu-good" in html
+    assert "method=grpo" not in trial_view.verdict_html(said, green, report.recipe, is_current=False)
+    shown = trial_view.figures_html(said, green, [])
+    assert "reward." not in shown and shown.count('data-do="good"') == 10
