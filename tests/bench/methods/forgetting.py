@@ -2,8 +2,8 @@
 
 Two tasks of the recipe bench: first naming a message's topic, then writing an order as one line. The studio trains the
 starter model with LoRA on the first, and from its checkpoint on the second, each way of keeping the first once; both
-tasks' held-out rows are judged after each. Three seeds; a result is a line of `results.jsonl` as soon as it is there, and
-what stands there is not run again. `--page` writes the table into `docs/methods.md`.
+tasks' held-out rows are judged after each. Three seeds; a result is a line of `results.jsonl` as soon as it is there,
+and what stands there is not run again. `--page` writes the table into `docs/methods.md`.
 """
 
 import argparse
@@ -141,7 +141,6 @@ def _tell(line: dict[str, Any]) -> None:
     line = {"room": ROOM, **line}
     with RESULTS.open("a") as file:
         file.write(json.dumps(line) + "\n")
-    print(json.dumps(line), flush=True)
 
 
 def _results() -> list[dict[str, Any]]:
@@ -167,10 +166,11 @@ def section() -> str:
     lines = [
         "## A new task on a tuned model",
         "",
-        f"First {FIRST} steps of naming a message's topic, then from there {SECOND} steps of writing an order as one line "
-        "(LoRA r 8 on all linear layers, rate 1e-3, eight rows a step, 64 rows each, 40 held out). Forgotten: how far the "
-        "loss on held-out rows of the old task rose over the new one; less: how much of that was saved against doing "
-        "nothing, seed by seed. Mean and standard deviation over seeds. `python -m tests.bench.methods.forgetting`.",
+        f"First {FIRST} steps of naming a message's topic, then from there {SECOND} steps of writing an order as one "
+        "line (LoRA r 8 on all linear layers, rate 1e-3, eight rows a step, 64 rows each, 40 held out). Forgotten: how "
+        "far the loss on held-out rows of the old task rose over the new one; less: how much of that was saved against "
+        "doing nothing, seed by seed. Mean and standard deviation over seeds. "
+        "`python -m tests.bench.methods.forgetting`.",
         "",
         "| while the new task is learned | seeds | old loss | old score | new loss | new score | forgotten | less |",
         "|---|---|---|---|---|---|---|---|",
