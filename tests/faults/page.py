@@ -5,22 +5,25 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from tests.faults.ways import WAYS
+
 HEAD = """# Reliability
 
 What was done to runs, and how many ended as if nobody had done anything. Made by `python -m tests.faults --page` from
 `tests/faults/results.jsonl`; `python -m tests.faults --help` tells how to go on with the series or repeat one trial.
 
-Each trial is a real run with a tiny model (two layers, bytes as tokens), or where a column says so with the starter
-model (135 million real weights), under the real supervisor and registry, on a CPU. The ways of training stand in
-`tests/faults/ways.py`. **Survived** means: without a person it ended as succeeded, and its last weights are, bit for
-bit, those of the run that nobody disturbed. A run that was stopped or paused is resumed by one press.
+Each trial is a real run with a tiny model (two layers, bytes as tokens), or where a line says so with the starter model
+(135 million real weights), under the real supervisor and registry, on a CPU. The ways of training stand in
+`tests/faults/ways.py`: supervised fine-tuning by the name of what is tuned, other methods by their own with LoRA.
+**Survived** means: without a person it ended as succeeded, and its last weights are, bit for bit, those of the run that
+nobody disturbed. A run that was stopped or paused is resumed by one press.
 """
 MENDED = """What the series found, mended since: a stop at the end of a step with an evaluation due left that evaluation
 out, and with it a draw from the random generator, so that what went on from there ended with other weights. A test of
 its own shows it now (`tests/trainers/test_going_on.py`).
 """
 WHAT = {
-    "kill": "killed (SIGKILL) at a random moment, from its first instant to its last",
+    "kill": "killed (SIGKILL) at a random moment of its life",
     "kill in a save": "killed while a random checkpoint was written, after a random number of its files",
     "stop": "stopped, stopped at once or paused at a random moment, then resumed",
     "damage": "killed, and its newest checkpoint damaged before the studio looked at it",
@@ -39,13 +42,26 @@ def page(results: Iterable[Mapping[str, Any]]) -> str:
 
 
 def _by_kind(by_kind: Mapping[str, list[Mapping[str, Any]]]) -> str:
-    tunings = sorted({each["tuning"] for kind in WHAT for each in by_kind[kind]})
-    lines = [f"| a run was | {' | '.join(tunings)} | together |", f"|---|{'---|' * (len(tunings) + 1)}"]
-    for kind, words in WHAT.items():
-        cells = [_share(each for each in by_kind[kind] if each["tuning"] == tuning) for tuning in tunings]
-        lines.append(f"| {words} | {' | '.join(cells)} | {_share(by_kind[kind])} |")
+    """A line for each way of training, a column for each kind of trial."""
+    ways = sorted({each["tuning"] for kind in WHAT for each in by_kind[kind]}, key=_place)
+    lines = [f"| way of training | {' | '.join(WHAT.values())} |", f"|---|{'---|' * len(WHAT)}"]
+    for way in ways:
+        found = [[each for each in by_kind[kind] if each["tuning"] == way] for kind in WHAT]
+        lines.append(f"| {way} | {' | '.join(_share(trials) if trials else '–' for trials in found)} |")
+    lines.append(f"| together | {' | '.join(_share(by_kind[kind]) for kind in WHAT)} |")
     kills = [each for kind in ("kill", "kill in a save") for each in by_kind[kind]]
-    return "\n".join([*lines, f"\nSurvived of tried. Kills together: {_share(kills)}.\n"])
+    told = f"\nSurvived of tried. Kills together: {_share(kills)}.{_untried(ways)}\n"
+    return "\n".join([*lines, told])
+
+
+def _place(way: str) -> int:
+    """As they stand in `tests.faults.ways`."""
+    return list(WAYS).index(way) if way in WAYS else len(WAYS)
+
+
+def _untried(ways: list[str]) -> str:
+    left = [way for way in WAYS if way not in ways]
+    return f" Not tried yet: {', '.join(left)}." if left else ""
 
 
 def _by_damage(trials: list[Mapping[str, Any]]) -> str:

@@ -25,7 +25,9 @@ def test_what_was_tried_and_survived_is_counted_and_a_repeated_trial_counts_once
             trial("double start 0", "double start", "2 runs", survived=False),
         ]
     )
-    assert "| 1 of 1 | 1 of 1 | 2 of 2 |" in told
+    assert "| lora | 1 of 1 | – | 1 of 1 | 0 of 1 |" in told and "| full | 1 of 1 | – | – | – |" in told
+    assert "| together | 2 of 2 | 0 of 0 | 1 of 1 | 0 of 1 |" in told
+    assert "Not tried yet: qlora," in told
     assert "| a flipped bit | 0 of 1 |" in told
     assert "within 3.2 s" in told and "saving 1" in told
     assert "2 kills (SIGKILL)" in told and "0 events lost and 0 doubled of 1,200, in 3 jobs" in told
