@@ -54,7 +54,7 @@ def learner(load: Callable[[], Way]) -> Callable[[Attempt], dict[str, Any]]:
         args = settings(attempt, device, way, reward.weights, evaluates=prompts.validation is not None)
         trainer = recipe.build(
             attempt,
-            recipe.trainer_class(*mixins(attempt.spec.values), LearnsFromRewards, way.trainer),
+            recipe.trainer_class(*mixins(attempt.spec.values), *way.mixins, LearnsFromRewards, way.trainer),
             run,
             resume_from,
             model=model,
@@ -68,6 +68,9 @@ def learner(load: Callable[[], Way]) -> Callable[[Attempt], dict[str, Any]]:
         teller = Teller(attempt, trainer)
         trainer.recipe, trainer.rows, trainer.on_scored = reward, prompts.rows, teller.scored
         trainer.prompt_tokens = remembered(renderer)
+        if way.mixins:
+            trainer.values = attempt.spec.values
+            trainer.begin_critic()
         try:
             return recipe.train(attempt, trainer, resume_from)
         finally:
@@ -84,8 +87,10 @@ def settings(attempt: Attempt, device: str, way: Way, weights: Sequence[float], 
     given.pop("max_length")  # of a question: trl knows no such limit, `prompt_rows` keeps to it
     if not evaluates:
         given["eval_strategy"] = "no"
+    if "cliprange" in attempt.spec.values:
+        given["epsilon"] = attempt.spec.values["cliprange"]
     given["num_generations_eval"] = math.gcd(given["per_device_eval_batch_size"], given["num_generations"])
-    return way.config(**given, **recipe.surroundings(attempt, device), reward_weights=list(weights))
+    return way.config(**given | way.settings, **recipe.surroundings(attempt, device), reward_weights=list(weights))
 
 
 def remembered(renderer: "Renderer") -> Callable[[list[dict[str, Any]]], list[int]]:

@@ -24,6 +24,8 @@ class Way:
     """Its trainer asks a reference model: the base with the adapter switched off, or one that is handed over."""
     settings: Mapping[str, Any] = field(default_factory=dict)
     """Of the trainer, where the method leaves no choice."""
+    mixins: tuple[type, ...] = ()
+    """What is mixed in before the trainer, besides what all its kin have."""
 
 
 def learner(shape: Callable[[], pair_rows.Shape], load: Callable[[], Way]) -> Callable[[Attempt], dict[str, Any]]:

@@ -42,6 +42,7 @@ METHODS: Mapping[str, Method] = MappingProxyType(
             Method(name="kto", formats=(UNPAIRED,), prefers=True),
             Method(name="grpo", formats=ASKED, prefers=True, answers_itself=True),
             Method(name="rloo", formats=ASKED, prefers=True, answers_itself=True),
+            Method(name="ppo", formats=ASKED, prefers=True, answers_itself=True),
             Method(name="classify", formats=(MESSAGES, PROMPT_COMPLETION, TEXT)),
         )
     }

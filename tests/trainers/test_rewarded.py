@@ -1,4 +1,4 @@
-"""Learning from rewards: GRPO and RLOO with real weights; rules are told, a missing score is no 0, resumes are exact."""
+"""Learning from rewards: GRPO, RLOO, PPO with real weights; rules are told, a missing score is no 0, resumes exact."""
 
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from studio.protocol import CheckpointRef, DatasetRef
 from studio.rewards.recipe import parse
 from studio.rewards.scoring import score
 from tests.trainers.jobs import SFT, events_of, model_ref, run_here, write_dataset, write_spec
-from trainers import grpo, rloo
+from trainers import grpo, ppo, rloo
 from trainers.from_rewards import remembered
 from trainers.manifest import digest_of
 from trainers.rewarded import GENERATED, missing_of
@@ -35,6 +35,22 @@ VALUES = {name: value for name, value in SFT.items() if name != "packing"} | {
 }
 METHODS: dict[str, tuple[Any, dict[str, Any]]] = {
     "grpo": (grpo, {"beta": 0.04, "loss_type": "dapo", "entropy_coef": 0.0, "scale_rewards": "group"}),
+    "ppo": (
+        ppo,
+        {
+            "beta": 0.05,
+            "cliprange": 0.2,
+            "cliprange_value": 0.2,
+            "vf_coef": 0.1,
+            "gamma": 1.0,
+            "lam": 0.95,
+            "whiten_advantages": True,
+            "normalize_rewards": True,
+            "missing_eos_penalty": 0.5,
+            "kl_target": 1.0,
+            "entropy_coef": 0.01,
+        },
+    ),
     "rloo": (rloo, {"beta": 0.05, "normalize_advantages": False}),
 }
 
@@ -98,6 +114,23 @@ def test_answers_without_a_score_are_told_and_never_count_as_0(tmp_path: Path, t
     assert [(each["rule"], each["count"], each["total"]) for each in told] == [("numeric_match", 4, 4)]
     values = next(event.data["values"] for event in events_of(folder, "metric"))
     assert values["reward"] is None and values["loss"] == 0, "nothing was learned from them"
+
+
+@pytest.mark.parametrize("tuning", ["lora", "full"])
+def test_a_critic_is_kept_beside_the_model_and_never_in_it(
+    tmp_path: Path, tiny: Path, rows: DatasetRef, tuning: str
+) -> None:
+    from safetensors import safe_open
+
+    values = {"tuning": tuning, "max_steps": 2, "save_steps": 2, "learning_rate": 1e-4}
+    folder = train(tmp_path, tiny, rows, "ppo", **values)
+    last = last_of(folder)
+    with safe_open(last / (WEIGHTS if tuning == "lora" else "model.safetensors"), "pt") as weights:
+        assert not [name for name in weights.keys() if "critic" in name]  # noqa: SIM118 - no dictionary
+    with safe_open(last / "critic.safetensors", "pt") as critic:
+        assert critic.get_tensor("weight").any(), "it has learned"
+    told = set().union(*(event.data["values"] for event in events_of(folder, "metric")))
+    assert {"value_loss", "explained_variance", "kl", "kl_coef", "reward"} <= told
 
 
 def test_missing_scores_are_counted_by_rule_and_reason() -> None:

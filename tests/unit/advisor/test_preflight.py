@@ -42,7 +42,7 @@ WITHOUT_NORMS = replace(model("135M"), modules=tuple(m for m in model("135M").mo
 EXPERTS = replace(model("135M"), modules=(*model("135M").modules, Module("other", "layers.*.experts", (4, 8, 8), 2)))
 
 # Every rule: what it fires on, and the nearest case on which it stays silent; each (what is known, what was chosen).
-REWARDED = {method: {"rewards": [{"name": "length", "min": 1, "max": 9}]} for method in ("grpo", "rloo")}
+REWARDED = {method: {"rewards": [{"name": "length", "min": 1, "max": 9}]} for method in ("grpo", "rloo", "ppo")}
 LENGTH_HASH = digest(parse(REWARDED["grpo"]["rewards"]))
 CASES = {
     "base_cannot": (({"baseline_correct": 0.19}, {}), ({"baseline_correct": 0.2}, {})),
@@ -170,6 +170,7 @@ CASES = {
             ("kto", "unpaired"),
             ("grpo", "prompt"),
             ("rloo", "prompt"),
+            ("ppo", "prompt"),
         )
     },
     "unfit_for_sft": (({"format": "preference"}, {}), ({"format": "tokens"}, {})),

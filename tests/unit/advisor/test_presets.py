@@ -10,8 +10,6 @@ from studio.params.table import METHODS, check, effective_batch_size, find_fault
 
 NAMED = {"model_name_or_path": "m", "dataset": "d"}
 OUR_WORDS = {"effective_batch_size", "dropout"}
-OF_PPO = {"cliprange"}
-"""One preset is written for PPO and DPO; what only the other has is left out of the spec."""
 
 
 @pytest.mark.parametrize("preset", presets(), ids=lambda preset: preset.name)
@@ -24,7 +22,8 @@ def test_a_preset_is_whole(preset):
 def test_names_and_both_ends_are_legal(method):
     table = {parameter.name: parameter for parameter in parameters(method)}
     for preset in presets_for(method):
-        assert set(preset.values) <= set(table) | OUR_WORDS | OF_PPO
+        others = {each.name for other in preset.methods for each in parameters(other)}
+        assert set(preset.values) <= others | OUR_WORDS
         for name, value in preset.values.items():
             if name in table:
                 ends = value if isinstance(value, list) and isinstance(value[0], float | int) else [value]
@@ -45,6 +44,8 @@ def test_a_preset_for_two_methods_gives_each_its_own():
     assert (found["beta"], found["learning_rate"], found["num_train_epochs"]) == (0.7, 2e-6, 4)
     assert "cliprange" not in found
     check({**NAMED, "method": "dpo", **found})
+    other = preset.resolved(method="ppo", tuning="lora", per_device_train_batch_size=8)
+    assert (other["cliprange"], other["beta"]) == (0.2, 0.7)
 
 
 def test_the_exact_values_of_document_a():
