@@ -113,7 +113,7 @@ def doctor(as_json: AsJson = False) -> None:
     """Tell what works on this machine, what does not, and what to do."""
     from studio.hardware import doctor as examine
 
-    show.facts(examine(workspace().root), as_json=as_json)
+    show.facts(examine(workspace().root, measures=True), as_json=as_json)
 
 
 # -- models ----------------------------------------------------------------------------------------------------------

@@ -15,6 +15,9 @@ from pathlib import Path
 
 import psutil
 
+from studio import cpu_speed
+from studio.paths import workspace
+
 BF16_CAPABILITY = (8, 0)
 """Ampere is the first generation that computes in bfloat16 (CUDA C++ Programming Guide, compute capabilities)."""
 
@@ -46,6 +49,8 @@ class Machine:
     ram_bytes: int
     ram_free_bytes: int
     gpus: tuple[Gpu, ...] = ()
+    cpu_dtype: str = "float32"
+    """The number format in which the processor trains fastest, as far as anybody measured (`studio.cpu_speed`)."""
 
     @property
     def gpu(self) -> Gpu | None:
@@ -77,7 +82,14 @@ def read_machine() -> Machine:
     limit, used = _container_memory()
     total = min(memory.total, limit or memory.total)
     free = min(memory.available, total - used) if limit else memory.available
-    return Machine(cpu_count=cpu_count(), ram_bytes=total, ram_free_bytes=max(0, free), gpus=_read_gpus())
+    speed = cpu_speed.measured(workspace().root)
+    return Machine(
+        cpu_count=cpu_count(),
+        ram_bytes=total,
+        ram_free_bytes=max(0, free),
+        gpus=_read_gpus(),
+        cpu_dtype=speed.dtype if speed else "float32",
+    )
 
 
 def device_name(device: str, machine: Machine | None = None) -> str:
@@ -86,8 +98,12 @@ def device_name(device: str, machine: Machine | None = None) -> str:
     return next((gpu.name for gpu in gpus if f"cuda:{gpu.index}" == device), device)
 
 
-def doctor(workspace_root: Path) -> list[Fact]:
-    """What works on this machine and what does not, for the command line and the settings page."""
+def doctor(workspace_root: Path, *, measures: bool = False) -> list[Fact]:
+    """What works on this machine and what does not, for the command line and the settings page.
+
+    Args:
+        measures: find out what nobody measured yet, which takes some seconds.
+    """
     machine = read_machine()
     facts = [
         Fact("python", True, {"version": platform.python_version(), "system": platform.system()}),
@@ -102,8 +118,16 @@ def doctor(workspace_root: Path) -> list[Fact]:
         *(_gpu_fact(gpu) for gpu in machine.gpus),
     ]
     if not machine.gpus:
-        facts.append(Fact("no_gpu", True, {}))
+        facts += [Fact("no_gpu", True, {}), *_cpu_speed(workspace_root, measures=measures)]
     return facts + [_library(name) for name in ("torch", "transformers", "trl", "peft", "bitsandbytes")]
+
+
+def _cpu_speed(root: Path, *, measures: bool) -> list[Fact]:
+    speed = cpu_speed.measured(root) or (cpu_speed.measure(root) if measures else None)
+    if speed is None:
+        return []
+    values = {"dtype": speed.dtype, "float32": round(speed.float32), "bfloat16": round(speed.bfloat16)}
+    return [Fact("cpu_speed", True, values)]
 
 
 def sqlite_fact() -> Fact:

@@ -30,7 +30,8 @@ _FIT_REASONS = {
 def fill_precision(draft: Draft) -> None:
     gpu = draft.facts.machine.gpu
     if gpu is None:
-        draft.fill("dtype", "float32", "precision_cpu", source="ours")
+        dtype = draft.facts.machine.cpu_dtype
+        draft.fill("dtype", dtype, "precision_cpu" if dtype == "float32" else "precision_cpu_short", source="measured")
         draft.fill("mixed_precision", "no", "precision_cpu", source="ours")
     elif gpu.has_bf16:
         draft.fill("dtype", "bfloat16", "precision_bf16", source="B", gpu=gpu.name)
