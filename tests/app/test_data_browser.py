@@ -16,7 +16,7 @@ from tests.unit.workshop.real_rows import corpus
 
 pytestmark = pytest.mark.browser
 
-KEY = re.compile(r"\b(?:data|problems|errors)\.[a-z_]+\.[a-z_]+")
+KEY = re.compile(r"\b(?:data|problems|errors|reward)\.[a-z_]+\.[a-z_]+")
 
 
 @pytest.fixture(scope="module")
