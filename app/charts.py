@@ -7,7 +7,8 @@ from app.theme import chart_head
 
 _METRICS = ("loss", "eval_loss", "eval_loss_prompted", "learning_rate", "grad_norm", "kl")
 _METRICS += tuple(f"{side}rewards/{name}" for side in ("", "eval_") for name in ("margins", "accuracies"))
-_METRICS += ("logps/chosen", "logps/rejected")
+_METRICS += ("logps/chosen", "logps/rejected", "reward", "eval_reward", "entropy", "value_loss", "explained_variance")
+_METRICS += ("completions/mean_length", "completions/clipped_ratio", "frac_reward_zero_std", "clip_ratio/region_mean")
 """Those of the panels in `static/chart.js`; a panel without values is not shown."""
 _WORDS = ("smoothing", "log", "zoom_out", "zoom_hint", "table", "step", "sentence", "sentence_plain", "nothing")
 

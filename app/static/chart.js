@@ -10,6 +10,14 @@
   const DARK = ["#56B4E9", "#F08A3C", "#2FBF96", "#E3A1C6", "#E0B93A", "#9AD1F2", "#ECEAE6"];
   const PANELS = [
     { key: "loss", metrics: ["loss", "eval_loss", "eval_loss_prompted"], canLog: true },
+    { key: "reward", metrics: ["reward", "eval_reward"], lowestSaysNothing: true },
+    { key: "completions/mean_length", metrics: ["completions/mean_length"], lowestSaysNothing: true },
+    { key: "completions/clipped_ratio", metrics: ["completions/clipped_ratio"], lowestSaysNothing: true },
+    { key: "entropy", metrics: ["entropy"], beside: "reward" },
+    { key: "frac_reward_zero_std", metrics: ["frac_reward_zero_std"], lowestSaysNothing: true },
+    { key: "clip_ratio/region_mean", metrics: ["clip_ratio/region_mean"], lowestSaysNothing: true },
+    { key: "value_loss", metrics: ["value_loss"], canLog: true },
+    { key: "explained_variance", metrics: ["explained_variance"], lowestSaysNothing: true },
     { key: "rewards/margins", metrics: ["rewards/margins", "eval_rewards/margins"], lowestSaysNothing: true },
     { key: "rewards/accuracies", metrics: ["rewards/accuracies", "eval_rewards/accuracies"], lowestSaysNothing: true },
     { key: "logps/chosen", metrics: ["logps/chosen", "logps/rejected"], lowestSaysNothing: true },
@@ -171,7 +179,8 @@
     };
     panel.draw = (answer) => {
       const drawn = join(state, spec, answer);
-      root.hidden = !drawn.data[0].length && spec.key !== "loss";
+      const isAlone = spec.beside && !answer.panels[spec.beside].x.length;
+      root.hidden = isAlone || (!drawn.data[0].length && spec.key !== "loss");
       canvas.hidden = details.hidden = !drawn.data[0].length;
       if (canvas.hidden) {
         panel.destroy();
