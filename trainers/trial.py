@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from studio.rewards.questions import Question
     from trainers.data import Renderer
 
-BATCH = 8
-"""Answers written side by side."""
+BATCHES = (8, 32)
+"""Answers written side by side: few at first, so that little time gives some too; then many, which is quicker each."""
 MORE_TOKENS = 64
 MOST_ANSWER_TOKENS = 512
 """An answer may be so much longer than the data's longest one, and never longer than this."""
@@ -125,10 +125,10 @@ def sample(
     torch.manual_seed(asking.seed)
     began, answers = time.monotonic(), {}
     until, tokens = began + asking.seconds, _answer_tokens(renderer, asked)
-    together = max(1, BATCH // asking.samples)
     order = Random(asking.seed).sample(list(asked), len(asked))
-    for start in range(0, len(order), together):
-        part = order[start : start + together]
+    while len(answers) < len(order):
+        together = max(1, BATCHES[min(len(answers), 1)] // asking.samples)
+        part = order[len(answers) : len(answers) + together]
         prompts = [renderer.prompt(each.turns) for each in part for _ in range(asking.samples)]
         said = answer_all(model, renderer, prompts, max_new_tokens=tokens, until=until, temperature=asking.temperature)
         if said is None:
