@@ -156,7 +156,7 @@ class Run:
         """What stays between two steps."""
         own, count = self.trained, self.trained.parameters + self._critic_parameters
         return {
-            "weights": weight_bytes(self.inventory, self.values),
+            "weights": self._weights,
             "adapter": own.bytes if own.is_adapter else 0,
             "optimizer": state_bytes(self.inventory, self.values, replace(own, parameters=count)),
             **self._kept_from_before(),
@@ -171,6 +171,15 @@ class Run:
         copies = 2 if kind in ("ewc", "si") else 0
         copies += 3 if kind == "si" or self.values.get("track_importance") else 0
         return {"kept_from_before": 4 * copies * self.trained.parameters} if copies else {}
+
+    @property
+    def _weights(self) -> float:
+        """kbit preparation makes what is not compressed float32; trl makes it bfloat16 again, and only that."""
+        found = weight_bytes(self.inventory, self.values)
+        if not self.stack.kbit_prep or self.values["tuning"] != "qlora" or self.values["mixed_precision"] == "bf16":
+            return found
+        plain = self.inventory.parameters - sum(module.parameters for module in self.inventory.quantised)
+        return found + (4 - DTYPE_BYTES[self.values["dtype"]]) * plain
 
     def _other_models(self) -> Parts:
         weights, parts = weight_bytes(self.inventory, self.values), {}
@@ -196,7 +205,7 @@ class Run:
         # The weights of one module come as a whole.
         widest = max((m.parameters / m.count for m in self.inventory.modules), default=0)
         loading = widest * DTYPE_BYTES[self.values["dtype"]]
-        weights = {"weights": weight_bytes(self.inventory, self.values), "loading": loading}
+        weights = {"weights": self._weights, "loading": loading}
         return {**weights, **self._other_models(), **self._surroundings()}
 
     def _surroundings(self) -> Parts:

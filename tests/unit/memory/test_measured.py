@@ -122,6 +122,13 @@ def test_what_the_driver_showed_lies_in_the_band(row):
     assert low <= int(row["device_mib"]) * 2**20 <= high
 
 
+def test_kbit_preparation_leaves_embeddings_and_head_in_float32_but_under_bfloat16():
+    """trl 0.13 (peft_module_casting_to_bf16); the row has bf16, and rests as the one without preparation."""
+    row = next(row for row in ROWS if row["id"] == "mistral-qlora-kbit-b4")
+    wide = predict({**row, "mixed_precision": "fp16", "weights_dtype": "float16"})
+    assert wide.resting_bytes - predict(row).resting_bytes == pytest.approx(2 * 2 * 32000 * 4096, rel=0.01)
+
+
 def test_what_the_driver_most_likely_shows_is_met_within_five_per_cent_on_average():
     errors = [abs(predict(row).likely_device_bytes / (int(row["device_mib"]) * 2**20) - 1) for row in ROWS]
     assert sum(errors) / len(errors) <= 0.05
