@@ -120,6 +120,7 @@ CASES = {
     "no_rows": (({"rows": 0}, {}), ({"rows": 1}, {})),
     "no_schema": (({"json_answers": 0.5}, {}), ({"json_answers": 0.9} | data(has_schema=True), {})),
     "no_template": (({"has_chat_template": False}, {}), ({"has_chat_template": False, "model_name": "x-chat"}, {})),
+    "one_validation_row": (({"rows": 12}, {"validation_split": 0.1}), ({"rows": 12}, {"validation_split": 0.2})),
     "no_validation": (({}, {"validation_split": 0}), ({}, {"validation_split": 0.05})),
     "no_warmup": (({}, {"warmup_ratio": 0}), ({}, {"warmup_ratio": 0.01})),
     "not_looked_at": ((data(was_looked_at=False), {}), (data(), {})),
