@@ -51,7 +51,7 @@ class GoingOnDesk:
         """
         with self._writer.begin() as session:
             saved = checkpoints.checkpoint(session, checkpoint_id)
-            known = jobs.require(session, saved.job_id)
+            known = _run_of(session, saved)
             _require_files(saved)
             values, changed = _longer(known.values, saved, epochs), ["num_train_epochs"] if epochs else []
             if learning_rate is not None and learning_rate != values["learning_rate"]:
@@ -99,7 +99,7 @@ class GoingOnDesk:
         changes = changes or {}
         with self._writer.begin() as session:
             saved = checkpoints.checkpoint(session, checkpoint_id)
-            known = jobs.require(session, saved.job_id)
+            known = _run_of(session, saved)
             _require_files(saved)
             changes = _with_old_rows(session, known, changes)
             values = _with_defaults(known.values | changes)
@@ -168,6 +168,17 @@ def _longer(values: dict[str, Any], saved: CheckpointView, epochs: float) -> dic
         steps = math.ceil(epochs * saved.step / saved.epoch) if saved.epoch else 0
         return values | {"max_steps": values["max_steps"] + steps}
     return values | {"num_train_epochs": values["num_train_epochs"] + epochs}
+
+
+def _run_of(session: Session, saved: CheckpointView) -> Job:
+    """
+    Raises:
+        RefusedInput: run.not_a_run: several adapters were combined, and nobody trained that.
+    """
+    found = jobs.require(session, saved.job_id)
+    if found.kind != "train":
+        raise RefusedInput("run.not_a_run", job=found.id)
+    return found
 
 
 def _require_files(saved: CheckpointView) -> None:

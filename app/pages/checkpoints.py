@@ -179,7 +179,9 @@ def table_html(context: Context, saved: list[CheckpointView]) -> str:
             number_text(each.metrics.get("eval_loss")),
             bytes_text(each.size_bytes),
             escape(when_text(each.created_at, language)),
-            link(page_path(language, "runs", run=each.job_id, on=each.id), say("runs.further.from_here")),
+            link(page_path(language, "runs", run=each.job_id, on=each.id), say("runs.further.from_here"))
+            if each.method
+            else "",
         ]
         for each in saved
     ]

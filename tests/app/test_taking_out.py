@@ -73,6 +73,15 @@ def test_several_become_one_job_whose_checkpoint_is_asked_as_its_parts_are(fille
     assert (made.kind, made.tuning, made.model) == ("combine", first.tuning, first.model)
 
 
+def test_nobody_trained_what_was_combined_so_no_run_goes_on_from_it(filled):
+    first = saved(filled)[0]
+    with filled.writer.begin() as session:
+        session.get_one(Job, first.job_id).kind = "combine"
+    with pytest.raises(RefusedInput) as refused:
+        filled.studio.desk.go_on(first.id, epochs=1)
+    assert refused.value.code == "run.not_a_run"
+
+
 @pytest.mark.parametrize(
     ("weights", "code"),
     [({0: 1.0}, "combine_number"), ({0: 1.0, 1: 0.0}, "combine_weight"), ({0: 1.0, 1: 9.0}, "combine_weight")],

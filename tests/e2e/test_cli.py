@@ -89,12 +89,19 @@ def test_the_main_job_without_a_browser(studio, rows_file, tmp_path):
     manifest = json.loads((Path(rows.path) / "manifest.json").read_text())
     assert (rows.version, rows.content_hash) == (1, manifest["content_hash"]), "a run stores the hash of its version"
 
+    saved = [checkpoint["id"] for checkpoint in job["checkpoints"]]
+    combined = luthier(studio, "combine", *(f"{each}=0.5" for each in saved), "--wait", "--json")
+    assert combined.code == 0, combined.err + combined.out
+    exported = luthier(studio, "export", saved[-1], "--wait", "--json")
+    assert exported.code == 0, exported.err + exported.out
+    assert (studio.exports / "first-try-step-3" / "adapter_model.safetensors").stat().st_size > 1000
+
     prompts = tmp_path / "prompts.txt"
     prompts.write_text("What is 2 plus 2?\n")
-    columns = ["starter", *(checkpoint["id"] for checkpoint in job["checkpoints"])]
+    columns = ["starter", *saved, combined.document["checkpoints"][0]["id"]]
     compared = luthier(studio, "compare", *columns, "--prompts", prompts, "--max-new-tokens", 8, "--json")
     assert compared.code == 0, compared.err
-    assert [answer["state"] for answer in compared.document["answers"]] == ["done"] * 3
+    assert [answer["state"] for answer in compared.document["answers"]] == ["done"] * 4
     assert all(answer["text"].strip() for answer in compared.document["answers"])
 
     shown = luthier_here(studio, "jobs", "--json").document

@@ -88,6 +88,15 @@ def test_a_merged_model_needs_transformers_alone_and_answers_as_the_adapter_did(
     assert not (folder / "adapter_config.json").exists()
 
 
+def test_a_model_of_16_bits_is_merged_exactly_and_stays_one(tmp_path: Path, tiny: Path) -> None:
+    short = tmp_path / "short"
+    AutoModelForCausalLM.from_pretrained(tiny, dtype=torch.bfloat16).save_pretrained(short)
+    AutoTokenizer.from_pretrained(tiny).save_pretrained(short)
+    result, folder = exported(tmp_path / "job", short, adapter(short, tmp_path / "step-1", lora()), merge=True)
+    assert result.outcome == "succeeded", result
+    assert AutoModelForCausalLM.from_pretrained(folder).dtype == torch.bfloat16
+
+
 def test_an_adapter_leaves_without_what_only_training_needs_and_without_names_of_this_machine(
     tmp_path: Path, tiny: Path
 ) -> None:
