@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol
 
-from studio.memory.decoder import Layer, profile
+from studio.memory.decoder.layer import Layer
+from studio.memory.decoder.passes import profile
 from studio.memory.inventory import Inventory
 from studio.memory.layers import Mode, Profile
 from studio.memory.stack import Stack, coefficients

@@ -1,7 +1,7 @@
 """What the calculator says of public rows that it was not fitted to: `python -m tests.bench.held_out`.
 
 Nothing in studio/memory is fitted to rows of tests/unit/memory/measured_public.csv: what layers keep follows from their
-source (decoder.py), and each number of coefficients.yaml from the library that it names. So every row is one that was
+source (decoder/), and each number of coefficients.yaml from the library that it names. So every row is one that was
 held back, and errors are told for each model, each way of training and each stack, as if it were the only new one.
 `untold` takes one cause away at a time: what the rows would have missed without it.
 """
