@@ -34,11 +34,10 @@ def trial(
         given: scores of rules that ask a model, in the order of `tried`; a rule without them is left out of the sum.
     """
     by_number = {row.number: row for row in rows}
-    left_out = tuple(
-        key
-        for key, rule in zip(recipe.keys, recipe.rules, strict=True)
-        if not rule.runs_here and key not in (given or {})
-    )
+    named = list(zip(recipe.keys, recipe.rules, strict=True))
+    # All rules of such a grader go: without one of them the others would bear other keys.
+    lacking = {rule.name for key, rule in named if not rule.runs_here and key not in (given or {})}
+    left_out = tuple(key for key, rule in named if rule.name in lacking)
     whole = measuring.without(recipe, left_out)
     scored = score(whole, [each.text for each in tried], [by_number[each.row] for each in tried], given=given)
     facts = Facts(whole, rows, tried, scored, left_out)

@@ -188,6 +188,9 @@ def test_a_rule_that_asks_a_model_is_left_out_and_said():
     answers = answers_to_try(ROWS, HALF_RIGHT)
     report = tried(recipe, given={"judge_model": [Score(0.5)] * len(answers)})
     assert codes(report) == [] and report.range == (0, 2)
+    two = [*recipe, {"name": "judge_model", "model": "n"}]
+    report = tried(two, given={"judge_model_2": [Score(0.5)] * len(answers)})
+    assert report.reasons[0].values == {"rules": "judge_model, judge_model_2"} and report.range == (0, 1)
 
 
 def test_best_and_worst_are_shown_with_every_rules_value():
