@@ -11,6 +11,7 @@ from app.data import controls
 from app.data.panel import Told
 from app.i18n import number_text, page_path
 from app.markup import chip, link, state_chip
+from app.pipelines.words import method_words
 from studio.db import pipelines
 from studio.db.pipelines import GONE, WAITING, PipelineView, StageView
 from studio.jobs.lifecycle import LIVE
@@ -58,7 +59,7 @@ def _pipeline(context: Context, found: PipelineView) -> str:
 
 def _stage(context: Context, stage: StageView) -> str:
     say = context.say
-    words = f"{say(f'pipeline.method.{stage.method}')} · {stage.dataset}"
+    words = f"{method_words(stage.method, context.language)} · {stage.dataset}"
     name = link(page_path(context.language, "runs", run=stage.job), words) if stage.job else escape(words)
     score = say("runs.score.eval_loss", value=number_text(stage.score)) if stage.score is not None else ""
     return f"{name} {_state(context, stage.state)} {escape(score)}".strip()
@@ -76,7 +77,8 @@ def _note(context: Context, found: PipelineView) -> str:
     has_more = any(stage.state == WAITING for stage in found.stages)
     if current is None or found.state == "succeeded" or not (current.state in STUCK or current.state == GONE):
         return ""
-    key = "gone" if current.state == GONE else "stuck" if has_more else "stuck_last"
+    can_begin = has_more and current.best is not None
+    key = "gone" if current.state == GONE else "stuck" if can_begin else "stuck_last"
     told = context.say(f"pipeline.note.{key}", stage=current.place + 1)
     return f'<p class="lu-note">▲ {escape(told)}</p>'
 

@@ -19,16 +19,16 @@ from app.data.panel import Told, answered, told
 from app.i18n import page_path
 from app.markup import notice
 from app.pages.shell import bind
+from app.pipelines.words import method_words
 from app.train_drawing import missing
 from app.training_form import Form, look, read_form
 from studio.db import datasets
 from studio.errors import SpecRefused, StudioError
-from studio.params.methods import METHODS
 
 STAGES = (2, 3)
 """Numbers of the stages that may follow."""
-FOLLOWING = tuple(name for name in METHODS if name != "classify")
-"""A head of labels in place of the vocabulary leaves nothing that could be taken over."""
+FOLLOWING = ("sft", "pretrain", "dpo", "orpo", "cpo", "kto")
+"""The others need more than a data set, or put a head in place of the vocabulary; a file can name them."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ def draw(context: Context, planned: Planned) -> str:
 def _line(context: Context, number: int, method: str, chosen: str, rows: list[tuple[str, str]]) -> str:
     say = context.say
     rows = [(say("pipeline.plan.choose"), ""), *rows]
-    ways = [(say("pipeline.plan.none"), ""), *((say(f"pipeline.method.{each}"), each) for each in FOLLOWING)]
+    ways = [(say("pipeline.plan.none"), ""), *((method_words(each, context.language), each) for each in FOLLOWING)]
     return (
         '<div class="lu-grid-line">'
         + controls.select(f"method{number}", say("pipeline.plan.method", number=number), ways, method)

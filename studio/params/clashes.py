@@ -142,7 +142,8 @@ def _held_with_pissa(values: Values) -> Fault | None:
 
 def _head_beside_adapter(values: Values) -> Fault | None:
     # A new head must be trained whole; these tunings are tried with it, the others are not.
-    if values.get("method") in ("classify", "reward") and values["tuning"] not in ("lora", "qlora", "full", "freeze"):
+    allowed = {"classify": ("lora", "qlora", "full"), "reward": ("lora", "qlora", "full", "freeze")}
+    if values["tuning"] not in allowed.get(values.get("method"), (values["tuning"],)):
         return Fault("tuning", "spec.tuning_without_head", {"value": values["tuning"]})
     return None
 

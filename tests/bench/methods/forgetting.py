@@ -49,8 +49,8 @@ CONDITIONS: Mapping[str, dict[str, Any]] = {
     "nothing": {},
     "old rows, a fifth": {"continual": "replay", "replay_ratio": 0.2, **NAMED_OLD},
     "EWC, lambda 1e4": {"continual": "ewc", "ewc_lambda": 1e4, **NAMED_OLD},
-    "EWC, lambda 1e5": {"continual": "ewc", "ewc_lambda": 1e5, **NAMED_OLD},
     "SI, c 1": {"continual": "si", "si_c": 1.0, **NAMED_OLD},
+    "EWC, lambda 1e5": {"continual": "ewc", "ewc_lambda": 1e5, **NAMED_OLD},
     "SI, c 10": {"continual": "si", "si_c": 10.0, **NAMED_OLD},
 }
 """What is done for the old task while the new one is learned."""
