@@ -32,7 +32,9 @@ def test_without_held_out_rows_nothing_is_evaluated(tmp_path):
     assert SFTConfig(output_dir=str(tmp_path), report_to="none", use_cpu=True, **arguments).eval_strategy == "no"
 
 
-@pytest.mark.parametrize(("curriculum", "strategy"), [("none", "random"), ("easy_to_hard", "sequential"), ("staged", "sequential")])
+@pytest.mark.parametrize(
+    ("curriculum", "strategy"), [("none", "random"), ("easy_to_hard", "sequential"), ("staged", "sequential")]
+)
 def test_a_curriculum_is_a_sampler_that_keeps_the_order(tmp_path, curriculum, strategy):
     from trl import SFTConfig
 

@@ -1,9 +1,11 @@
-"""What label smoothing, adversarial training and a curriculum bring: `python -m tests.bench.methods.losses --minutes 30`.
+"""What label smoothing, adversarial training and a curriculum bring.
 
-One task of the recipe bench, naming a message's topic, with more rows held out and each of them a second time with typing
-errors. The studio trains the starter model with what its form fills in; one setting changes. Three seeds; a result is a
-line of `results.jsonl` as soon as it is there, and what stands there is not run again. `--page` writes the tables into
-`docs/methods.md`.
+    python -m tests.bench.methods.losses --minutes 30
+
+One task of the recipe bench, naming a message's topic, with more rows held out and each of them a second time with
+typing errors. The studio trains the starter model with what its form fills in; one setting changes. Three seeds; a
+result is a line of `results.jsonl` as soon as it is there, and what stands there is not run again. `--page` writes the
+tables into `docs/methods.md`.
 """
 
 import argparse
@@ -85,7 +87,7 @@ def measure(*, until: float) -> None:
             line = {"room": ROOM, "condition": name, "seed": seed, "rows": clean.rows_hash, **found}
             with RESULTS.open("a") as file:
                 file.write(json.dumps(line) + "\n")
-            print(json.dumps(line), flush=True)
+            print(json.dumps(line), flush=True)  # noqa: T201
 
 
 def tasks() -> tuple[Task, Task, Task]:
@@ -171,9 +173,9 @@ def section() -> str:
     lines = [
         "## Loss, noise and order",
         "",
-        f"Naming a message's topic, {TRAIN_EACH * len(TOPICS)} rows, {HELD_OUT_EACH * len(TOPICS)} held out, the form's own "
-        "filling for the starter model with one thing changed. Mean and standard deviation over seeds; seconds depend on "
-        "what else the machine did. `python -m tests.bench.methods.losses`.",
+        f"Naming a message's topic, {TRAIN_EACH * len(TOPICS)} rows, {HELD_OUT_EACH * len(TOPICS)} held out, the "
+        "form's own filling for the starter model with one thing changed. Mean and standard deviation over seeds; seconds "
+        "depend on what else the machine did. `python -m tests.bench.methods.losses`.",
         "",
         "| | seeds | score | loss | score with typing errors | loss with them | seconds | peak GiB |",
         "|---|---|---|---|---|---|---|---|",
