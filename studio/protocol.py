@@ -121,7 +121,8 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     rollout     step: int, row: int, question: str, answers: [{text, reward: number | None,
                 values: {rule: number | None}}]
     reward_scores  step: int, and what `trainers.reward_scores.Figures` holds, of held-out pairs
-    confusion   step: int, labels: [names], counts: [[int]] (rows: true label, columns: what was said), f1: [number | None]
+    confusion   step: int, labels: [names], counts: [[int]] (rows: true label, columns: what was said),
+                f1: [number | None]
     set_aside   step: int, path: str (where it lies now), files: [names]     a checkpoint that proved damaged
     alert       code: str, severity: info|warning|error, values: {}     (words: `alerts.<code>`)
     log         level: str, text: str

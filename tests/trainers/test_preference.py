@@ -90,7 +90,9 @@ def test_pairs_that_say_the_same_or_do_not_fit_are_told_by_number(tmp_path: Path
     alike = PAIRS[0] | {"rejected": PAIRS[0]["chosen"]}
     long = {"prompt": said("user", "word " * 200), "chosen": said("assistant", "a"), "rejected": said("assistant", "b")}
     late = said("assistant", "word " * 120 + "yes"), said("assistant", "word " * 120 + "no")
-    data = write_dataset(tmp_path / "v", [PAIRS[1], alike, long, PAIRS[2] | dict(zip(("chosen", "rejected"), late))])
+    data = write_dataset(
+        tmp_path / "v", [PAIRS[1], alike, long, PAIRS[2] | dict(zip(("chosen", "rejected"), late, strict=True))]
+    )
     folder = spec_of(tmp_path / "job", tiny, data, "dpo", max_length=100)
     assert prepared(folder, tiny, pair_rows.pairs())["row"] == [1]
     told = {event.data["code"]: event.data["values"]["rows"] for event in events_of(folder, "alert")}

@@ -105,7 +105,9 @@ def test_what_the_figures_say() -> None:
     assert (found.pairs, found.accuracy, found.margin) == (4, 0.75, 0.0)
     assert found.mean == pytest.approx(1.0) and found.std == pytest.approx(1.0)
     assert found.longer_is_better == pytest.approx(2 / 3) and found.accuracy_when_shorter == 0.0
-    assert found.length_correlation == pytest.approx(27 / math.sqrt(12 * 86.75)), "it gives the longer answer the higher score"
+    assert found.length_correlation == pytest.approx(27 / math.sqrt(12 * 86.75)), (
+        "it gives the longer answer the higher score"
+    )
     assert len(found.edges) == BINS + 1 and sum(found.better) == sum(found.worse) == 4
     assert json.loads(json.dumps(found.edges)) == sorted(found.edges)
 

@@ -17,8 +17,8 @@ from trainers.continual.anchors import Weights, read_parts, trained, weights_now
 
 PATH = "path_integral.safetensors"
 DAMPING = 0.1
-"""xi, as a share of the mean squared change of all weights: it bounds the importance of those that hardly moved. The paper
-takes a constant, which would have to follow the learning rate."""
+"""xi, as a share of the mean squared change of all weights: it bounds the importance of those that hardly moved. The
+paper takes a constant, which would have to follow the learning rate."""
 _OMEGA, _START = "omega.", "start."
 
 
