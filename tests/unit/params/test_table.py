@@ -122,6 +122,16 @@ def test_all_faults_come_together():
         ({"weight_column": "weight", "packing": True}, ("weight_column", "spec.weights_packed")),
         ({"curriculum": "easy_to_hard", "packing": True}, ("curriculum", "spec.curriculum_packed")),
         ({"attn_implementation": "flash_attention_2"}, ("attn_implementation", "spec.flash_in_float32")),
+        ({"method": "classify", "tuning": "freeze"}, ("tuning", "spec.tuning_without_head")),
+        ({"continual": "ewc"}, ("old_dataset", "spec.old_rows_missing")),
+        (
+            {"continual": "replay", "old_dataset": "d", "curriculum": "easy_to_hard"},
+            ("curriculum", "spec.replay_in_order"),
+        ),
+        (
+            {"continual": "ewc", "old_dataset": "d", "init_lora_weights": "pissa"},
+            ("continual", "spec.held_with_pissa"),
+        ),
     ],
 )
 def test_one_fault(values, fault):
