@@ -173,9 +173,9 @@ def section() -> str:
     lines = [
         "## Loss, noise and order",
         "",
-        f"Naming a message's topic, {TRAIN_EACH * len(TOPICS)} rows, {HELD_OUT_EACH * len(TOPICS)} held out, the "
-        "form's own filling for the starter model with one thing changed. Mean and standard deviation over seeds; seconds "
-        "depend on what else the machine did. `python -m tests.bench.methods.losses`.",
+        f"Naming a message's topic, {TRAIN_EACH * len(TOPICS)} rows, {HELD_OUT_EACH * len(TOPICS)} held out, "
+        "the form's own filling for the starter model with one thing changed. Mean and standard deviation over seeds; "
+        "seconds depend on what else the machine did. `python -m tests.bench.methods.losses`.",
         "",
         "| | seeds | score | loss | score with typing errors | loss with them | seconds | peak GiB |",
         "|---|---|---|---|---|---|---|---|",
