@@ -82,7 +82,7 @@ def old_losses(folder: Path) -> dict[int, float]:
 
 @pytest.fixture(scope="module")
 def first(spec: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> CheckpointRef:
-    folder = spec(tmp_path_factory.mktemp("first") / "1", max_steps=24, save_steps=24, track_importance=True)
+    folder = spec(tmp_path_factory.mktemp("first") / "1", max_steps=40, save_steps=40, track_importance=True)
     assert run_here(sft.main, folder).outcome == "succeeded", result_of(folder)
     return last_of(folder)
 
