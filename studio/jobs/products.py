@@ -69,6 +69,11 @@ def _take_export(workspace: Workspace, job: Job) -> None:
         path.replace(workspace.exports / path.name)
 
 
+def _take_weights(session: Session, workspace: Workspace, job: Job) -> None:
+    """A checkpoint for other programs."""
+    _take_export(workspace, job)
+
+
 def _take_version(session: Session, workspace: Workspace, job: Job) -> None:
     """Move the version folder to its place, then enter it. Both can be done again after a crash between them."""
     dataset_id = datasets.reserve(session, job.values["name"])
@@ -155,5 +160,5 @@ _TAKE = {
     "trial": _take_trial,
     "inspect": _take_inspection,
     "fetch": _take_model,
-    "export": _take_export,
+    "export": _take_weights,
 }

@@ -12,6 +12,7 @@ from app.cli import app
 from studio.db import checkpoints, jobs
 from studio.db.tables import Job
 from studio.errors import RefusedInput
+from studio.jobs.products import take_product
 
 
 def saved(filled):
@@ -57,6 +58,17 @@ def test_what_cannot_be_merged_is_said_and_leaves_as_it_is(filled, tuning, code)
     assert refused.value.code == f"weights.{code}"
     values = job_of(filled, desk.export_checkpoint(first.id)).values
     assert values["merge"] is False and values["place"]["digest"] == first.digest
+
+
+def test_the_folder_that_a_job_leaves_is_moved_among_the_exports(filled):
+    job_id = filled.studio.desk.export_checkpoint(saved(filled)[0].id)
+    folder = job_of(filled, job_id).values["folder"]
+    made = filled.workspace.job(job_id) / "output" / "export" / folder
+    made.mkdir(parents=True)
+    (made / "adapter_config.json").write_text("{}")
+    with filled.writer.begin() as session:
+        take_product(session, filled.workspace, session.get_one(Job, job_id))
+    assert (filled.workspace.exports / folder / "adapter_config.json").exists() and not made.exists()
 
 
 def test_folders_have_names_of_their_own(filled):
