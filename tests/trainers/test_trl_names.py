@@ -85,13 +85,14 @@ def test_bits_and_bytes_config_takes_every_argument(dtype):
 
 
 def test_every_peft_row_is_a_field_or_translated():
-    from peft import LoraConfig
+    from peft import LoraConfig, PrefixTuningConfig, PromptEncoderConfig
 
-    fields = {field.name for field in dataclasses.fields(LoraConfig)}
     given = set(lora_arguments(check(LEAST)))
-    assert given <= fields
+    assert given <= {field.name for field in dataclasses.fields(LoraConfig)}
+    kinds = (PrefixTuningConfig, PromptEncoderConfig)
+    of_prompts = {field.name for kind in kinds for field in dataclasses.fields(kind)}
     rows = [parameter.name for parameter in parameters("sft") if parameter.target == "peft"]
-    assert all(name in given or name.removeprefix("lora_") in given for name in rows)
+    assert all(name in given or name.removeprefix("lora_") in given or name in of_prompts for name in rows)
 
 
 def test_model_arguments_name_the_dtype():
