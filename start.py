@@ -785,7 +785,7 @@ def begin(arguments: "list[str]", checkout: Checkout) -> int:
         if not find_browser():
             how = {"Darwin": "macos", "Windows": "windows"}.get(platform.system(), "linux")
             print(say("start.browser_how", how=say("start.browser_how_" + how)), file=sys.stderr)
-        side_by_side = ["-n", "2", "--dist", "loadgroup"]  # tests/conftest.py says what runs together
+        side_by_side = ["-n", "2", "--dist", "loadfile"]  # what a file's fixtures start is started once
         return hand_over([checkout.python, "-m", "pytest", *side_by_side, *handed_on], checkout)
     return hand_over([checkout.python, "-m", "app.cli", "ui", *handed_on], checkout)
 

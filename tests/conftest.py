@@ -73,14 +73,9 @@ LONGEST = (
 """What takes longest comes first, so that the short ones fill up what the workers have left at the end."""
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    # What stands in one file shares what the file's fixtures start, so it runs in one worker.
     order = {name: place for place, name in enumerate(LONGEST)}
-    groups = {item: f"{item.path.parent.name}.{item.path.stem}" for item in items}
     items.sort(key=lambda item: order.get(item.path.stem, len(order)))
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(groups[item]))
     if config.option.markexpr:
         return
     left_out = {"network"}
