@@ -86,6 +86,8 @@ def fill_what_fits(draft: Draft) -> None:
         "per_device_eval_batch_size": batch,
     }
     values = draft.values | changes | draft.chosen
+    # As a run is kept that is compared with: without settings that have no effect.
+    values = {name: value for name, value in values.items() if draft.table[name].applies_to(values)}
     if facts.inventory and facts.shapes and not draft.chosen.keys() >= SEARCHED:
         # A prefix cannot go through a layer that is computed again.
         settled = ("gradient_checkpointing",) if values["tuning"] == "prefix_tuning" else ()

@@ -130,7 +130,6 @@ def test_what_ran_out_of_memory_never_fits(studio: Filled, language: str) -> Non
     assert f'lu-chip lu-good">✓ {page.context.say("train.verdict.fits")}' not in page.plan
 
 
-@pytest.mark.xfail(strict=True, reason="to be mended: the search comes back to settings that ran out, and says tight")
 def test_the_form_is_filled_with_what_did_not_run_out(studio: Filled) -> None:
     _, values = measured(studio)
     settle(studio, probe_jobs(studio)[0].id, "succeeded")
