@@ -227,7 +227,7 @@ def spread(parts: Mapping[str, int], total: float) -> dict[str, int]:
     factor = (total - exact) / rest if kept else total / max(1, exact + rest)
     made = {name: int(parts[name] * factor) if name in free else parts[name] for name in parts}
     if free:
-        made[max(free, key=made.__getitem__)] += int(total) - sum(made.values())
+        made[max(free, key=made.__getitem__)] += round(total) - sum(made.values())
     return made
 
 
