@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 MOST_TOLD = 4
 """Answers of one question that are shown with their scores."""
+MOST_CHARACTERS = 4000
+"""Of an answer and of a question that are shown."""
 
 
 def learner(load: Callable[[], Way]) -> Callable[[Attempt], dict[str, Any]]:
@@ -32,7 +34,9 @@ def learner(load: Callable[[], Way]) -> Callable[[Attempt], dict[str, Any]]:
         attempt.phase("loading_libraries")
         device = recipe.load_libraries(attempt)
         way = load()
+        from studio.rewards.judges import asked_names
         from studio.rewards.recipe import parse
+        from trainers.asked_models import AskedModels
         from trainers.data import Renderer
         from trainers.loading import load_tokenizer
         from trainers.losses.kinds import mixins
@@ -66,6 +70,9 @@ def learner(load: Callable[[], Way]) -> Callable[[Attempt], dict[str, Any]]:
             peft_config=adapter,
         )
         teller = Teller(attempt, trainer)
+        if asked_names(reward):
+            attempt.phase("reward.load")
+            trainer.asked = AskedModels(reward, attempt.spec.asked_models, device)
         trainer.recipe, trainer.rows, trainer.on_scored = reward, prompts.rows, teller.scored
         trainer.prompt_tokens = remembered(renderer)
         if way.mixins:
@@ -107,13 +114,13 @@ def remembered(renderer: "Renderer") -> Callable[[list[dict[str, Any]]], list[in
 
 
 class Teller:
-    """Tells the answers to one question of each batch with their scores, and how often a rule had none."""
+    """Tells the answers to one question with their scores at each log line, and how often a rule had none."""
 
     def __init__(self, attempt: Attempt, trainer: Any) -> None:
         self._attempt, self._trainer = attempt, trainer
         self._missing: Counter[tuple[str, str]] = Counter()
         self._answers = 0
-        self._told_step = -1
+        self._next_step = 0
 
     def scored(self, answers: "Sequence[str]", rows: "Sequence[Row]", scored: "Scored") -> None:
         from trainers.rewarded import missing_of
@@ -121,19 +128,20 @@ class Teller:
         self._missing += missing_of(scored)
         self._answers += len(answers)
         step = self._trainer.state.global_step
-        if self._told_step == step or not self._trainer.model.training:
+        if step < self._next_step or not self._trainer.model.training:
             return
-        self._told_step = step
+        self._next_step = step + self._attempt.spec.values["logging_steps"]
         chosen = [place for place, row in enumerate(rows) if row.number == rows[0].number][:MOST_TOLD]
         told = [
             {
-                "text": answers[place],
+                "text": answers[place][:MOST_CHARACTERS],
                 "reward": scored.totals[place],
                 "values": {key: values[place].value for key, values in scored.values.items()},
             }
             for place in chosen
         ]
-        self._attempt.events.write("rollout", step=step, row=rows[0].number, question=rows[0].question, answers=told)
+        question = rows[0].question[:MOST_CHARACTERS]
+        self._attempt.events.write("rollout", step=step, row=rows[0].number, question=question, answers=told)
 
     def tell_missing(self) -> None:
         for (rule, why), count in sorted(self._missing.items()):

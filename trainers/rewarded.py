@@ -15,6 +15,8 @@ import torch
 from studio.graders.score import Row
 from studio.rewards.recipe import ROW, Recipe
 from studio.rewards.scoring import Scored, score
+from trainers.asked_models import AskedModels
+from trainers.answers_alike import alike
 
 GENERATED = "generated.pt"
 """Answers that are still to be learned from, beside the weights."""
@@ -26,6 +28,8 @@ Told = Callable[[Sequence[str], Sequence[Row], Scored], None]
 
 class LearnsFromRewards:
     recipe: Recipe
+    asked: AskedModels | None = None
+    """The models that the reward asks."""
     rows: dict[int, Row]
     prompt_tokens: Callable[[list[dict[str, Any]]], list[int]]
     on_scored: Told
@@ -37,8 +41,12 @@ class LearnsFromRewards:
     def _calculate_rewards(self, inputs: Any, prompts: Any, completions: Any, completion_ids_list: Any) -> torch.Tensor:
         answers = [said[0]["content"] for said in completions]
         rows = [self.rows[each["row"]] for each in inputs]
-        scored = score(self.recipe, answers, rows)
+        given = self.asked.scores(answers, rows, prompts) if self.asked else None
+        scored = score(self.recipe, answers, rows, given=given)
         self.on_scored(answers, rows, scored)
+        found_alike = alike(answers, [row.question for row in rows], [row.reference for row in rows])
+        if found_alike is not None:
+            self._metrics["train" if self.model.training else "eval"]["completions/alike"].append(found_alike)
         columns = [[_number(each.value) for each in scored.values[key]] for key in self.recipe.keys]
         found = torch.tensor(columns, device=self.accelerator.device).T  # (answers, rules)
         if self.recipe.missing == ROW:

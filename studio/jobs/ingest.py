@@ -12,7 +12,9 @@ from studio.db.queue import next_checkpoint_number
 from studio.db.tables import Attempt, Checkpoint, Job, JobEvent
 from studio.protocol import Event, read_events
 
-_KEPT_AS_ROWS = frozenset({"phase", "memory", "peaks", "checkpoint", "set_aside", "alert", "log"})
+_KEPT_AS_ROWS = frozenset(
+    {"phase", "memory", "peaks", "checkpoint", "set_aside", "alert", "log", "confusion", "reward_scores", "rollout"}
+)
 
 
 def ingest(session: Session, attempt: Attempt, folder: Path) -> int:
