@@ -15,8 +15,8 @@ import torch
 from studio.graders.score import Row
 from studio.rewards.recipe import ROW, Recipe
 from studio.rewards.scoring import Scored, score
-from trainers.asked_models import AskedModels
 from trainers.answers_alike import alike
+from trainers.asked_models import AskedModels
 
 GENERATED = "generated.pt"
 """Answers that are still to be learned from, beside the weights."""
