@@ -8,6 +8,7 @@ import threading
 from collections import OrderedDict
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,9 @@ from studio.errors import UnknownName
 
 DEFAULT_SMOOTHING = 0.6
 MAX_RUNS, MAX_METRICS, MAX_POINTS = 16, 32, 8000
-_MAX_LINES = 96
+MAX_FAMILY = 64
+"""Metrics that patterns may bring besides those that are named."""
+_MAX_LINES = 400
 """Open series kept; at 100,000 points one takes about 2.4 MB. Long ones push others out by `_MAX_CACHED_POINTS`."""
 _MAX_CACHED_POINTS = 3_000_000
 _BLOCK = 128
@@ -32,12 +35,14 @@ class SeriesQuery:
 
     runs: tuple[int, ...]
     metrics: tuple[str, ...]
+    families: tuple[str, ...] = ()
+    """Patterns such as `rewards/*/mean`: whatever the runs have reported under such a name."""
     cursor: str = ""
     """The last answer's; what has not moved since is not sent again."""
     smooth: float = DEFAULT_SMOOTHING
     """Weight of the past in the moving average: 0 (none) to 0.99."""
     plain: tuple[str, ...] = ()
-    """Metrics that are drawn as they are, never smoothed."""
+    """Metrics that are drawn as they are, never smoothed; those of evaluations never are."""
     start: float | None = None
     """First step of the visible range; None for the whole."""
     end: float | None = None
@@ -46,19 +51,21 @@ class SeriesQuery:
 
     @classmethod
     def parse(cls, query: dict[str, str]) -> "SeriesQuery":
-        """From a URL's query: runs, metric, cursor, smooth, plain, from, to, points.
+        """From a URL's query: runs, metric, family, cursor, smooth, plain, from, to, points.
 
         Raises:
             ValueError: a value is no number, or there is too much of it.
         """
         runs = tuple(int(run) for run in query.get("runs", "").split(",") if run)
         names = tuple(name for name in query.get("metric", "").split(",") if name)
-        if len(runs) > MAX_RUNS or len(names) > MAX_METRICS:
+        families = tuple(name for name in query.get("family", "").split(",") if name)
+        if len(runs) > MAX_RUNS or len(names) + len(families) > MAX_METRICS:
             raise ValueError(f"at most {MAX_RUNS} runs and {MAX_METRICS} metrics")
         bounds = {key: float(query[name]) for key, name in (("start", "from"), ("end", "to")) if query.get(name)}
         return cls(
             runs=runs,
             metrics=names,
+            families=families,
             cursor=query.get("cursor", ""),
             plain=tuple(query.get("plain", "").split(",")),
             smooth=min(max(float(query.get("smooth") or DEFAULT_SMOOTHING), 0.0), 0.99),
@@ -178,8 +185,9 @@ class SeriesCache:
                 return {"cursor": query.cursor, "same": True}
             lines = {}
             known = _known(session, query.runs)
+            names = query.metrics + _of_families(session, query)
             for job in known:
-                for name in query.metrics:
+                for name in names:
                     lines[job.id, name] = line = self._line((job.id, name))
                     line.extend(metrics.points(session, job.id, name, after=line.end))
             ends = ",".join(f"{line.end[0]}.{line.end[1]}.{line.end[2]}" for line in lines.values())
@@ -189,9 +197,9 @@ class SeriesCache:
             panels = {
                 name: _panel(
                     {run: line for (run, of), line in lines.items() if of == name},
-                    replace(query, smooth=0.0) if name in query.plain else query,
+                    replace(query, smooth=0.0) if name in query.plain or name.startswith("eval_") else query,
                 )
-                for name in query.metrics
+                for name in names
             }
             self._forget()
         titles = {job.id: {"title": job.title, "state": job.state} for job in known}
@@ -216,6 +224,15 @@ def _known(session: Session, runs: tuple[int, ...]) -> list[JobView]:
         with suppress(UnknownName):
             found.append(jobs.job(session, run))
     return found
+
+
+def _of_families(session: Session, query: SeriesQuery) -> tuple[str, ...]:
+    """What the runs have reported that a pattern asks for, in the order of the names."""
+    if not query.families:
+        return ()
+    told = {name for run in query.runs for name in metrics.names(session, run)} - set(query.metrics)
+    found = sorted(name for name in told if any(fnmatchcase(name, family) for family in query.families))
+    return tuple(found[:MAX_FAMILY])
 
 
 def _panel(lines: dict[int, Line], query: SeriesQuery) -> dict[str, Any]:

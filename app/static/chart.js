@@ -8,28 +8,46 @@
   // Okabe-Ito, by the run's place; lightened where dark paper asks for it.
   const LIGHT = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#8A6D00", "#2F8FC4", "#000000"];
   const DARK = ["#56B4E9", "#F08A3C", "#2FBF96", "#E3A1C6", "#E0B93A", "#9AD1F2", "#ECEAE6"];
-  const PANELS = [
-    { key: "loss", metrics: ["loss", "eval_loss", "eval_loss_prompted"], canLog: true },
-    { key: "reward", metrics: ["reward", "eval_reward"], lowestSaysNothing: true },
-    { key: "completions/mean_length", metrics: ["completions/mean_length"], lowestSaysNothing: true },
-    { key: "completions/clipped_ratio", metrics: ["completions/clipped_ratio"], lowestSaysNothing: true },
-    { key: "entropy", metrics: ["entropy"], beside: "reward" },
-    { key: "frac_reward_zero_std", metrics: ["frac_reward_zero_std"], lowestSaysNothing: true },
-    { key: "clip_ratio/region_mean", metrics: ["clip_ratio/region_mean"], lowestSaysNothing: true },
-    { key: "value_loss", metrics: ["value_loss"], canLog: true },
-    { key: "explained_variance", metrics: ["explained_variance"], lowestSaysNothing: true },
-    { key: "rewards/margins", metrics: ["rewards/margins", "eval_rewards/margins"], lowestSaysNothing: true },
-    { key: "rewards/accuracies", metrics: ["rewards/accuracies", "eval_rewards/accuracies"], lowestSaysNothing: true },
-    { key: "logps/chosen", metrics: ["logps/chosen", "logps/rejected"], lowestSaysNothing: true },
-    { key: "kl", metrics: ["kl"], lowestSaysNothing: true },
-    { key: "learning_rate", metrics: ["learning_rate"], plain: true },
-    { key: "grad_norm", metrics: ["grad_norm"], canLog: true },
+  // What matters most in a run stands first; a group without values is not shown. Rules of a reward get a panel each.
+  const GROUPS = [
+    { key: "reward", hasRules: true, panels: [
+      { key: "reward", metrics: ["reward", "reward_std", "eval_reward"], lowestSaysNothing: true },
+      { key: "frac_reward_zero_std", metrics: ["frac_reward_zero_std"], lowestSaysNothing: true },
+    ] },
+    { key: "answers", panels: [
+      { key: "completions/mean_length", metrics: ["completions/mean_length"], lowestSaysNothing: true },
+      { key: "completions/clipped_ratio", metrics: ["completions/clipped_ratio"], lowestSaysNothing: true },
+      { key: "entropy", metrics: ["entropy"], beside: "reward" },
+      { key: "completions/alike", metrics: ["completions/alike"], lowestSaysNothing: true },
+    ] },
+    { key: "distance", panels: [
+      { key: "kl", metrics: ["kl"], lowestSaysNothing: true },
+      { key: "clip_ratio/region_mean", metrics: ["clip_ratio/region_mean"], lowestSaysNothing: true },
+      { key: "kl_coef", metrics: ["kl_coef"], plain: true, changes: true },
+    ] },
+    { key: "critic", panels: [
+      { key: "value_loss", metrics: ["value_loss"], canLog: true },
+      { key: "explained_variance", metrics: ["explained_variance"], lowestSaysNothing: true },
+    ] },
+    { key: "preference", panels: [
+      { key: "rewards/margins", metrics: ["rewards/margins", "eval_rewards/margins"], lowestSaysNothing: true },
+      { key: "rewards/accuracies", metrics: ["rewards/accuracies", "eval_rewards/accuracies"], lowestSaysNothing: true },
+      { key: "logps/chosen", metrics: ["logps/chosen", "logps/rejected"], lowestSaysNothing: true },
+    ] },
+    { key: "learning", panels: [
+      { key: "loss", metrics: ["loss", "eval_loss", "eval_loss_prompted"], canLog: true },
+      { key: "learning_rate", metrics: ["learning_rate"], plain: true },
+      { key: "grad_norm", metrics: ["grad_norm"], canLog: true },
+    ] },
   ];
+  const NAMED = GROUPS.flatMap((group) => group.panels.flatMap((panel) => panel.metrics));
+  const FAMILIES = ["rewards/*/mean", "rewards/*/std", "eval_rewards/*/mean"];
+  const RULE = /^(?:eval_)?rewards\/(.+)\/(?:mean|std)$/;
   // Drawn as they were measured, with x positions of their own; the prompted one is a line across the chart.
   const PROMPTED = "eval_loss_prompted";
   const isHeldOut = (metric) => metric.startsWith("eval_");
   // Drawn with dashes beside what it is to be compared with.
-  const OTHERS = ["logps/rejected"];
+  const isBeside = (metric) => metric === "logps/rejected" || metric === "reward_std" || metric.endsWith("/std");
   const POLL_MS = 2000, SMOOTHING = 0.6, TABLE_ROWS = 12;
 
   const dark = () => document.body.classList.contains("dark") || !!document.querySelector(".dark");
@@ -56,11 +74,10 @@
     if (!runs.length) return;
     const state = { runs, words, cursor: "", smooth: SMOOTHING, log: false, zoom: null, width: 0, timer: 0, asked: 0, dark: dark() };
     host.append(controls(state, () => refresh(state)));
-    const grid = make("div", "lu-panels");
-    host.append(grid);
-    state.panels = PANELS.map((panel) => makePanel(state, panel, grid));
     state.host = host;
-    new ResizeObserver(() => resize(state)).observe(grid);
+    state.panels = [];
+    state.groups = GROUPS.map((group) => makeGroup(state, group));
+    new ResizeObserver(() => resize(state)).observe(host);
     refresh(state);
     poll(state);
   }
@@ -112,7 +129,9 @@
       const answer = await ask(state, cursor);
       state.cursor = answer.cursor;
       if (!answer.same) {
+        addRules(state, answer);
         for (const panel of state.panels) panel.draw(answer);
+        showGroups(state);
         await new Promise((done) => requestAnimationFrame(() => setTimeout(done, 0)));
         state.host.dataset.paintedMs = (performance.now() - began).toFixed(1);
         state.host.dataset.painted = String(Number(state.host.dataset.painted || 0) + 1);
@@ -130,8 +149,7 @@
   }
 
   async function ask(state, cursor) {
-    const metrics = PANELS.flatMap((panel) => panel.metrics);
-    const wanted = { runs: state.runs.join(","), metric: metrics.join(","), plain: ["learning_rate", ...metrics.filter(isHeldOut)].join(","), cursor, smooth: state.smooth, points: Math.max(200, Math.min(1600, (state.width || 500) * 2)) };
+    const wanted = { runs: state.runs.join(","), metric: NAMED.join(","), family: FAMILIES.join(","), plain: "learning_rate,kl_coef", cursor, smooth: state.smooth, points: Math.max(200, Math.min(1600, (state.width || 500) * 2)) };
     if (state.zoom) Object.assign(wanted, { from: state.zoom[0], to: state.zoom[1] });
     const answer = await fetch("/api/series?" + new URLSearchParams(wanted), { credentials: "same-origin" });
     if (!answer.ok) throw new Error(String(answer.status));
@@ -160,6 +178,43 @@
     }
   }
 
+  function makeGroup(state, group) {
+    const root = make("section", "lu-chart-group"), title = make("h3", "", state.words.groups[group.key]);
+    const grid = make("div", "lu-panels");
+    root.append(title, grid);
+    state.host.append(root);
+    state.panels.push(...group.panels.map((panel) => makePanel(state, panel, grid)));
+    return { root, title, grid, hasRules: group.hasRules };
+  }
+
+  /* A panel for each rule of a reward that has come up. */
+  function addRules(state, answer) {
+    const place = state.groups.find((group) => group.hasRules).grid;
+    for (const name of Object.keys(answer.panels)) {
+      const rule = RULE.exec(name)?.[1], key = `rewards/${rule}/mean`;
+      if (!rule || state.panels.some((panel) => panel.root.dataset.metric === key)) continue;
+      const spec = { key, rule, metrics: [key, `rewards/${rule}/std`, `eval_rewards/${rule}/mean`], lowestSaysNothing: true };
+      state.panels.push(makePanel(state, spec, place));
+    }
+  }
+
+  /* Headings only where there is more than one group. */
+  function showGroups(state) {
+    for (const group of state.groups) group.root.hidden = ![...group.grid.children].some((panel) => !panel.hidden);
+    const isOne = state.groups.filter((group) => !group.root.hidden).length < 2;
+    for (const group of state.groups) group.title.hidden = isOne;
+  }
+
+  /* What a metric is called: `contains_2` is the second rule of its kind. */
+  function nameOf(state, metric) {
+    const rule = RULE.exec(metric)?.[1];
+    if (!rule) return state.words.metrics[metric] || metric;
+    if (isHeldOut(metric)) return state.words.metrics.eval_reward;
+    if (isBeside(metric)) return state.words.metrics.reward_std;
+    const [, kind, number] = /^(.*?)(?:_(\d+))?$/.exec(rule);
+    return state.words.rules[rule] || (state.words.rules[kind] ? `${state.words.rules[kind]} (${number})` : rule);
+  }
+
   function makePanel(state, spec, grid) {
     const root = make("section", "lu-panel");
     const legend = make("div", "lu-legend");
@@ -167,7 +222,10 @@
     const summary = make("p", "lu-summary");
     const details = make("details");
     root.dataset.metric = spec.key;
-    root.append(make("div", "lu-panel-title", state.words.metrics[spec.key]), legend, canvas, summary, details);
+    root.append(make("div", "lu-panel-title", nameOf(state, spec.key)));
+    const note = state.words.notes[spec.rule ? "rule" : spec.key];
+    if (note) root.append(make("p", "lu-panel-note", note));
+    root.append(legend, canvas, summary, details);
     details.append(make("summary", "", state.words.table));
     canvas.setAttribute("role", "img");
     grid.append(root);
@@ -180,7 +238,8 @@
     panel.draw = (answer) => {
       const drawn = join(state, spec, answer);
       const isAlone = spec.beside && !answer.panels[spec.beside].x.length;
-      root.hidden = isAlone || (!drawn.data[0].length && spec.key !== "loss");
+      const isStill = spec.changes && drawn.series.every((each) => each.summary?.first === each.summary?.last);
+      root.hidden = isAlone || isStill || (!drawn.data[0].length && spec.key !== "loss");
       canvas.hidden = details.hidden = !drawn.data[0].length;
       if (canvas.hidden) {
         panel.destroy();
@@ -202,7 +261,7 @@
       canvas.setAttribute("aria-label", sentence);
       if (details.open) fillTable(state, details, drawn);
       details.ontoggle = () => details.open && fillTable(state, details, drawn);
-      if (!panel.hovered) showLegend(state.words, legend, drawn.series, null, panel.plot);
+      if (!panel.hovered) showLegend(state, legend, drawn.series, null, panel.plot);
     };
     return panel;
   }
@@ -215,7 +274,7 @@
     const series = [], tables = [];
     for (const metric of spec.metrics) {
       const panel = answer.panels[metric];
-      if (!panel.x.length) continue;
+      if (!panel?.x.length) continue;
       const columns = [panel.x];
       for (const line of panel.lines) {
         const place = state.runs.indexOf(String(line.run));
@@ -260,7 +319,7 @@
             setZoom(state, zoom);
           },
         ],
-        setCursor: [(plot) => showLegend(state.words, legend, plot.luSeries || drawn.series, plot.cursor.idx, plot)],
+        setCursor: [(plot) => showLegend(state, legend, plot.luSeries || drawn.series, plot.cursor.idx, plot)],
         ready: [(plot) => plot.over.addEventListener("dblclick", () => setZoom(state, null))],
       },
     };
@@ -270,12 +329,12 @@
     if (each.kind === "dropped") return { stroke: colour + "40", width: 1, dash: [2, 4], points: { show: false } };
     if (each.metric === PROMPTED) return { stroke: colour, width: 1, dash: [2, 6], points: { show: false } };
     if (isHeldOut(each.metric)) return { stroke: colour, width: 2, dash: [6, 4], points: { show: true, size: 5, fill: colour } };
-    const dash = OTHERS.includes(each.metric) ? [4, 4] : undefined;
+    const dash = isBeside(each.metric) ? [4, 4] : undefined;
     if (each.kind === "raw" && !each.alone) return { stroke: colour + "55", width: 1, dash, points: { show: false } };
     return { stroke: colour, width: 2, dash, points: { show: false } };
   }
 
-  function showLegend(words, legend, series, index, plot) {
+  function showLegend(state, legend, series, index, plot) {
     const palette = dark() ? DARK : LIGHT;
     const step = index === null || index === undefined || !plot ? null : plot.data[0][index];
     const shown = series.filter((each) => each.kind !== "dropped" && (each.kind === "smooth" || each.alone || !series.some((other) => other.kind === "smooth" && other.run === each.run && other.metric === each.metric)));
@@ -287,9 +346,9 @@
         const item = make("span");
         const mark = make("i");
         const colour = palette[each.place % palette.length];
-        const isDashed = isHeldOut(each.metric) || OTHERS.includes(each.metric);
+        const isDashed = isHeldOut(each.metric) || isBeside(each.metric);
         mark.style.background = isDashed ? `repeating-linear-gradient(90deg, ${colour} 0 4px, transparent 4px 7px)` : colour;
-        item.append(mark, `${each.title}${isHeldOut(each.metric) || OTHERS.includes(each.metric) ? " · " + (words.metrics[each.metric] || "") : ""} ${number(value)}`);
+        item.append(mark, `${each.title}${isDashed ? " · " + nameOf(state, each.metric) : ""} ${number(value)}`);
         return item;
       }),
       ...(step === null ? [] : [make("span", "", `· ${number(Math.round(step))}`)]),
@@ -303,7 +362,7 @@
       if (!each.summary || each.metric === PROMPTED || said.has(key)) return "";
       said.add(key);
       const values = Object.fromEntries(Object.entries(each.summary).map(([name, value]) => [name, number(value)]));
-      return fill(spec.plain || spec.lowestSaysNothing ? state.words.sentence_plain : state.words.sentence, { ...values, title: each.title, metric: state.words.metrics[each.metric] });
+      return fill(spec.plain || spec.lowestSaysNothing ? state.words.sentence_plain : state.words.sentence, { ...values, title: each.title, metric: nameOf(state, each.metric) });
     });
     return sentences.filter(Boolean).join(" ") || state.words.nothing;
   }
@@ -311,7 +370,7 @@
   function fillTable(state, details, drawn) {
     const wanted = drawn.series.map((each, at) => ({ ...each, at: at + 1 })).filter((each) => each.kind === "smooth" || each.alone);
     const table = make("table"), head = make("tr");
-    head.append(make("th", "", state.words.step), ...wanted.map((each) => make("th", "", `${each.title} · ${state.words.metrics[each.metric]}`)));
+    head.append(make("th", "", state.words.step), ...wanted.map((each) => make("th", "", `${each.title} · ${nameOf(state, each.metric)}`)));
     table.append(head);
     const places = new Set(Array.from({ length: TABLE_ROWS }, (_, row) => Math.round((row * (drawn.data[0].length - 1)) / (TABLE_ROWS - 1))));
     for (const place of places) {

@@ -1,6 +1,7 @@
 """The numbers of a chart against plain computations."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -139,3 +140,21 @@ def test_a_run_that_is_gone_has_no_line_and_the_next_one_its_own(filled):
 def test_a_senseless_query_is_refused(query):
     with pytest.raises(ValueError):
         SeriesQuery.parse(query)
+
+
+def test_a_pattern_brings_what_the_runs_have_reported_under_such_a_name(filled):
+    with filled.writer.begin() as session:
+        run = add_run(session, title="rules")
+        told = {"rewards/json/mean": [(1, 0.5)], "rewards/json/std": [(1, 0.1)], "eval_rewards/json/mean": [(1, 0.4)]}
+        metrics.append(session, run, 1, told | {"rewards/margins": [(1, 2.0)]})
+        next_change(session)
+    cache = SeriesCache(filled.studio.registry)
+    asked = SeriesQuery.parse({"runs": str(run), "metric": "loss", "family": "rewards/*/mean,eval_rewards/*/mean"})
+    first = cache.answer(asked)
+    assert set(first["panels"]) == {"loss", "rewards/json/mean", "eval_rewards/json/mean"}
+    assert "smooth" not in first["panels"]["eval_rewards/json/mean"]["lines"][0]
+    with filled.writer.begin() as session:
+        metrics.append(session, run, 1, {"rewards/sql/mean": [(1, 1.0)]})
+        next_change(session)
+    later = cache.answer(replace(asked, cursor=first["cursor"]))
+    assert "rewards/sql/mean" in later["panels"], "a rule that comes later too"
