@@ -103,10 +103,11 @@ def _rank(plan: Plan) -> int:
 def _smallest(plan: Plan) -> "Fit":
     from studio.memory.fit import fit
     from studio.params.table import effective_batch_size
+    from studio.rewards.judges import with_bytes
 
     return fit(
         plan.facts.inventory,
-        plan.values,
+        with_bytes(plan.values, plan.facts.judges, on_gpu=plan.facts.machine.gpu is not None),
         shapes=plan.facts.shapes,
         machine=plan.facts.machine,
         chosen=(),

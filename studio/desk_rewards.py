@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 from sqlalchemy.orm import Session
 
-from studio.db import jobs, label_results, labels, models
+from studio.db import jobs, judges, label_results, labels, models
 from studio.db.datasets import DatasetSummary
 from studio.db.jobs import NewJob
 from studio.desk_data import DataDesk
@@ -17,6 +17,7 @@ from studio.errors import RefusedInput
 from studio.jobs.lifecycle import LIVE
 from studio.rewards import kept, recipe
 from studio.rewards.answers_to_try import KINDS, OWN
+from studio.rewards.judges import asked_names, settled
 from studio.rewards.kept import Asking
 from studio.rewards.report import Mark
 from studio.workshop import reports
@@ -54,6 +55,9 @@ class RewardDesk(DataDesk):
             UnknownName: no such data set or model.
         """
         chosen = recipe.parse(reward) if reward is not None else None
+        if chosen is not None and asked_names(chosen):
+            with self._writer.begin() as session:
+                chosen = settled(chosen, judges.judges(session))
         version, how = self._version(name), _asking(asking or {})
         if version.format not in FORMATS:
             raise RefusedInput("reward.format", name=version.name, format=version.format)
@@ -77,7 +81,7 @@ class RewardDesk(DataDesk):
         return self._try(version, base, values)
 
     def _try(self, version: DatasetSummary, base: Any, values: dict[str, Any]) -> int:
-        """Queue the job, unless the same one is under way; the device is only wanted to ask a model."""
+        """Queue the job, unless the same one is under way; the device is only wanted to ask a model or a judge."""
         from pathlib import Path
 
         with self._writer.begin() as session:
@@ -85,6 +89,7 @@ class RewardDesk(DataDesk):
                 if job.values["report"] == values["report"]:
                     return job.id
         is_asked = base is not None and not reports.whole(Path(values["samples"]))
+        is_asked = is_asked or bool(values["reward"] and asked_names(recipe.parse(values["reward"])))
         return self._queue(
             NewJob(
                 kind="trial",

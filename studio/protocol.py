@@ -72,6 +72,14 @@ class CheckpointRef(msgspec.Struct, frozen=True, kw_only=True):
     """sha256 of its manifest."""
 
 
+class AskedModel(msgspec.Struct, frozen=True, kw_only=True):
+    """A model that a reward asks."""
+
+    title: str
+    place: dict[str, Any]
+    """The fields of `trainers.generation.Place`: where its weights lie, and a checkpoint's digest."""
+
+
 class Spec(msgspec.Struct, frozen=True, kw_only=True):
     """spec.json: everything an attempt needs; nothing in it is looked up again."""
 
@@ -100,6 +108,8 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True):
     """A checkpoint of another run, to go on from where the job has none of its own."""
     weights_from: CheckpointRef | None = None
     """A checkpoint of another run whose weights this one begins with, all else anew: optimizer, schedule, data."""
+    asked_models: dict[str, AskedModel] = {}
+    """{name in the reward: where it lies} of the models that a reward asks (`studio.rewards.judges`)."""
     libraries: dict[str, str] = {}
     cache_path: str = ""
     """Folder for what runs share because it costs time to make (`trainers.token_cache`); empty: nothing is shared."""

@@ -112,7 +112,7 @@ class Models:
             JobFailed: the weights cannot be loaded, or the question is longer than the model can read.
         """
         if head_of(place) is not None:
-            _check(Path(place.adapter_path or place.model_path), place.digest)
+            check_whole(Path(place.adapter_path or place.model_path), place.digest)
             text, seconds = self._classifiers.answer(place, messages)
             return Answer(text, 0, seconds)
         base = self._base(place)
@@ -143,7 +143,7 @@ class Models:
         if not folder.is_dir():
             raise JobFailed("answer_model_missing")
         if (folder / MANIFEST).exists() or _is_full(place):
-            _check(folder, place.digest if _is_full(place) else None)
+            check_whole(folder, place.digest if _is_full(place) else None)
         dtype = usual_dtype(self._device)
         tokenizer = load_tokenizer(folder)
         quantization = squeezed(dtype, in_4bit=place.load_in_4bit, in_8bit=place.load_in_8bit)
@@ -154,7 +154,7 @@ class Models:
         """Switch `base` to an adapter, or for the time of the context to none."""
         path = place.adapter_path
         if path is not None and path not in base.switched:
-            _check(Path(path), place.digest)
+            check_whole(Path(path), place.digest)
         return base.switched.on(path)
 
 
@@ -163,7 +163,7 @@ def _is_full(place: Place) -> bool:
     return place.digest is not None and place.adapter_path is None
 
 
-def _check(folder: Path, digest: str | None) -> None:
+def check_whole(folder: Path, digest: str | None) -> None:
     """Compare a folder with its manifest, and that with the `digest` of a checkpoint that this studio wrote.
 
     Raises:

@@ -45,33 +45,39 @@ class Classifiers:
         if place not in self._loaded:
             while len(self._loaded) >= MAX_CLASSIFIERS:
                 self._loaded.popitem(last=False)
-            self._loaded[place] = self._load(place)
+            self._loaded[place] = load_with_head(place, self._device)
         self._loaded.move_to_end(place)
         model, renderer, head = self._loaded[place]
         started = time.monotonic()
         text = say_label(model, renderer, head, messages)
         return text, time.monotonic() - started
 
-    def _load(self, place: Any) -> tuple[Any, Renderer, Head]:
-        head = head_of(place)
-        assert head is not None
-        tokenizer, dtype = load_tokenizer(place.model_path), usual_dtype(self._device)
-        quantization = squeezed(dtype, in_4bit=place.load_in_4bit, in_8bit=place.load_in_8bit)
-        if quantization is not None:
-            quantization.llm_int8_skip_modules = list(head.layers)
-        model = load_model(
-            place.model_path,
-            dtype=dtype,
-            device=self._device,
-            quantization=quantization,
-            head=head,
-            pad_token_id=tokenizer.pad_token_id,
-        )
-        if place.adapter_path is not None:
-            from peft import PeftModel
 
-            model = PeftModel.from_pretrained(model, place.adapter_path, torch_device=self._device)
-        return model.eval(), Renderer(tokenizer), head
+def load_with_head(place: Any, device: str) -> tuple[Any, Renderer, Head]:
+    """The model of a place that has a head, in evaluation mode, and what renders rows for it.
+
+    Raises:
+        JobFailed: the weights cannot be loaded.
+    """
+    head = head_of(place)
+    assert head is not None
+    tokenizer, dtype = load_tokenizer(place.model_path), usual_dtype(device)
+    quantization = squeezed(dtype, in_4bit=place.load_in_4bit, in_8bit=place.load_in_8bit)
+    if quantization is not None:
+        quantization.llm_int8_skip_modules = list(head.layers)
+    model = load_model(
+        place.model_path,
+        dtype=dtype,
+        device=device,
+        quantization=quantization,
+        head=head,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    if place.adapter_path is not None:
+        from peft import PeftModel
+
+        model = PeftModel.from_pretrained(model, place.adapter_path, torch_device=device)
+    return model.eval(), Renderer(tokenizer), head
 
 
 def head_of(place: Any) -> Head | None:

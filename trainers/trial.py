@@ -1,7 +1,8 @@
 """Tries a reward before a run learns from it: `python -m trainers.trial <attempt folder>`.
 
 The base model answers questions of the data several times, unless its answers are kept already or none is named; then
-the reward is laid on those, on the data's own answers and on ones that cost nothing. It leaves
+the reward is laid on those, on the data's own answers and on ones that cost nothing; models that it asks are loaded for
+that and have as much time again. It leaves
 
     <output_path>/samples    what the model said (`studio.rewards.kept`)
     <output_path>/report     what trying the reward came to
@@ -25,7 +26,10 @@ from studio.rewards.report import Mark, TrialReport
 from trainers.attempt import Attempt, run_attempt
 
 if TYPE_CHECKING:
+    from studio.graders.score import Score
+    from studio.rewards.answers_to_try import Tried
     from studio.rewards.questions import Question
+    from studio.rewards.recipe import Recipe
     from trainers.data import Renderer
 
 BATCHES = (8, 32)
@@ -34,6 +38,8 @@ MORE_TOKENS = 64
 MOST_ANSWER_TOKENS = 512
 """An answer may be so much longer than the data's longest one, and never longer than this."""
 TOKENS_WITHOUT_REFERENCE = 128
+ROWS_JUDGED = 4
+"""Whose answers are judged before the clock is looked at."""
 
 
 def main(attempt: Attempt) -> dict[str, Any]:
@@ -50,7 +56,7 @@ def main(attempt: Attempt) -> dict[str, Any]:
         raise JobFailed("reward.no_rows", dataset=dataset.name, version=dataset.version)
     samples = samples_of(attempt, asked, asking, output)
     attempt.phase("reward.try")
-    report, is_proposed = tried(values, asked, samples, asking)
+    report, is_proposed = tried(attempt, asked, samples, asking)
     found = Trial(
         dataset=dataset.name,
         version=dataset.version,
@@ -66,7 +72,7 @@ def main(attempt: Attempt) -> dict[str, Any]:
 
 
 def tried(
-    values: dict[str, Any], asked: "Sequence[Question]", samples: Samples | None, asking: Asking
+    attempt: Attempt, asked: "Sequence[Question]", samples: Samples | None, asking: Asking
 ) -> tuple[TrialReport, bool]:
     """The report; whether the reward was proposed from the data.
 
@@ -74,9 +80,11 @@ def tried(
     """
     from studio.rewards import recipe
     from studio.rewards.answers_to_try import answers_to_try
+    from studio.rewards.judges import asked_names
     from studio.rewards.proposing import proposed
     from studio.rewards.trial import trial
 
+    values = attempt.spec.values
     rows = [each.row for each in asked]
     reward = (
         recipe.parse(values["reward"])
@@ -85,7 +93,43 @@ def tried(
     )
     answers = answers_to_try(rows, samples.answers if samples else {}, seed=asking.seed)
     marks = msgspec.convert(values["marks"], list[Mark])
-    return trial(reward, rows, answers, marks=marks), values["reward"] is None
+    given = None
+    if asked_names(reward):
+        answers, given = judged(attempt, reward, asked, answers, asking)
+        rows = [row for row in rows if row.number in {each.row for each in answers}]
+    return trial(reward, rows, answers, marks=marks, given=given), values["reward"] is None
+
+
+def judged(
+    attempt: Attempt, reward: "Recipe", asked: "Sequence[Question]", answers: "Sequence[Tried]", asking: Asking
+) -> "tuple[list[Tried], dict[str, list[Score]]]":
+    """What the models that the reward asks say of the answers to as many questions as the time allows, drawn by chance;
+    those answers, and their scores in the same order."""
+    from random import Random
+
+    attempt.phase("reward.load")
+    from trainers.asked_models import AskedModels
+    from trainers.recipe import load_libraries
+
+    models = AskedModels(reward, attempt.spec.asked_models, load_libraries(attempt))
+    attempt.phase("reward.ask")
+    by_number = {each.row.number: each for each in asked}
+    order = Random(asking.seed).sample(list(by_number), len(by_number))
+    began, scored, given = time.monotonic(), [], {}
+    for done in range(0, len(order), ROWS_JUDGED):
+        part = [each for number in order[done : done + ROWS_JUDGED] for each in answers if each.row == number]
+        known = [by_number[each.row] for each in part]
+        said = models.scores([each.text for each in part], [it.row for it in known], [it.turns for it in known])
+        scored += part
+        for key, scores in said.items():
+            given.setdefault(key, []).extend(scores)
+        spent = time.monotonic() - began
+        count = min(done + ROWS_JUDGED, len(order))
+        left = min(asking.seconds - spent, spent / count * (len(order) - count))
+        attempt.events.write("progress", done=count, total=len(order), unit="rows", seconds_left=round(max(0, left), 1))
+        if spent >= asking.seconds:
+            break
+    return scored, given
 
 
 def samples_of(attempt: Attempt, asked: "Sequence[Question]", asking: Asking, output: Path) -> Samples | None:

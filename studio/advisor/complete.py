@@ -11,11 +11,12 @@ from studio.advisor.prefill import prefill
 from studio.advisor.preflight import Finding, preflight
 from studio.advisor.presets import presets_for
 from studio.db.datasets import DatasetSummary
-from studio.errors import Fault, SpecRefused
+from studio.errors import Fault, RefusedInput, SpecRefused
 from studio.hardware import Machine
 from studio.memory.measured import document
 from studio.params.layer_names import spelled_out
 from studio.params.table import check
+from studio.rewards import judges, recipe
 
 NAMED = ("model_name_or_path", "dataset", "run_name", "goal", "method", "intention")
 """What a spec is about; these never count as changed."""
@@ -48,8 +49,25 @@ def complete(spec: Mapping[str, Any], facts: Facts) -> tuple[dict[str, Any], dic
     if "lora_target_modules" in chosen and facts.inventory:
         paths = [module.name for module in facts.inventory.inner_linears]
         chosen["lora_target_modules"] = spelled_out(chosen["lora_target_modules"], paths)
+    if chosen.get("rewards"):
+        chosen["rewards"] = _settled_reward(chosen["rewards"], facts)
     reasons = prefill(facts, chosen)
-    return check({**{name: filled.value for name, filled in reasons.items()}, **chosen}), reasons
+    values = check({**{name: filled.value for name, filled in reasons.items()}, **chosen})
+    if values.get("rewards"):
+        values["rewards"] = _settled_reward(values["rewards"], facts)
+    return values, reasons
+
+
+def _settled_reward(document: Mapping[str, Any], facts: Facts) -> dict[str, Any]:
+    """The reward with the models that it asks named for certain (`studio.rewards.judges`).
+
+    Raises:
+        SpecRefused: one of them cannot be asked.
+    """
+    try:
+        return recipe.to_document(judges.settled(recipe.parse(document), facts.judges))
+    except RefusedInput as error:
+        raise SpecRefused([Fault("rewards", error.code, error.values)]) from error
 
 
 def complete_spec(

@@ -11,6 +11,7 @@ from studio.hardware import Machine
 from studio.memory.estimate import Shapes
 from studio.memory.inventory import Inventory, from_figures
 from studio.memory.measured import Experience
+from studio.rewards.judges import Judges
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,8 @@ class Facts:
     """That is good enough as it is (`studio.evaluation.baseline`)."""
     reward: Mapping[str, Any] | None = None
     """The reward that was tried last on these rows, as a spec holds it."""
+    judges: Judges = field(default_factory=dict)
+    """The models that a reward may ask."""
     tried_rewards: Mapping[str, str] = field(default_factory=dict)
     """{reward's hash: verdict} of trials on these rows with this model's answers."""
 

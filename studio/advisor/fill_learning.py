@@ -6,10 +6,13 @@ from typing import Any
 
 from studio.advisor.draft import Draft
 from studio.advisor.recipes import at_end, measured_for, rate_end, recipes, row_band, shifted, size_band, variety_word
+from studio.errors import RefusedInput
 from studio.params.methods import method_of
 from studio.params.schedules import PLATEAU
 from studio.params.table import effective_batch_size
 from studio.params.tunings import TUNINGS
+from studio.rewards.judges import settled
+from studio.rewards.recipe import parse, to_document
 
 _INTENDED = {"quick": "low", "balanced": "middle", "careful": "high"}
 
@@ -163,6 +166,11 @@ def _by_variety(draft: Draft, reason: str) -> str:
 
 
 def fill_reward(draft: Draft) -> None:
-    """The reward that was tried last on these rows."""
-    if draft.given.reward is not None:
-        draft.fill("rewards", dict(draft.given.reward), "reward_tried", source="ours")
+    """The reward that was tried last on these rows, if the models that it asks are still there."""
+    if draft.given.reward is None:
+        return
+    try:
+        known = settled(parse(draft.given.reward), draft.given.judges)
+    except RefusedInput:
+        return
+    draft.fill("rewards", to_document(known), "reward_tried", source="ours")

@@ -16,6 +16,7 @@ from studio.memory.inventory import Inventory
 from studio.memory.measured import Experience
 from studio.params.methods import method_of
 from studio.params.tunings import keeps_model
+from studio.rewards.judges import with_bytes
 
 _FIT_REASONS = {
     "tuning": ("tuning_qlora", "B, E"),
@@ -91,6 +92,7 @@ def fill_what_fits(draft: Draft) -> None:
     if facts.inventory and facts.shapes and not draft.chosen.keys() >= SEARCHED:
         # A prefix cannot go through a layer that is computed again.
         settled = ("gradient_checkpointing",) if values["tuning"] == "prefix_tuning" else ()
+        values = with_bytes(values, facts.judges, on_gpu=facts.machine.gpu is not None)
         found = _fitted(facts, _frozen(values), (*draft.chosen, *settled), wanted)
         changes |= found.values
     for name, value in changes.items():

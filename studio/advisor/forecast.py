@@ -19,6 +19,7 @@ from studio.memory.optimizers import state_bytes
 from studio.memory.stack import installed_stack
 from studio.params import adversarial
 from studio.params.tunings import keeps_model
+from studio.rewards.judges import with_bytes
 
 NEWEST = 5
 
@@ -68,6 +69,7 @@ def disk_as_it_goes(values: Mapping[str, Any], *, steps: int, sizes: Sequence[in
 
 def memory_of(facts: Facts, values: Mapping[str, Any]) -> Estimate:
     """Of a model and data that were looked at, corrected by what earlier runs took here."""
+    values = with_bytes(values, facts.judges, on_gpu=facts.machine.gpu is not None)
     return estimate_here(
         facts.inventory, values, shapes=facts.shapes, machine=facts.machine, experience=facts.experience
     )

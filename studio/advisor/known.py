@@ -6,6 +6,7 @@ from sqlalchemy.orm import Session
 
 from studio.advisor.data_facts import read_data_facts
 from studio.db.datasets import DatasetSummary
+from studio.db.judges import judges
 from studio.db.measurements import experience
 from studio.db.models import ModelSummary
 from studio.db.speeds import list_speeds
@@ -21,6 +22,7 @@ def known_of(session: Session, workspace: Workspace, base: ModelSummary, version
         "speeds": list_speeds(session),
         "experience": experience(session, base.content_hash),
         "data": read_data_facts(workspace, version),
+        "judges": judges(session),
         **_baseline(workspace, base, version),
         **_rewards(workspace, base, version),
     }

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from studio.db import comparisons, jobs
+from studio.db import comparisons, jobs, judges
 from studio.db.checkpoints import CheckpointView
 from studio.db.jobs import record_event
 from studio.db.tables import Comparison, Job, JobEvent
@@ -58,9 +58,10 @@ def copy_origin(session: Session, job_id: int, to: int) -> None:
 
 
 def used_checkpoints(session: Session) -> set[int]:
-    """Checkpoints that must stay: a run that has not ended goes on from them, or a person asked them something."""
+    """Checkpoints that must stay: a run that has not ended goes on from them or asks them, or a person asked them."""
     lineages = select(JobEvent).join(Job, JobEvent.job_id == Job.id)
     waiting = session.scalars(lineages.where(JobEvent.type == LINEAGE, Job.state.not_in(ENDED)))
     used = {event.data["checkpoint"] for event in waiting}
     asked = comparisons.columns_of(session, set(session.scalars(select(Comparison.id))))
+    used |= judges.asked_checkpoints(session)
     return used | {column["checkpoint"] for columns, _ in asked.values() for column in columns if column["checkpoint"]}

@@ -19,26 +19,28 @@ CUT = 3.0
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
     model: str = ""
-    """A checkpoint that was trained as a reward model."""
-    mean: float = 0.0
-    spread: Annotated[float, Meta(gt=0)] = 1.0
-    """Mean and standard deviation of its scores, stored when it was trained."""
+    """A checkpoint that was trained as a reward model: its number, or run:12 for the best one of a run."""
+    mean: float | None = None
+    spread: Annotated[float, Meta(gt=0)] | None = None
+    """Mean and standard deviation of its scores; left out: those that were stored when it was trained."""
 
 
 def check(options: Options) -> None:
     """
     Raises:
-        RefusedInput: no model is named, or the statistics are no numbers.
+        RefusedInput: no model is named, or the statistics are no numbers, or one of them stands alone.
     """
     if not options.model.strip():
         raise RefusedInput("reward.no_model", name="reward_model")
-    if not (math.isfinite(options.mean) and math.isfinite(options.spread)):
+    given = [each for each in (options.mean, options.spread) if each is not None]
+    if len(given) == 1 or not all(map(math.isfinite, given)):
         raise RefusedInput("reward.no_statistics")
 
 
 def normalised(raw: float | None, options: Options) -> Score:
-    """The model's score from -1 to 1; missing where it is no number."""
+    """The model's score from -1 to 1; missing where it is no number. Mean and spread are known by now."""
     if raw is None or not math.isfinite(raw):
         return missing("not_finite")
+    assert options.mean is not None and options.spread is not None
     standard = (raw - options.mean) / options.spread
     return Score(max(-CUT, min(CUT, standard)) / CUT)

@@ -5,7 +5,7 @@ import os
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from studio.db import datasets, lineage, models
+from studio.db import datasets, judges, lineage, models
 from studio.db.tables import Checkpoint, Job
 from studio.jobs import processes
 from studio.paths import Workspace
@@ -45,6 +45,7 @@ def spec_of(
         resume_from=saved,
         start_from=origin.ref() if origin and not origin.weights_only else None,
         weights_from=origin.ref() if origin and origin.weights_only else None,
+        asked_models=judges.asked_models(session, job.values),
         libraries=_library_versions(),
         cache_path=str(workspace.cache),
     )

@@ -4,11 +4,12 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from studio.db import datasets, jobs, measurements, models
+from studio.db import datasets, jobs, judges, measurements, models
 from studio.db.tables import Job, MemoryMeasurement
 from studio.hardware import Machine, device_name, read_machine
 from studio.paths import Workspace
 from studio.protocol import Spec, read_spec, utc_now
+from studio.rewards.judges import with_bytes
 
 MEASURED = ("train", measurements.PROBE)
 RAN_OUT = "job.out_of_memory"
@@ -33,7 +34,7 @@ def take_measurement(session: Session, workspace: Workspace, job: Job, *, state:
         device=device_name(spec.device, machine),
         device_bytes=_device_bytes(spec, machine),
         libraries=spec.libraries,
-        values=job.values,
+        values=dict(with_bytes(job.values, judges.judges(session), on_gpu=spec.device.startswith("cuda"))),
         longest_row=_longest_row(session, job, base.content_hash),
         peaks=peaks or {},
         prediction=_prediction(session, job),

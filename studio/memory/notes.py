@@ -41,6 +41,8 @@ def _about_the_method(run: Run) -> Iterator[str]:
         yield "vllm_not_counted"
     if run.values.get("reward_model"):
         yield "reward_model_assumed"
+    if run.values.get("asked_models_bytes"):
+        yield "asked_models_by_weights"
 
 
 def _about_the_model(run: Run) -> Iterator[str]:

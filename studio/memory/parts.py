@@ -191,6 +191,8 @@ class Run:
                 parts["critic"] += weights - (0 if self.trained.is_adapter else self.trained.bytes)
         if self.values.get("reward_model"):
             parts["reward_model"] = weights
+        if self.values.get("asked_models_bytes"):
+            parts["asked_models"] = self.values["asked_models_bytes"]
         return parts
 
     @property

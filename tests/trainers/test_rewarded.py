@@ -63,7 +63,8 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> DatasetRef:
 
 def train(job: Path, model: Path, rows: DatasetRef, method: str, **changed: Any) -> Path:
     """The attempt's folder."""
-    refs = {name: changed.pop(name) for name in ("attempt", "resume_from") if name in changed}
+    named = ("attempt", "resume_from", "asked_models")
+    refs = {name: changed.pop(name) for name in named if name in changed}
     values = VALUES | METHODS[method][1] | {"method": method} | changed
     folder = write_spec(job, values=values, dataset=rows, model=model_ref(model), **refs)
     result = run_here(METHODS[method][0].main, folder)

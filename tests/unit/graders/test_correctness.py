@@ -270,7 +270,10 @@ def test_what_there_is_not_is_refused_with_the_closest():
         ("format_tags", {"tags": ["a b"]}),
         ("language", {"language": "English"}),
         ("judge_model", {}),
+        ("judge_model", {"model": "m", "question": "Is it good?"}),
+        ("judge_model", {"model": "m", "labels": ["good"]}),
         ("reward_model", {"model": "m", "mean": float("nan")}),
+        ("reward_model", {"model": "m", "mean": 1.0}),
     ]:
         with pytest.raises(RefusedInput):
             options(name, chosen)

@@ -204,3 +204,43 @@ def test_scores_of_models_come_into_a_fixed_range():
     assert judge_model.normalised(7, marks).value == pytest.approx(2 / 3)
     assert judge_model.normalised(11, marks).why == "mark_beyond"
     assert judge_model.normalised(None, marks).why == "no_mark"
+
+
+@pytest.mark.parametrize(
+    ("said", "value"),
+    [
+        ("7", 2 / 3),
+        ("Score: 7/10", 2 / 3),
+        ("The answer is clear. I rate it 7 out of 10.", 2 / 3),
+        ("评分：7 分", 2 / 3),
+        ("<think>perhaps 3, or 9</think> 7", 2 / 3),
+        ("Score: 7. It names 3 of 4 cities.", 2 / 3),
+        ("10", 1.0),
+        ("7 or 8", None),
+        ("11", None),
+        ("very good", None),
+        ("", None),
+        ("version 1.2.3", None),
+    ],
+)
+def test_a_judges_mark_is_read_only_where_it_is_certain(said, value):
+    found = judge_model.read(said, options("judge_model", {"model": "m"}))
+    assert found.value == (value if value is None else pytest.approx(value))
+    assert found.value is not None or found.why in ("no_mark", "mark_beyond")
+
+
+def test_a_judge_may_name_a_label_and_a_longer_one_is_not_taken_for_its_part():
+    chosen = options("judge_model", {"model": "m", "labels": ["wrong", "partly right", "right"]})
+    said = ["Right.", "I would say: partly right", "wrong", "right or wrong", "rightly so", ""]
+    assert [judge_model.read(each, chosen).value for each in said] == [1.0, 0.5, 0.0, None, None, None]
+
+
+def test_a_judge_is_asked_in_the_words_of_the_question_or_in_ones_own():
+    row = Row(question="Who?", reference="Ann")
+    asked = judge_model.asked("Ben", row, options("judge_model", {"model": "m", "criterion": "Is the name right?"}))
+    assert all(text in asked for text in ("Who?", "Ann", "Ben", "Is the name right?", "from 1 (worst) to 10 (best)"))
+    assert "打 1（最差）到 10（最好）的分" in judge_model.asked(
+        "本", Row(question="谁？"), options("judge_model", {"model": "m"})
+    )
+    own = options("judge_model", {"model": "m", "question": "{question} -> {answer} {other}"})
+    assert judge_model.asked("{reference}", row, own) == "Who? -> {reference} {other}"
