@@ -66,7 +66,10 @@ class RewardDesk(DataDesk):
             base = models.model(session, model) if model else None
             said = [*said, *_labelled(session, version, {(mark.kind, mark.row) for mark in said})]
         digest = recipe.digest(chosen) if chosen else "proposed"
-        place = kept.trial_place(self.workspace, version.content_hash, digest, base and base.content_hash, said, how)
+        called = [chosen.name] if chosen and chosen.name else []
+        place = kept.trial_place(
+            self.workspace, version.content_hash, digest, base and base.content_hash, said, how, *called
+        )
         values = {
             "reward": recipe.to_document(chosen) if chosen else None,
             "marks": msgspec.to_builtins(said),

@@ -56,7 +56,7 @@ def asked_models(session: Session, values: dict[str, Any]) -> dict[str, AskedMod
 
 def asked_checkpoints(session: Session) -> set[int]:
     """Numbers of the checkpoints that jobs which have not ended ask."""
-    waiting = session.scalars(select(Job).where(Job.kind.in_(("train", "trial")), Job.state.not_in(ENDED)))
+    waiting = session.scalars(select(Job).where(Job.state.not_in(ENDED)))
     return {int(name) for job in waiting for name in _names(job.values) if name.isdecimal()}
 
 

@@ -1,5 +1,6 @@
 """A reward: rules with weights, what is taken off, and what they judge; read from a spec, checked, written as YAML.
 
+    name: short and right
     rewards:
       - {name: json, match: values, keys: {name: text}, weight: 1.0}
       - {name: contains, texts: [sorry], penalty: true, weight: 0.3}      words that cost points
@@ -34,7 +35,7 @@ MISSING = (ROW, RULE)
 MOST_RULES, MANY_RULES = 20, 6
 """A reward cannot have more; from the second on it is advised against (KNOWHOW 5: few rules, complete rules)."""
 MOST_WEIGHT = 100.0
-_LONGEST_NAME = 40
+_LONGEST_NAME, _LONGEST_TITLE = 40, 60
 
 
 class Rule(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,6 +68,8 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Recipe(msgspec.Struct, frozen=True, kw_only=True):
+    name: str = ""
+    """What a person calls it; it makes no other reward."""
     rules: tuple[Rule, ...]
     dimensions: dict[str, float] = {}
     """What the weights of a dimension's rules are multiplied by; 1 where it is not named."""
@@ -105,7 +108,7 @@ def parse(document: Any) -> Recipe:
     if not isinstance(document, dict) or not isinstance(document.get("rewards"), list):
         raise RefusedInput("reward.shape")
     for key in document:
-        refuse_unknown("key", key, ("rewards", "dimensions", "missing"))
+        refuse_unknown("key", key, ("name", "rewards", "dimensions", "missing"))
     rules = tuple(_rule(entry) for entry in document["rewards"])
     if not rules:
         raise RefusedInput("reward.no_rules")
@@ -113,7 +116,8 @@ def parse(document: Any) -> Recipe:
         raise RefusedInput("reward.many_rules", count=len(rules), most=MOST_RULES)
     missing = document.get("missing", ROW)
     refuse_unknown("missing", missing, MISSING)
-    return Recipe(rules=rules, dimensions=_dimensions(document.get("dimensions") or {}, rules), missing=missing)
+    dimensions = _dimensions(document.get("dimensions") or {}, rules)
+    return Recipe(name=_title(document.get("name") or ""), rules=rules, dimensions=dimensions, missing=missing)
 
 
 def parse_yaml(text: str, *, file: str) -> Recipe:
@@ -130,7 +134,8 @@ def parse_yaml(text: str, *, file: str) -> Recipe:
 
 def to_document(recipe: Recipe) -> dict[str, Any]:
     """The reward as plain values, what is as usual left out; `parse` gives the same reward back."""
-    document: dict[str, Any] = {"rewards": [_entry(rule) for rule in recipe.rules]}
+    document: dict[str, Any] = {"name": recipe.name} if recipe.name else {}
+    document["rewards"] = [_entry(rule) for rule in recipe.rules]
     if recipe.dimensions:
         document["dimensions"] = dict(recipe.dimensions)
     return document if recipe.missing == ROW else document | {"missing": recipe.missing}
@@ -189,6 +194,12 @@ def _weight(name: str, value: Any) -> float:
     if not is_number or not 0 < value <= MOST_WEIGHT:
         raise RefusedInput("reward.bad_weight", name=name, value=str(value)[:40], most=int(MOST_WEIGHT))
     return float(value)
+
+
+def _title(name: Any) -> str:
+    if not isinstance(name, str) or len(name.strip()) > _LONGEST_TITLE:
+        raise RefusedInput("reward.bad_name", most=_LONGEST_TITLE)
+    return " ".join(name.split())
 
 
 def _dimension(name: Any) -> str:
