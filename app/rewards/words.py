@@ -1,5 +1,6 @@
 """Words of rules: what a grader, its options and a rule's value are called, in the language of the page."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from app.context import Context
@@ -13,9 +14,14 @@ from studio.rewards.recipe import Recipe
 class GraderWords:
     """A grader's words for its options, as `app.data.options` asks for them."""
 
-    def __init__(self, context: Context, declared: Declared) -> None:
+    def __init__(self, context: Context, declared: Declared, models: Mapping[str, str] | None = None) -> None:
+        """
+        Args:
+            models: {name: what it is called} of the models that the grader may ask.
+        """
         self._language = context.language
         self._declared = declared
+        self._models = models or {}
 
     def label(self, option: str) -> str:
         return self._declared.options[option].label[self._language]
@@ -24,6 +30,8 @@ class GraderWords:
         return self._declared.options[option].help.get(self._language, "")
 
     def choice(self, option: str, value: Any) -> str:
+        if option == "model":
+            return self._models.get(str(value), str(value))
         words = self._declared.options[option].choices.get(str(value))
         return words[self._language] if words else str(value)
 

@@ -19,6 +19,8 @@ REWARD_MODEL, JUDGE_MODEL = "reward_model", "judge_model"
 RUN = "run:"
 BYTES = "asked_models_bytes"
 """No setting: what the memory calculator is told of them."""
+FINISHED = ("", "succeeded", "stopped")
+"""States of a run whose models may be asked; an untouched model comes from none."""
 MOST_KNOWN = 5
 """Names in a refusal."""
 
@@ -111,7 +113,7 @@ def _settled(rule: Rule, known: Judges) -> Rule:
 def _refuse_unfinished(found: Judge) -> None:
     if found.state in ("failed", "lost", "cancelled"):
         raise RefusedInput("reward.run_failed", name=found.title, run=found.run)
-    if found.state not in ("", "succeeded", "stopped"):
+    if found.state not in FINISHED:
         raise RefusedInput("reward.run_not_over", name=found.title, run=found.run)
 
 

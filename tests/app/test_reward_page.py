@@ -5,8 +5,8 @@ import json
 import pytest
 
 from app.data.panel import Told
-from app.rewards import building, trial_view
-from studio.db import jobs
+from app.rewards import building, cards, trial_view
+from studio.db import jobs, models
 from studio.graders.declared import GRADERS, options_of
 from studio.graders.score import Row
 from studio.rewards.answers_to_try import answers_to_try
@@ -15,6 +15,7 @@ from studio.rewards.recipe import parse
 from studio.rewards.report import GREEN
 from studio.rewards.trial import trial
 from tests.app.data_page import Page, studio_with
+from tests.unit.rewards.test_judges import add_checkpoint, add_run
 
 LABELS = ("refund", "delivery", "other")
 ROWS = [{"prompt": f"Sort this mail, number {n} of <b>many</b>.", "completion": LABELS[n % 3]} for n in range(30)]
@@ -93,7 +94,7 @@ def test_every_rules_form_is_drawn_and_read_back(context, proposed, language, na
     """What a form shows and sends unchanged is the rule as it was."""
     said = type(context)(language, context.desk, context.registry)
     entry = {"name": name, "weight": 1.0}
-    html = building._card(said, 0, entry, "", {"unfold": 0})
+    html = cards.card(said, 0, entry, "", {"unfold": 0})
     assert all(f'name="{info.name}' in html for info in options_of(name))
     assert "reward." not in html.replace("data-rule", "").replace("rule.", "")
     fields = {"rule.weight": "1", "rule.part": "whole", "rule.penalty": False}
@@ -139,3 +140,40 @@ def test_a_green_reward_leads_to_a_run_that_takes_it(context, proposed, language
     assert "method=grpo" not in trial_view.verdict_html(said, green, report.recipe, is_current=False)
     shown = trial_view.figures_html(said, green, [])
     assert "reward." not in shown and shown.count('data-do="good"') == 10
+
+
+def test_what_rules_judge_is_named_and_weighed_apart(context, proposed):
+    page = Page(context, tab="reward")
+    assert "How the rules add up" not in page.shown("reward"), "one rule needs no sum"
+    page.press("reward", "add", {"grader": "length_penalty"})
+    page.press("reward", "rule", {"rule.weight": "0.5", "rule.dimension": "brevity"}, place=1)
+    page.press("reward", "sum", {"dimension.correctness": "1", "dimension.brevity": "0.4", "missing": "rule"})
+    document = page.state("reward")["reward"]
+    assert document["dimensions"] == {"brevity": 0.4} and document["missing"] == "rule"
+    shown = page.shown("reward")
+    assert "0.5 × 0.4 = 0.2" in shown and "takes off: -0.2 to 0" in shown and "between -0.2 and 1" in shown
+    page.press("reward", "name", {"name": "labels, <short>"})
+    assert 'value="labels, &lt;short&gt;"' in page.shown("reward")
+    page.press("reward", "try", {"model": "", "name": "labels, <short>"})
+    assert "not the ones that were tried" not in page.shown("reward")
+    with context.registry.session() as session:
+        newest = jobs.list_jobs(session, kinds=("trial",))[0]
+    assert newest.values["reward"]["name"] == "labels, <short>" and newest.values["reward"]["missing"] == "rule"
+    page.press("reward", "remove", place=1)
+    assert page.state("reward")["reward"]["dimensions"] == {}
+    page.press("reward", "propose", {"model": ""})
+
+
+def test_a_model_to_ask_is_chosen_by_name_with_how_often_it_is_right(context, proposed, tmp_path):
+    page = Page(context, tab="reward")
+    page.press("reward", "add", {"grader": "reward_model"})
+    assert "train a run with the method “reward” first" in page.shown("reward")
+    with context.desk._writer.begin() as session:
+        facts = {"architecture": "llama", "size_bytes": 1, "content_hash": "small", "parameters": 10}
+        base = models.add_model(session, name="small", source="local", path=str(tmp_path), facts=facts)
+        add_checkpoint(session, tmp_path, 900, add_run(session, base, method="reward"), 40, 0.5)
+    shown = page.tab("reward")
+    assert "reward · 40 (#900), right on 75 % of held-out pairs" in shown
+    page.press("reward", "rule", {"model": "900", "rule.weight": "1"}, place=1)
+    assert page.state("reward")["reward"]["rewards"][1] == {"name": "reward_model", "model": "900", "weight": 1.0}
+    assert "is not complete" not in page.shown("reward")

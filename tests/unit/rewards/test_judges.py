@@ -87,9 +87,9 @@ def test_the_registry_tells_which_models_there_are_and_where_they_lie(tmp_path):
     with shop.writer.begin() as session:
         known = {"architecture": "llama", "size_bytes": 1, "content_hash": "h", "parameters": 500}
         base = models.add_model(session, name="small", source="local", path=str(tmp_path / "small"), facts=known)
-        runs = {name: _run(session, base, method=name) for name in ("reward", "sft")}
+        runs = {name: add_run(session, base, method=name) for name in ("reward", "sft")}
         for number, (name, step, loss) in enumerate((("reward", 10, 0.4), ("reward", 20, 0.6), ("sft", 5, None)), 1):
-            _checkpoint(session, tmp_path, number, runs[name], step, loss)
+            add_checkpoint(session, tmp_path, number, runs[name], step, loss)
         found = judges(session)
         assert session.get_one(Model, base).name == "small"
         assert {name: each.gives for name, each in found.items() if ":" not in name} == {
@@ -102,7 +102,7 @@ def test_the_registry_tells_which_models_there_are_and_where_they_lie(tmp_path):
         assert asked["1"].place["digest"] == "d1" and asked["1"].place["adapter_path"] == str(tmp_path / "step-10")
         assert asked_models(session, {"rewards": [{"name": "judge_model", "model": "99"}]}) == {}
         assert asked_models(session, {"rewards": ["length"]}) == {} == asked_models(session, {})
-        waiting = _run(session, base, method="grpo", state="queued", values={"rewards": reward})
+        waiting = add_run(session, base, method="grpo", state="queued", values={"rewards": reward})
         assert lineage.used_checkpoints(session) == {1}, "retention keeps what a run still asks"
         session.get_one(Job, waiting).state = "succeeded"
         session.flush()
@@ -110,7 +110,7 @@ def test_the_registry_tells_which_models_there_are_and_where_they_lie(tmp_path):
     shop.writer.close()
 
 
-def _run(session, base, *, state="succeeded", method, values=None):
+def add_run(session, base, *, state="succeeded", method, values=None):
     from studio.db import jobs
     from studio.db.jobs import NewJob
 
@@ -123,7 +123,7 @@ def _run(session, base, *, state="succeeded", method, values=None):
     return number
 
 
-def _checkpoint(session, folder, number, run, step, loss):
+def add_checkpoint(session, folder, number, run, step, loss):
     path = folder / f"step-{step}"
     path.mkdir()
     (path / "reward.json").write_text(json.dumps({"mean": 0.5, "std": 2.0, "accuracy": 0.75, "edges": []}), "utf-8")
