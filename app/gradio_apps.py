@@ -12,6 +12,7 @@ from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, TypeVar
 
+from app.gradio_front import serve_mended
 from app.i18n import PAGES
 from app.uploads import UPLOAD_BYTES
 from studio.messages import LANGUAGES
@@ -111,6 +112,7 @@ def mount_language(
 
     blocks = build_pages(language, studio, has_login=has_login)
     host = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+    serve_mended(host, f"/{language}/assets")
     with warnings.catch_warnings():
         # Gradio warns that several pages cannot be rendered on the server; nobody asked it to.
         warnings.filterwarnings("ignore", message="SSR mode is not supported with multi-page apps")

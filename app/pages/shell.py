@@ -117,21 +117,29 @@ def redraw_on_change(
     """Call `draw(context, query, *inputs)` when the page opens, and again whenever the registry has changed.
 
     `query` holds the page address's query (`{"run": "12"}`). `draw` returns one value per output. While the registry's
-    change number stands still, a look costs one small query and sends nothing to redraw. Give a `timer` of your own to
-    change its pace.
+    change number stands still, a look costs one small query and no more of the page than its two hidden fields: for
+    each input that an event has, the browser walks through the whole page. Give a `timer` of your own to change its
+    pace.
     """
     # With the server's mark in it: a restarted server has forgotten the choices that it gave to a page still open.
-    seen = gr.Textbox(value="", visible=False)
+    seen, asked = (gr.Textbox(value="", visible=False) for _ in range(2))
     handler = bind(looks(draw, len(outputs)), context, is_look=True)
-    root = gr.context.Context.root_block
+    tick = (timer or gr.Timer(POLL_SECONDS)).tick
+    tick(bind(is_out_of_date, context, is_look=True), [seen], [asked], queue=False, show_progress="hidden")
     gr.on(
-        [root.load, (timer or gr.Timer(POLL_SECONDS)).tick],
+        [gr.context.Context.root_block.load, asked.change],
         handler,
         [seen, *inputs],
         [seen, *outputs],
         queue=False,
+        trigger_mode="once",
         show_progress="hidden",
     )
+
+
+def is_out_of_date(context: Context, last: str | None) -> Any:
+    """Something new each time, which has the page drawn, while the registry is ahead of what the page has seen."""
+    return gr.skip() if last == _newest(context) else secrets.token_hex(4)
 
 
 def looks(draw: Callable[..., Any], num_outputs: int) -> Callable[..., Any]:
@@ -139,8 +147,7 @@ def looks(draw: Callable[..., Any], num_outputs: int) -> Callable[..., Any]:
 
     def look(context: Context, request: gr.Request, last: str | None, *values: Any) -> Any:
         nothing = [gr.skip()] * (num_outputs + 1)
-        with context.registry.session() as session:
-            newest = f"{_SERVER_MARK}:{jobs.change(session)}"
+        newest = _newest(context)
         mark = _presses.mark(_page())
         if last == newest or mark is None:
             return nothing
@@ -150,6 +157,11 @@ def looks(draw: Callable[..., Any], num_outputs: int) -> Callable[..., Any]:
         return [newest, drawn] if num_outputs == 1 else [newest, *drawn]
 
     return look
+
+
+def _newest(context: Context) -> str:
+    with context.registry.session() as session:
+        return f"{_SERVER_MARK}:{jobs.change(session)}"
 
 
 def query_of(request: gr.Request | None) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 import pytest
 
+from app.gradio_front import mended_files
 from app.i18n import PAGES
 from studio.db import comparisons, jobs, metrics
 from studio.db.engine import next_change
@@ -43,6 +44,8 @@ def test_every_page_opens_in_both_languages_and_asks_nobody_else(served, page):
             page.goto(f"{url}/{language}/{'' if name == 'home' else name}")
             page.wait_for_selector(f"#{name}-top-bar nav a[aria-current]")
             assert page.evaluate("document.documentElement.lang").startswith(language)
+    for name, text in mended_files().items():
+        assert page.request.get(f"{url}/en/assets/{name}").text() == text
     assert {address.split("?")[0][: len(url)] for address in asked if not address.startswith("data:")} == {url}
 
 

@@ -1,0 +1,23 @@
+"""One file of Gradio's frontend is served mended."""
+
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+
+from app.gradio_front import WRITES_ALL, WRITES_SHOWN, mended_files, serve_mended
+
+
+def test_the_installed_gradio_has_the_line_that_is_mended() -> None:
+    """Where none has it, Gradio may have mended it itself: look, then `app.gradio_front` changes or goes."""
+    (text,) = mended_files().values()
+    assert WRITES_SHOWN in text and WRITES_ALL not in text
+
+
+def test_the_mended_file_comes_first() -> None:
+    host = FastAPI()
+    serve_mended(host, "/en/assets")
+    host.add_api_route("/en/assets/{path:path}", lambda path: "Gradio's own")
+    browser = TestClient(host)
+    for name, text in mended_files().items():
+        given = browser.get(f"/en/assets/{name}")
+        assert given.text == text and given.headers["content-type"].startswith("text/javascript")
+    assert browser.get("/en/assets/index.js").json() == "Gradio's own"
