@@ -118,6 +118,26 @@ def data_write(
     show.lines(document, lines, as_json=as_json)
 
 
+@app.command("choose")
+def data_choose(
+    name: str,
+    checkpoint: Annotated[int, typer.Option(help="Number of a checkpoint of a run that learned from a reward.")],
+    settings: Settings = None,
+    as_json: AsJson = False,
+) -> None:
+    """Have a run's model answer the questions, and keep the answers that earn most (rejection sampling)."""
+    from studio.workshop.adding import written
+
+    job = done("choose_answers", name=name, model={"checkpoint": checkpoint}, options=as_options(settings))
+    folder = Path(job.figures["report"])
+    report = plain(written.read_report(folder))
+    candidates = written.read_candidates(folder, count=written.MOST_CANDIDATES)
+    document = {"report": str(folder), **report, "rows": plain(candidates)}
+    lines = [show.sentence("data.written.told", count=report["candidates"], **report), str(folder)]
+    lines += [f"  {each.number}: {each.reward} {each.message() or each.answer}" for each in candidates]
+    show.lines(document, lines, as_json=as_json)
+
+
 @app.command("accept")
 def data_accept(
     name: str,

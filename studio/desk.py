@@ -16,9 +16,9 @@ from studio.db.engine import Writer
 from studio.db.jobs import NewJob
 from studio.db.models import ModelSummary
 from studio.db.tables import Preference
-from studio.desk_adding import AddingDesk
 from studio.desk_asking import AskingDesk
 from studio.desk_baseline import BaselineDesk
+from studio.desk_choosing import ChoosingDesk
 from studio.desk_data import check_name
 from studio.desk_exporting import ExportingDesk
 from studio.desk_going_on import GoingOnDesk
@@ -29,6 +29,7 @@ from studio.desk_runs import RunsDesk
 from studio.desk_scoring import ScoringDesk
 from studio.desk_settings import SettingsDesk
 from studio.desk_training import TrainingDesk
+from studio.desk_trying import TryingDesk
 from studio.errors import Conflict, RefusedInput
 from studio.jobs import supervisor
 from studio.jobs.lifecycle import LIVE
@@ -45,9 +46,10 @@ def is_hub_id(text: str) -> bool:
 
 class Desk(
     TrainingDesk,
+    TryingDesk,
     GoingOnDesk,
     RunsDesk,
-    AddingDesk,
+    ChoosingDesk,
     ScoringDesk,
     AskingDesk,
     ExportingDesk,

@@ -63,7 +63,7 @@ class AddingDesk(MarksDesk):
         if (format := read_manifest(Path(version.path)).format) not in FORMATS:
             raise RefusedInput("data.written.format", name=version.name, format=format)
         with self._writer.begin() as session:
-            writer, *jury = [_named(session, each) for each in [model, *asked]]
+            writer, *jury = [named(session, each) for each in [model, *asked]]
         chosen = {"kind": kind, "writer": writer, "judges": jury} | settings
         place = reports.place(self.workspace, "written", [Path(version.path)], [chosen, utc_now()])
         source = {"number": version.version, "version": version.path, "content_hash": version.content_hash}
@@ -111,7 +111,7 @@ def _check(kind: str, model: str | dict[str, Any], judges: list[Any]) -> None:
         raise RefusedInput("data.written.too_many_judges", most=MOST_JUDGES)
 
 
-def _named(session: Any, asked: str | dict[str, Any]) -> dict[str, Any]:
+def named(session: Any, asked: str | dict[str, Any]) -> dict[str, Any]:
     """Whom to ask: a title to show, and where the weights lie."""
     from studio.db import checkpoints
 

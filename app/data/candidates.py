@@ -10,9 +10,9 @@ from typing import Any
 
 from app import dataset_view as view
 from app.context import Context
-from app.data import controls
+from app.data import chosen_answers, controls
 from app.data.panel import Pressed, State, Told
-from app.i18n import page_path, when_text
+from app.i18n import number_text, page_path, when_text
 from app.markup import chip, link, notice
 from app.pages.checkpoints import column_choices, column_of
 from studio.db import checkpoints, models
@@ -33,16 +33,26 @@ _VERDICTS = {written.YES: "good", written.NO: "bad"}
 
 
 def written_html(context: Context, chosen: DatasetSummary, state: State) -> str:
-    """State: ask (the form as it was sent), report (a folder's name), view, from, ticked."""
+    """The ways to candidates, and those of the newest or chosen report.
+
+    State: ask, choose (the forms as they were sent), report (a folder's name), view, from, ticked.
+    """
     say = context.say
     label = notice(say("data.written.label"), "warn")
     note = f'<p class="lu-note">{escape(say("data.written.help"))}</p>'
-    inner = label + note + _ask_html(context, chosen, state) + _report_html(context, chosen, state)
-    return controls.fold(say("data.written.title"), inner, key="written", is_open="ask" in state or "report" in state)
+    inner = label + note + _ask_html(context, chosen, state)
+    return (
+        chosen_answers.taken_html(context, chosen)
+        + chosen_answers.form_html(context, chosen, state)
+        + controls.fold(say("data.written.title"), inner, key="written", is_open="ask" in state)
+        + _report_html(context, chosen, state)
+    )
 
 
 def press(context: Context, chosen: DatasetSummary, state: State, told: Told) -> Pressed:
     match told.do:
+        case "choose_answers":
+            return chosen_answers.press(context, chosen, state, told)
         case "write":
             return _written(context, chosen, state, told)
         case "accept":
@@ -174,17 +184,17 @@ def _report_html(context: Context, chosen: DatasetSummary, state: State) -> str:
     if folder is None:
         return ""
     say, report = context.say, written.read_report(folder)
-    told = say(
-        "data.written.told",
-        model=report.model,
-        count=report.candidates,
-        asked=report.asked,
-        accepted=report.accepted,
-    )
-    itself = notice(say("data.written.judged_itself"), "warn") if report.judged_itself else ""
     title = f'<h2 class="lu-part">{escape(say("data.written.candidates"))}</h2>'
-    head = title + _reports_html(context, chosen, folder) + f"<p>{escape(told)}</p>{itself}"
+    told = chosen_answers.told_html(context, report) if report.rollout else _told_html(context, report)
+    head = title + _reports_html(context, chosen, folder) + told
     return head + (_candidates_html(context, folder, report, state) if report.candidates else "")
+
+
+def _told_html(context: Context, report: WrittenReport) -> str:
+    counts = {"count": report.candidates, "asked": report.asked, "accepted": report.accepted}
+    told = context.say("data.written.told", model=report.model, **counts)
+    itself = notice(context.say("data.written.judged_itself"), "warn") if report.judged_itself else ""
+    return f"<p>{escape(told)}</p>{itself}"
 
 
 def _reports_html(context: Context, chosen: DatasetSummary, folder: Path) -> str:
@@ -235,9 +245,11 @@ def _viewed(folder: Path, wanted: str) -> list[Candidate]:
 
 def _take_html(context: Context, report: WrittenReport, ticked: int) -> str:
     say = context.say
-    every = controls.button("tick_all", say("data.written.tick_all", count=report.accepted), kind="link")
+    area = "chosen" if report.rollout else "written"
+    every = controls.button("tick_all", say(f"data.{area}.tick_all", count=report.accepted), kind="link")
     none = controls.button("untick", say("data.written.untick"), kind="link")
-    into = controls.text("into", say("data.written.into"), note=say("data.written.into_note"))
+    own = say("data.chosen.into", name=report.dataset) if report.rollout else ""
+    into = controls.text("into", say("data.written.into"), own, note=say("data.written.into_note"))
     why_not = "" if ticked else say("data.written.none_ticked")
     label = context.say("data.written.take", count=ticked)
     take = controls.button("accept", label, kind="primary", why_not=why_not)
@@ -255,6 +267,8 @@ def _candidate_html(context: Context, report: WrittenReport, each: Candidate, *,
         for vote in each.votes
     )
     said = "".join(f"<li>{escape(vote.judge)}: {escape(view.short(vote.text, 400))}</li>" for vote in each.votes)
+    if each.reward is not None:
+        votes += chip(say("data.chosen.reward", value=number_text(each.reward)), "good" if each.accepted else "soft")
     judged = f'<div class="lu-data-chips">{votes}</div>' if votes else ""
     if said:
         judged += controls.fold(say("data.written.said"), f"<ul>{said}</ul>", key=f"votes-{each.number}")

@@ -12,9 +12,9 @@ from studio.errors import Conflict
 from studio.jobs.lifecycle import LIVE, WAITING
 
 FOLLOW_SECONDS = 0.7
-KINDS = ("prepare", "write", "score", "trial")
+KINDS = ("prepare", "write", "score", "trial", "rejection_sampling")
 """Of jobs that are about a data set."""
-LOOKING = ("look", "check", "teach", "diff", "export", "push", "write", "score", "try_reward")
+LOOKING = ("look", "check", "teach", "diff", "export", "push", "write", "score", "try_reward", "choose_answers")
 """Operations that leave a data set as it is."""
 
 

@@ -155,6 +155,7 @@ _TAKE = {
     "train": _take_speed,
     "prepare": _take_prepared,
     "write": _take_prepared,
+    "rejection_sampling": _take_prepared,
     "baseline": _take_asked,
     "score": _take_scores,
     "trial": _take_trial,

@@ -1,11 +1,17 @@
 """The desk's verbs that add rows: what they queue, and what they refuse before anything is queued."""
 
+import dataclasses
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from studio.db import models
+from studio.db import jobs, models
+from studio.db.jobs import NewJob
+from studio.db.tables import Checkpoint, Job
+from studio.desk_choosing import rounds_before
 from studio.errors import Conflict, RefusedInput, UnknownName
+from studio.rewards.recipe import parse
 from studio.workshop.adding import written
 from tests.unit.test_desk_data import Shop
 from tests.unit.workshop.making import pair, version
@@ -101,3 +107,44 @@ def test_reports_elsewhere_on_others_or_without_candidates_are_refused(shop, tmp
         with pytest.raises(RefusedInput) as refused:
             shop.desk.accept_rows(name, folder, rows, into=into)
         assert refused.value.code == code
+
+
+def test_answers_are_chosen_by_the_reward_that_a_run_learned_from(shop):
+    rewards = [{"name": "length", "min": 1, "max": 12}]
+    version_id = shop.summary("support").version_id
+    with shop.writer.begin() as session:
+        values = {"rewards": rewards, "tuning": "lora"}
+        new = NewJob(
+            kind="train", title="short", values=values, model_id=1, method="grpo", tuning="lora", needs_device=True
+        )
+        run = jobs.add_job(session, dataclasses.replace(new, dataset_version_id=version_id))
+        saved = {"step": 3, "epoch": 1.0, "path": "x", "size_bytes": 1, "digest": "d", "metrics": {}}
+        session.add(Checkpoint(id=5, job_id=run, attempt=1, created_at="2026-01-01T00:00:00Z", **saved))
+    job = shop.job(shop.desk.choose_answers("support", {"checkpoint": 5}, options={"samples": 2}))
+    assert (job.kind, job.values["base"], job.values["rounds"]) == ("rejection_sampling", "small", 0)
+    assert (job.values["keeping"]["samples"], job.values["writer"]["checkpoint"]) == (2, 5)
+    assert parse(job.values["reward"]) == parse(rewards)
+    for model, reward, options, code in (
+        ("small", None, {}, "reward.choosing.none"),
+        ("small", rewards, {"threshold": 2}, "reward.choosing.threshold"),
+        ("small", rewards, {"best": 0}, "reward.choosing.option"),
+    ):
+        with pytest.raises(RefusedInput) as refused:
+            shop.desk.choose_answers("support", model, reward, options=options)
+        assert refused.value.code == code and refused.value.message("zh")
+
+
+def test_a_second_round_of_chosen_answers_is_counted(shop):
+    """What the run learned from holds answers that were chosen already."""
+    chosen = {"kind": "rejection_sampling"}
+    folder = version(shop.workspace.datasets / "chosen" / "v1", [pair("A?", "B")])
+    manifest = msgspec.json.decode((folder / "manifest.json").read_bytes())
+    manifest["steps"] = [{"operation": "written", "parameters": chosen, "rows_in": 1, "rows_out": 1}]
+    (folder / "manifest.json").write_bytes(msgspec.json.encode(manifest))
+    shop.enter("chosen", 1, folder)
+    with shop.writer.begin() as session:
+        new = NewJob(
+            kind="train", title="t", values={}, needs_device=True, dataset_version_id=shop.summary("chosen").version_id
+        )
+        run = session.get(Job, jobs.add_job(session, new))
+        assert rounds_before(session, run) == 1 and rounds_before(session, None) == 0

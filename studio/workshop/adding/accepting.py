@@ -9,6 +9,7 @@ that they were made from, in training.
 """
 
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -16,13 +17,25 @@ from studio.errors import RefusedInput
 from studio.workshop import table
 from studio.workshop.adding.added import copied, training_rows
 from studio.workshop.adding.augmenting import write_added
-from studio.workshop.adding.written import BASE, MOST_CANDIDATES, Candidate, read_candidates, read_report
+from studio.workshop.adding.writing import FORMATS
+from studio.workshop.adding.written import (
+    BASE,
+    MOST_CANDIDATES,
+    OPERATION,
+    REJECTION_SAMPLING,
+    Candidate,
+    WrittenReport,
+    read_candidates,
+    read_report,
+)
 from studio.workshop.clean.augment import ADD
 from studio.workshop.clean.outcome import REMOVE
 from studio.workshop.found import Findings
+from studio.workshop.versions.layout import KEPT_COLUMNS, MESSAGES
 from studio.workshop.versions.manifest import Manifest, Step, read_manifest
 
-OPERATION = "written"
+_MARKS = {BASE: "base", REJECTION_SAMPLING: "rollout"}
+"""What stands in a new row's origin."""
 
 
 def accept(
@@ -35,7 +48,7 @@ def accept(
         only: leave the version's own rows out.
 
     Raises:
-        RefusedInput: none of the candidates can be taken.
+        RefusedInput: none of the candidates can be taken, or the version has no place for an answer.
     """
     known, rows = read_report(report), table.load(version)
     chosen = choose(report, numbers)
@@ -43,18 +56,61 @@ def accept(
     taken = [each for each in chosen if each.parent in trains]
     if not taken:
         raise RefusedInput("data.written.nothing")
-    mark = "base" if known.kind == BASE else "written"
+    mark = _MARKS.get(known.kind, "written")
     origins = [f"augment:{mark}:{known.model}:{each.parent}" for each in taken]
     first = 1 + max(read_manifest(version).source_rows, int(rows["row"].max()))
-    added = copied(rows, [each.parent for each in taken], origins, first=first)
+    format = _format(version, only=only)
+    parents = rows if format is None else answered(rows)
+    added = copied(parents, [each.parent for each in taken], origins, first=first)
     added = table.with_texts(added, _texts(added, taken))
     counts = {"added": len(taken), "left_out": len(chosen) - len(taken)}
-    parameters = {"kind": known.kind, "model": known.model, "judges": list(known.judges), **counts}
+    parameters = {"kind": known.kind, "model": known.model, "judges": list(known.judges), **counts, **_chosen_by(known)}
     whole = added if only else pl.concat([rows, added], how="diagonal")
     step = Step(operation=OPERATION, parameters=parameters, rows_in=rows.height, rows_out=whole.height)
     excluded = _left_behind(rows) if only else None
     told = _told(added["row"].to_list(), taken, known.model, mark)
-    return write_added(folder, parent=version, rows=whole, told=told, step=step, excluded=excluded), counts
+    manifest = write_added(folder, parent=version, rows=whole, told=told, step=step, excluded=excluded, format=format)
+    return manifest, counts
+
+
+def _format(version: Path, *, only: bool) -> str | None:
+    """`messages` where the version's own format holds no single answer, which is possible only beside it."""
+    format = read_manifest(version).format
+    if format in FORMATS:
+        return None
+    if not only:
+        raise RefusedInput("data.written.only_beside", format=format)
+    return MESSAGES
+
+
+def answered(rows: pl.DataFrame) -> pl.DataFrame:
+    """Rows with a column `prompt` of turns as `messages`: the prompt, and an empty answer.
+
+    {"row": 7, "prompt": [{user, "Hi"}]}  ->  {"row": 7, "messages": [{user, "Hi"}, {assistant, ""}]}
+    """
+    turn = rows.schema["prompt"].inner
+    answer = pl.struct(
+        (pl.lit("assistant") if field.name == "role" else pl.lit("") if field.name == "content" else pl.lit(None))
+        .cast(field.dtype)
+        .alias(field.name)
+        for field in turn.fields
+    )
+    said = pl.concat_list("prompt", pl.concat_list(answer))
+    return rows.select(*[name for name in KEPT_COLUMNS if name in rows.columns], "row", said.alias("messages"))
+
+
+def _chosen_by(known: WrittenReport) -> dict[str, Any]:
+    """Where chosen answers come from: the checkpoint, the reward and what it took to be kept."""
+    if known.rollout is None:
+        return {}
+    told = known.rollout
+    return {
+        "checkpoint": told.checkpoint,
+        "base": told.base,
+        "reward": told.reward,
+        "threshold": told.threshold,
+        "rounds": told.rounds,
+    }
 
 
 def choose(report: Path, numbers: list[int] | None) -> list[Candidate]:

@@ -59,7 +59,7 @@ def augment(version: Path, chosen: dict[str, Any], folder: Path) -> tuple[Manife
     return write_added(folder, parent=version, rows=outcome.rows, told=outcome.findings, step=step), counts
 
 
-def write_added(
+def write_added(  # noqa: PLR0913 - a version has this many sides
     folder: Path,
     *,
     parent: Path,
@@ -67,12 +67,14 @@ def write_added(
     told: "pl.DataFrame",
     step: Step,
     excluded: "pl.DataFrame | None" = None,
+    format: str | None = None,
 ) -> Manifest:
     """A version with added rows, and beside it a changes.parquet that tells of each.
 
     Args:
         told: one finding a new row.
         excluded: rows of the parent that are left out.
+        format: of the new rows, where it is not the parent's; then they stand alone.
     """
     from studio.workshop.clean.outcome import no_findings
     from studio.workshop.cleaning import FindingsWriter
@@ -82,4 +84,4 @@ def write_added(
     with FindingsWriter(folder / CHANGES) as changes:
         changes.add(step.operation, told)
     out = no_findings() if excluded is None else excluded
-    return write_version(folder, parent=parent, rows=rows, excluded=out, steps=[step])
+    return write_version(folder, parent=parent, rows=rows, excluded=out, steps=[step], format=format)

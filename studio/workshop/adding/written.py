@@ -21,17 +21,21 @@ from studio.protocol import write_atomically, write_struct
 from studio.workshop.reports import REPORT, whole
 
 CANDIDATES = "candidates.json"
+OPERATION = "written"
+"""The step of a version with rows that models wrote."""
 BACKTRANSLATE, WRITE, BASE = "backtranslate", "write", "base"
 KINDS = (BACKTRANSLATE, WRITE, BASE)
 """The question through another language and back; a new question and answer; the row's question, answered anew."""
-MOST_CANDIDATES = 1000
+REJECTION_SAMPLING = "rejection_sampling"
+"""The kind of a report whose answers a run's model gave and a reward chose (`studio.rewards.keeping`)."""
+MOST_CANDIDATES = 4000
 YES, NO, UNCLEAR = "yes", "no", "unclear"
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
     """How rows are written and judged."""
 
-    count: Annotated[int, msgspec.Meta(ge=1, le=MOST_CANDIDATES)] = 20
+    count: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 20
     """Rows to start from, at most."""
     requirement: str = ""
     """What the judges are told that a row must meet."""
@@ -67,10 +71,34 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     code: str | None = None
     """Why it was not."""
     votes: tuple[Vote, ...] = ()
+    reward: float | None = None
+    """Of rejection sampling."""
 
     def message(self, language: str = "en") -> str:
         """Why it was not accepted, in plain words; empty if it was."""
         return say(f"problems.written.{self.code}", language, row=self.parent) if self.code else ""
+
+
+class Rollout(msgspec.Struct, frozen=True, kw_only=True):
+    """How a run's model answered, and which answers were kept."""
+
+    checkpoint: int | None
+    """None where an untouched model answered."""
+    base: str
+    """The untouched model that is to learn from what is kept."""
+    reward: dict[str, Any]
+    threshold: float
+    """Least reward that was kept."""
+    mean: float | None
+    """Reward of all answers that have one."""
+    questions_kept: int
+    """Questions of which an answer was kept."""
+    variety: float | None
+    """Of the kept answers, see `studio.rewards.keeping.variety`."""
+    variety_before: float | None
+    """Of the data's own answers to the same questions."""
+    rounds: int
+    """How often what the model learned from had been chosen this way already."""
 
 
 class WrittenReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -93,6 +121,8 @@ class WrittenReport(msgspec.Struct, frozen=True, kw_only=True):
     judged_itself: bool
     """Whether the model that wrote is one of the judges."""
     created_at: str
+    rollout: Rollout | None = None
+    """Of rejection sampling."""
 
 
 def options(chosen: dict[str, Any]) -> Options:

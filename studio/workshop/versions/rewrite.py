@@ -28,7 +28,14 @@ class RowsUnaccountedFor(Exception):
 
 
 def write_version(
-    folder: Path, *, parent: Path, rows: "pl.DataFrame", excluded: "pl.DataFrame", steps: list[Step], **changed: Any
+    folder: Path,
+    *,
+    parent: Path,
+    rows: "pl.DataFrame",
+    excluded: "pl.DataFrame",
+    steps: list[Step],
+    format: str | None = None,
+    **changed: Any,
 ) -> Manifest:
     """Write a version of `rows` in their order; `excluded` (row, code, field, values) joins the parent's problems.
 
@@ -37,6 +44,7 @@ def write_version(
             above all of its own and say in `origin` how they came.
         excluded: one line or more for each row taken out; `values` is the JSON text of an object, or null.
         steps: what was done since the parent.
+        format: of the rows, where all of them are new and it is not the parent's.
         changed: fields of the manifest that are not the parent's.
 
     Raises:
@@ -46,11 +54,12 @@ def write_version(
 
     known = read_manifest(parent)
     _check_accounts(pl.read_parquet(parent / ROWS, columns=["row"])["row"], rows, excluded)
-    rows = _completed(rows, known.format)
-    writer = VersionWriter(folder, format=known.format)
+    format = format or known.format
+    rows = _completed(rows, format)
+    writer = VersionWriter(folder, format=format)
     try:
         for part, source in _with_source(rows, parent):
-            writer.add_batch(_batch(part, source, known))
+            writer.add_batch(_batch(part, source, known, format))
         for problems in _all_problems(parent, excluded, known):
             writer.add_problems(problems)
     finally:
@@ -137,12 +146,12 @@ def _batches(table: Path) -> Iterator["pl.DataFrame"]:
             yield up_to_date(pl.from_arrow(batch))
 
 
-def _batch(part: "pl.DataFrame", source: "pl.DataFrame", known: Manifest) -> Any:
+def _batch(part: "pl.DataFrame", source: "pl.DataFrame", known: Manifest, format: str) -> Any:
     """The slice as a record batch of the layout, with the source text of every row that its columns no longer tell."""
     import polars as pl
 
     changed = pl.repeat(False, part.height, eager=True)
-    for name in (*TRAINED_COLUMNS[known.format], "extra", "category"):
+    for name in (*TRAINED_COLUMNS[format], "extra", "category"):
         if name in source.columns:
             changed |= part[name].ne_missing(source[name].cast(part.schema[name]))
     raw = source["raw"].to_list()
@@ -150,7 +159,7 @@ def _batch(part: "pl.DataFrame", source: "pl.DataFrame", known: Manifest) -> Any
     for index in (changed & source["raw"].is_null() & ~is_new).arg_true():
         raw[index] = source_text(row_of(source.row(index, named=True), known.format), known)
     table = part.with_columns(pl.Series("raw", raw, pl.String)).to_arrow(compat_level=pl.CompatLevel.oldest())
-    return table.cast(schema(known.format)).combine_chunks().to_batches()[0]
+    return table.cast(schema(format)).combine_chunks().to_batches()[0]
 
 
 def _all_problems(parent: Path, excluded: "pl.DataFrame", known: Manifest) -> Iterator["pl.DataFrame"]:

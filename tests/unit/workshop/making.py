@@ -6,11 +6,15 @@ from typing import Any
 import msgspec
 
 from studio.workshop.problems import Problem
-from studio.workshop.versions.layout import MESSAGES, PROMPT_COMPLETION, TrainingRow
+from studio.workshop.versions.layout import MESSAGES, PROMPT, PROMPT_COMPLETION, TrainingRow
 from studio.workshop.versions.reader import Manifest, VersionWriter
 
-COLUMNS = {MESSAGES: {"messages": "messages"}, PROMPT_COMPLETION: {"prompt": "prompt", "completion": "completion"}}
-SHAPES = {MESSAGES: "chat", PROMPT_COMPLETION: "prompt_completion"}
+COLUMNS = {
+    MESSAGES: {"messages": "messages"},
+    PROMPT_COMPLETION: {"prompt": "prompt", "completion": "completion"},
+    PROMPT: {"prompt": "prompt"},
+}
+SHAPES = {MESSAGES: "chat", PROMPT_COMPLETION: "prompt_completion", PROMPT: "prompt"}
 
 
 def pair(prompt: str, completion: str, **kept: Any) -> TrainingRow:
@@ -24,6 +28,11 @@ def chat(*texts: str, **kept: Any) -> TrainingRow:
     return TrainingRow(messages=turns, **kept)
 
 
+def question(text: str, **kept: Any) -> TrainingRow:
+    """A question without an answer."""
+    return TrainingRow(prompt=[{"role": "user", "content": text}], **kept)
+
+
 def version(
     folder: Path,
     rows: list[TrainingRow],
@@ -32,7 +41,7 @@ def version(
     splits: dict[int, str] | None = None,
 ) -> Path:
     """Rows numbered from 1; a number in `problems` (-> code) is skipped and kept as an open problem."""
-    format = MESSAGES if rows[0].messages else PROMPT_COMPLETION
+    format = MESSAGES if rows[0].messages else PROMPT_COMPLETION if rows[0].completion else PROMPT
     writer, number = VersionWriter(folder, format=format), 0
     for row in rows:
         number += 1
