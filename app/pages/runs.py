@@ -19,7 +19,7 @@ from app.pages.shell import bind, number_in, query_of, redraw_on_change
 from app.pipelines import listed
 from app.run_actions import ACTIONS, act, belongs, label, refusal, why_html
 from app.run_view import back_link, checkpoints_html, head_html, log_html, settings_html
-from app.runs import going_on, keeping, listing, mending, queue_view, reward_scores, scores
+from app.runs import alarms, going_on, keeping, listing, mending, queue_view, reward_scores, rollouts, scores
 from studio.db import checkpoints, jobs
 from studio.errors import UnknownName
 
@@ -41,22 +41,24 @@ def build(context: Context) -> None:
         with gr.Row(elem_classes="lu-actions"):
             buttons = [_button(context, action) for action in ACTIONS]
         why_box = gr.HTML(elem_id="runs-why")
+        alarms_box = panel("runs-alarms")
         keep_box = panel("runs-keep")
         run_chart(context, elem_id="runs-chart")
+        answers_box = panel("runs-answers")
         checkpoints_box = gr.HTML(elem_id="runs-checkpoints")
         further_box = panel("runs-further")
         with gr.Accordion(say("runs.log"), open=True, elem_id="runs-log-fold") as log_fold:
             log_box = gr.HTML(elem_id="runs-log")
         with gr.Accordion(say("runs.settings"), open=False, elem_id="runs-settings-fold") as settings_fold:
             settings_box = gr.HTML(elem_id="runs-settings")
-    state, asks, target = (
-        gr.Textbox("", visible=False, elem_id=f"runs-{name}") for name in ("state", "asks", "target")
+    state, asks, target, step = (
+        gr.Textbox("", visible=False, elem_id=f"runs-{name}") for name in ("state", "asks", "target", "step")
     )
     listed = [queue_box, bar_box, list_box, state]
-    detailed = [head_box, cause_box, *buttons, why_box, keep_box, checkpoints_box, further_box]
+    detailed = [head_box, cause_box, *buttons, why_box, alarms_box, keep_box, answers_box, checkpoints_box, further_box]
     detailed += [log_fold, settings_fold, log_box, settings_box]
     outputs = [list_column, *listed, detail_column, *detailed]
-    given, quiet = [search_box, state, asks], {"show_progress": "hidden"}
+    given, quiet = [search_box, state, asks, step], {"show_progress": "hidden"}
     redraw_on_change(context, draw, inputs=given, outputs=outputs)
     search_box.change(bind(search, context), [search_box, state], [list_box, state], **quiet)
     queue_box.select(bind(press_queue, context), given, listed, **quiet)
@@ -65,7 +67,8 @@ def build(context: Context) -> None:
     for action, button in zip(ACTIONS, buttons, strict=True):
         button.click(bind(_ACT[action], context), given, outputs, **quiet)
     keep_box.select(bind(press_keep, context), None, [keep_box, asks, target], **quiet).success(None, [target], js=_GO)
-    for box, press in ((further_box, press_further), (cause_box, press_cause)):
+    answers_box.select(bind(press_answers, context), [step], [answers_box, step], **quiet)
+    for box, press in ((further_box, press_further), (cause_box, press_cause), (alarms_box, press_alarms)):
         box.select(bind(press, context), None, [box, target], **quiet).success(None, [target], js=_GO)
 
 
@@ -79,13 +82,18 @@ def _button(context: Context, action: str) -> gr.Button:
 
 
 def draw(
-    context: Context, query: dict[str, str], text: str | None = "", state: str | None = "", asks: str | None = ""
+    context: Context,
+    query: dict[str, str],
+    text: str | None = "",
+    state: str | None = "",
+    asks: str | None = "",
+    step: str | None = "",
 ) -> list[Any]:
     """Everything on the page, for the runs that the address names or for the list."""
     if query.get("runs"):
         shown = draw_several(context, runs_beside.numbers_in(query["runs"]))
     elif (job_id := number_in(query, "run")) is not None:
-        shown = draw_detail(context, job_id, asks or "", chosen=number_in(query, "on"))
+        shown = draw_detail(context, job_id, asks or "", chosen=number_in(query, "on"), step=step or "")
     else:
         known = json.loads(state) if state else listing.from_query(query)
         return [gr.update(visible=True), *draw_list(context, known, text), gr.update(visible=False), *_detail("")]
@@ -102,8 +110,15 @@ def draw_list(context: Context, state: listing.State, text: str | None) -> list[
     ]
 
 
-def draw_detail(context: Context, job_id: int, asks: str = "", *, chosen: int | None = None) -> list[Any]:
-    """Head, what would help, buttons, why-not, what is kept, checkpoints, going on, log and settings of one run."""
+def draw_detail(
+    context: Context, job_id: int, asks: str = "", *, chosen: int | None = None, step: str = ""
+) -> list[Any]:
+    """Head, what would help, buttons, why-not, alarms, what is kept, answers, checkpoints, going on, log and settings.
+
+    Args:
+        chosen: the checkpoint to go on from.
+        step: the one whose answers are shown; empty: the newest.
+    """
     try:
         with context.registry.session() as session:
             job = jobs.job(session, job_id)
@@ -126,7 +141,9 @@ def draw_detail(context: Context, job_id: int, asks: str = "", *, chosen: int | 
         mending.draw(context, job_id),
         *buttons,
         why_html(context, job),
+        alarms.draw(context, job_id),
         keeping.draw(context, job_id, asks),
+        rollouts.draw(context, job_id, step),
         checkpoints_html(context, saved, job) + scores.draw(context, job_id) + reward_scores.draw(context, job_id),
         going_on.draw(context, job_id, chosen),
         *[gr.update(visible=True)] * 2,
@@ -147,7 +164,7 @@ def draw_several(context: Context, numbers: list[int]) -> list[Any]:
 def _detail(head: str, *, below: str = "") -> list[Any]:
     """The detail view where it is not about one run: no buttons, no log, no settings."""
     hidden = gr.update(visible=False)
-    return [head, "", *[hidden for _ in ACTIONS], "", "", below, "", hidden, hidden, "", ""]
+    return [head, "", *[hidden for _ in ACTIONS], "", "", "", "", below, "", hidden, hidden, "", ""]
 
 
 # -- handlers --------------------------------------------------------------------------------------------------------
@@ -159,7 +176,7 @@ def search(context: Context, text: str, state: str) -> list[str]:
     return [listing.draw(context, known, text), json.dumps(known)]
 
 
-def press_queue(context: Context, event: gr.EventData, text: str, state: str, asks: str) -> list[str]:
+def press_queue(context: Context, event: gr.EventData, text: str, state: str, asks: str, step: str) -> list[str]:
     """Something in the queue was pressed or chosen."""
     said = told(event)
     if not listed.press(context, said):
@@ -168,7 +185,7 @@ def press_queue(context: Context, event: gr.EventData, text: str, state: str, as
     return [answered(queue), *rest]
 
 
-def press_list(context: Context, event: gr.EventData, text: str, state: str, asks: str) -> list[str]:
+def press_list(context: Context, event: gr.EventData, text: str, state: str, asks: str, step: str) -> list[str]:
     """A filter was chosen, runs were ticked, or something was done with them."""
     known, why = listing.press(context, _read(state), told(event))
     if why:
@@ -198,6 +215,20 @@ def press_cause(context: Context, request: gr.Request, event: gr.EventData) -> l
     return [answered(mending.draw(context, job_id)), goto]
 
 
+def press_alarms(context: Context, request: gr.Request, event: gr.EventData) -> list[str]:
+    """What would help against an alarm was pressed."""
+    job_id = _named(request)
+    goto = alarms.press(context, job_id, told(event))
+    return [answered(alarms.draw(context, job_id)), goto]
+
+
+def press_answers(context: Context, request: gr.Request, event: gr.EventData, step: str) -> list[str]:
+    """Another step of the answers was chosen."""
+    job_id = _named(request)
+    chosen = rollouts.press(context, job_id, told(event), step)
+    return [answered(rollouts.draw(context, job_id, chosen)), chosen]
+
+
 def _act(context: Context, request: gr.Request, action: str, *given: str) -> list[Any]:
     """Carry out a button's action on the run of the address, and show how it stands then."""
     act(context, _named(request), action)
@@ -216,8 +247,8 @@ def _read(state: str | None) -> listing.State:
 
 
 def _action(name: str):
-    def acting(context: Context, request: gr.Request, text: str, state: str, asks: str) -> list[Any]:
-        return _act(context, request, name, text, state, asks)
+    def acting(context: Context, request: gr.Request, text: str, state: str, asks: str, step: str) -> list[Any]:
+        return _act(context, request, name, text, state, asks, step)
 
     return acting
 

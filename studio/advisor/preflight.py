@@ -3,17 +3,16 @@
 Rules are `templates/advice/preflight/*.yaml`, one file each; the numbers that they speak of are `measures`.
 """
 
-import operator
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from types import MappingProxyType
 from typing import Any
 
 import yaml
 
 from studio.advisor.facts import Facts
 from studio.advisor.forecast import Forecast
+from studio.advisor.limits import holds
 from studio.advisor.measures import measures
 from studio.messages import say
 from studio.paths import TEMPLATES
@@ -22,9 +21,6 @@ SEVERITIES = ("error", "warning", "info")
 LOOKS = ("clean", "checks", "again")
 """What a finding's button can look at: what cleaning would do, the checks of the data, the machine and model again."""
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-_COMPARISONS = MappingProxyType(
-    {"above": operator.gt, "below": operator.lt, "at_least": operator.ge, "at_most": operator.le}
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +76,7 @@ def preflight(facts: Facts, values: Mapping[str, Any], plan: Forecast) -> list[F
     found = [
         Finding(rule, known)
         for rule in rules()
-        if all(_holds(known, name, limits) for name, limits in rule.when.items())
+        if all(holds(known, name, limits) for name, limits in rule.when.items())
     ]
     return sorted(found, key=lambda finding: SEVERITIES.index(finding.severity))
 
@@ -92,12 +88,3 @@ def rules() -> tuple[Rule, ...]:
         row = yaml.load(path.read_text("utf-8"), _Loader)
         found.append(Rule(**(row | {"code": path.stem, "mend": tuple(row.get("mend", ()))})))
     return tuple(found)
-
-
-def _holds(known: Mapping[str, Any], name: str, limits: Mapping[str, Any]) -> bool:
-    value = known[name]
-    for comparison, limit in limits.items():
-        bound = known[limit] if isinstance(limit, str) else limit
-        if value is None or bound is None or not _COMPARISONS[comparison](value, bound):
-            return False
-    return True
