@@ -40,6 +40,8 @@ class Field:
     column: gr.Column
     """Holds the two below; hidden while the parameter has no effect."""
     component: gr.components.Component
+    chooser: gr.Dropdown | None
+    """Of a reward: those that were tried, by name; the component then holds the chosen one's rules as text."""
     reason: gr.HTML
     """Why it has its value; its `select` event carries `field` when "back to recommended" is pressed."""
 
@@ -65,9 +67,22 @@ def make_field(parameter: Parameter, context: Context, *, page: str, elem_id: st
     """The parameter's component with its label and help, and the line below it."""
     name = elem_id or f"{page}-{parameter.name}"
     with gr.Column(elem_classes="lu-field", elem_id=f"{name}-field") as column:
-        component = _component(parameter, context, name)
+        chooser = _chooser(context, name) if parameter.type == "rewards" else None
+        if chooser is None:
+            component = _component(parameter, context, name)
+        else:
+            with gr.Accordion(context.say("train.reward.yaml"), open=False, elem_id=f"{name}-text"):
+                component = _component(parameter, context, name)
         reason = gr.HTML(elem_id=f"{name}-reason", js_on_load=BACK_SCRIPT, padding=False)
-    return Field(parameter, column, component, reason)
+    return Field(parameter, column, component, chooser, reason)
+
+
+def _chooser(context: Context, name: str) -> gr.Dropdown:
+    # Custom values pass: a restarted server has forgotten the choices that it gave to a page still open.
+    label, info = context.say("train.reward.label"), context.say("train.reward.info")
+    return gr.Dropdown(
+        [], value=None, label=label, info=info, elem_id=f"{name}-choice", interactive=True, allow_custom_value=True
+    )
 
 
 def by_group(*, level: str) -> dict[str, list[Parameter]]:

@@ -11,6 +11,7 @@ from app.forms import value_text
 from app.i18n import bytes_text, duration_text, number_text, page_path, seconds_between, when_text
 from app.markup import facts, link, state_chip, table
 from app.reasons import reason_words, source_text
+from app.rewards import offered
 from app.runs.reason_values import reason_values
 from studio.advisor.forecast import disk_as_it_goes
 from studio.db.checkpoints import CheckpointView
@@ -157,7 +158,9 @@ def settings_html(context: Context, job: JobView, plan: Mapping[str, Any]) -> st
     rest = [lines[name] for name in names if name not in own and name != "goal"]
     mine = f'<h2 class="lu-part">{escape(context.say("runs.chosen"))}</h2><div class="lu-changed">{facts(chosen)}</div>'
     filled = f'<h2 class="lu-part">{escape(context.say("runs.filled"))}</h2>{facts(rest)}'
-    return _overridden(context, plan) + (mine if chosen else "") + filled
+    return (
+        offered.run_html(context, plan.get("reward")) + _overridden(context, plan) + (mine if chosen else "") + filled
+    )
 
 
 def _overridden(context: Context, plan: Mapping[str, Any]) -> str:

@@ -31,13 +31,14 @@ from app.markup import empty_page, link, notice
 from app.pages.shell import POLL_SECONDS
 from app.preset_view import preset_html
 from app.reasons import reason_text, source_text
+from app.rewards import offered
 from app.training_form import NAMED, Form, Seen, draft_of, is_looking, preset_named, table
 from studio.params.table import Parameter
 
 FAST_SECONDS = 0.5
 """Between two looks while the model and the data are being looked at."""
 DRAWN = ("shown", "request", "draft", "notice", "data_note", "samples_fold", "samples", "settings", "plan", "start")
-DRAWN += ("preset", "preset_values", "changed", "timer")
+DRAWN += ("preset", "preset_values", "changed", "timer", "reward_choice")
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,7 @@ def draw(context: Context, form: Form, seen: Seen, before: Before) -> list[Any]:
         "preset": _preset_update(context, form, last),
         "preset_values": preset_html(context, preset_named(form.preset), table()),
         "changed": changed_html(context, _changed_labels(context, form, now)),
+        "reward_choice": _reward_update(context, seen, now, last),
         "timer": gr.update(value=FAST_SECONDS if is_looking(seen) else POLL_SECONDS),
     }
     values = [drawn[name] for name in DRAWN]
@@ -128,7 +130,21 @@ def _shown(context: Context, form: Form, seen: Seen, last: Mapping[str, Any]) ->
         "given_back": dict(form.given_back),
         "preset": form.preset,
         "choices": _choices(context, form, seen),
+        "reward": _reward_shown(context, form, seen, filled),
     }
+
+
+def _reward_shown(context: Context, form: Form, seen: Seen, filled: Mapping[str, Any]) -> dict[str, Any]:
+    """The rewards that are offered, and which of them stands in the form."""
+    stands = {**filled, **form.chosen}.get("rewards")
+    chosen = offered.chosen_of(context, seen, stands)
+    return {"choices": offered.choices(context, seen), "chosen": chosen}
+
+
+def _reward_update(context: Context, seen: Seen, now: Mapping[str, Any], last: Mapping[str, Any]) -> Any:
+    if last.get("reward") == now["reward"]:
+        return gr.skip()
+    return gr.update(choices=[tuple(each) for each in now["reward"]["choices"]], value=now["reward"]["chosen"])
 
 
 def _choices(context: Context, form: Form, seen: Seen) -> dict[str, list[list[str]]]:
@@ -160,6 +176,8 @@ class _Drawing:
         note = note_of(parameter, self._wanted(parameter), self.context.language)
         line = replace(self._line(parameter.name), note=note)
         reason = reason_html(parameter, line, self.context, table())
+        if parameter.type == "rewards":
+            reason = offered.note_html(self.context, self.seen, self.now["reward"]["chosen"]) + reason
         return [gr.update(visible=applies), self._component(parameter, raw), reason]
 
     def _component(self, parameter: Parameter, raw: Any) -> Any:

@@ -30,6 +30,7 @@ from app.i18n import page_path
 from app.markup import heading
 from app.pages.shell import POLL_SECONDS, bind, redraw_on_change
 from app.pipelines import planned
+from app.rewards import offered
 from app.runs import grid, queue_view
 from app.train_drawing import DRAWN, Before, draw, missing
 from app.training_form import (
@@ -152,6 +153,7 @@ def _hidden(parts: dict[str, Any]) -> None:
 
 def _wire(context: Context, parts: dict[str, Any], fields: list[Field]) -> None:
     given = [parts["shown"], parts["draft"], parts["preset"], *[each.component for each in fields]]
+    parts["reward_choice"] = next(each.chooser for each in fields if each.chooser is not None)
     drawn = [parts[name] for name in DRAWN]
     for each in fields:
         drawn += [each.column, each.component, each.reason]
@@ -163,6 +165,8 @@ def _wire(context: Context, parts: dict[str, Any], fields: list[Field]) -> None:
     gr.on(typed, bind(change, context), given, drawn, trigger_mode="always_last", **quiet)
     gr.on(picked, bind(pick, context), given, drawn, trigger_mode="always_last", **quiet)
     gr.on(left, bind(leave, context), given, drawn, trigger_mode="always_last", **quiet)
+    chooser = parts["reward_choice"]
+    chooser.input(bind(choose_reward, context), [chooser, *given], drawn, **quiet)
     parts["preset"].input(bind(use_preset, context), given, drawn, **quiet)
     gr.on(
         [*(each.reason.select for each in fields), parts["changed"].select], bind(back, context), given, drawn, **quiet
@@ -221,6 +225,16 @@ def use_preset(context: Context, shown: str | None, draft: Any, preset: str | No
     before = json.loads(shown or "{}").get("preset", "")
     chosen = {name: value for name, value in form.chosen.items() if value != preset_values(before, form).get(name)}
     form = replace(form, chosen=chosen | preset_values(form.preset, form))
+    return draw(context, *look(context, form), Before(shown, entered, is_edit=True, refills=True))
+
+
+def choose_reward(
+    context: Context, wanted: str | None, shown: str | None, draft: Any, preset: str | None, *entered: Any
+) -> list[Any]:
+    """Take a reward that was tried; what is not offered leaves the rules as they are."""
+    form = read_form(shown, preset, entered)
+    document = offered.document(context, look(context, form)[1], wanted or "")
+    form = replace(form, chosen=form.chosen | ({"rewards": document} if document else {}))
     return draw(context, *look(context, form), Before(shown, entered, is_edit=True, refills=True))
 
 

@@ -1,6 +1,6 @@
 """From a spec that names little to one that is complete: what the desk does before it queues a run."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -17,9 +17,11 @@ from studio.memory.measured import document
 from studio.params.layer_names import spelled_out
 from studio.params.table import check
 from studio.rewards import judges, recipe
+from studio.rewards.kept import TriedReward
 
 NAMED = ("model_name_or_path", "dataset", "run_name", "goal", "method", "intention")
 """What a spec is about; these never count as changed."""
+UNTRIED = "untried"
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,8 @@ class Completed:
     """Codes of the warnings that the run is started in spite of."""
     memory: dict[str, Any] = field(default_factory=dict)
     """What it is predicted to take, as `studio.memory.measured.document` has it."""
+    reward: dict[str, Any] = field(default_factory=dict)
+    """What trying its reward came to; empty where it learns from none."""
 
 
 def complete(spec: Mapping[str, Any], facts: Facts) -> tuple[dict[str, Any], dict[str, Filled]]:
@@ -102,13 +106,29 @@ def complete_spec(
         plan.disk_bytes or 0,
         [finding.code for finding in findings if finding.severity == "warning"],
         document(plan.memory) if plan.memory else {},
+        reward_told(values, facts.rewards, facts.model_name),
     )
 
 
 def kept_with_run(completed: Completed) -> dict[str, Any]:
     """What the run's page will tell of its plan: the event `plan` of the job."""
     reasons = {name: asdict(filled) for name, filled in completed.reasons.items()}
-    return {"reasons": reasons, "overridden": completed.overridden, "memory": completed.memory}
+    plan = {"reasons": reasons, "overridden": completed.overridden, "memory": completed.memory}
+    return plan | ({"reward": completed.reward} if completed.reward else {})
+
+
+def reward_told(values: Mapping[str, Any], tried: Sequence[TriedReward], model: str) -> dict[str, Any]:
+    """The run's reward by name and hash, with the newest trial's verdict: with this model's answers if there is one."""
+    if not values.get("rewards"):
+        return {}
+    found = recipe.parse(values["rewards"])
+    trials = [each for each in tried if each.report.hash == recipe.digest(found)]
+    last = next((each for each in trials if each.model == model), trials[0] if trials else None)
+    told = {"name": found.name, "hash": recipe.digest(found), "verdict": last.verdict if last else UNTRIED}
+    if last is None:
+        return told
+    stops = [reason.code for reason in last.report.reasons if reason.stops]
+    return told | {"model": last.model, "tried_at": last.created_at, "stops": stops}
 
 
 def with_preset(spec: Mapping[str, Any], facts: Facts) -> dict[str, Any]:

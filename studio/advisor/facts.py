@@ -1,6 +1,6 @@
 """What the advisor knows before a run: the model, the data's lengths, the machine."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,6 +12,7 @@ from studio.memory.estimate import Shapes
 from studio.memory.inventory import Inventory, from_figures
 from studio.memory.measured import Experience
 from studio.rewards.judges import Judges
+from studio.rewards.kept import TriedReward
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,8 @@ class Facts:
     """That is good enough as it is (`studio.evaluation.baseline`)."""
     reward: Mapping[str, Any] | None = None
     """The reward that was tried last on these rows, as a spec holds it."""
+    rewards: Sequence[TriedReward] = ()
+    """All that were tried on these rows, the newest first."""
     judges: Judges = field(default_factory=dict)
     """The models that a reward may ask."""
     tried_rewards: Mapping[str, str] = field(default_factory=dict)

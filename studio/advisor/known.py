@@ -30,10 +30,10 @@ def known_of(session: Session, workspace: Workspace, base: ModelSummary, version
 
 def _rewards(workspace: Workspace, base: ModelSummary, version: DatasetSummary) -> dict[str, Any]:
     """What was tried on these rows, for a run that learns from a reward."""
-    last = kept.newest(workspace, version.content_hash)
-    if last is None:
+    found = kept.tried(workspace, version.content_hash)
+    if not found:
         return {}
-    return {"reward": last.report.recipe, "tried_rewards": kept.verdicts(workspace, version.content_hash, base.name)}
+    return {"reward": found[0].report.recipe, "rewards": found, "tried_rewards": kept.verdicts(found, base.name)}
 
 
 def _baseline(workspace: Workspace, base: ModelSummary, version: DatasetSummary) -> dict[str, Any]:

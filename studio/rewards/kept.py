@@ -7,6 +7,8 @@ Samples do not depend on the reward, so another one is tried on the same answers
 """
 
 import hashlib
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ import msgspec
 from studio.errors import RefusedInput
 from studio.paths import Workspace
 from studio.protocol import write_struct
-from studio.rewards.report import TrialReport
+from studio.rewards.report import Reason, TrialReport
 from studio.workshop.reports import REPORT
 
 MOST_READ = 50
@@ -77,31 +79,58 @@ def newest(workspace: Workspace, content_hash: str) -> Trial | None:
     return None
 
 
-class _Verdict(msgspec.Struct, frozen=True, kw_only=True):
-    """What of a trial tells whether a run may learn from its reward; the rest is not read."""
+class Told(msgspec.Struct, frozen=True, kw_only=True):
+    """What of a report tells whether a run may learn from the reward."""
 
+    recipe: dict[str, Any]
+    hash: str
+    reasons: list[Reason]
+
+
+class TriedReward(msgspec.Struct, frozen=True, kw_only=True):
+    """A trial without its figures, for choosing among them."""
+
+    dataset: str
+    version: int
     model: str | None
     verdict: str
-    report: "_Hash"
+    created_at: str
+    report: Told
 
 
-class _Hash(msgspec.Struct, frozen=True):
-    hash: str
+def tried(workspace: Workspace, content_hash: str) -> list[TriedReward]:
+    """The last trials on these rows, the newest first; of one reward with one model the newest alone."""
+    return _told(workspace.reports.glob(f"reward-{content_hash[:16]}-*"))
 
 
-def verdicts(workspace: Workspace, content_hash: str, model: str) -> dict[str, str]:
-    """{reward's hash: verdict} of the last trials on these rows with this model's answers; the newest word counts."""
-    folders = workspace.reports.glob(f"reward-{content_hash[:16]}-*")
+def tried_elsewhere(workspace: Workspace, content_hash: str) -> list[TriedReward]:
+    """As `tried`, on other rows."""
+    own = f"reward-{content_hash[:16]}-"
+    return _told(folder for folder in workspace.reports.glob("reward-*") if not folder.name.startswith(own))
+
+
+def verdicts(found: Sequence[TriedReward], model: str) -> dict[str, str]:
+    """{reward's hash: verdict} of trials with this model's answers; the newest word counts."""
+    return {each.report.hash: each.verdict for each in reversed(found) if each.model == model}
+
+
+def _told(folders: Iterable[Path]) -> list[TriedReward]:
     dated = sorted(((folder / REPORT).stat().st_mtime_ns, folder) for folder in folders if (folder / REPORT).exists())
-    found = {}
-    for _, folder in dated[-MOST_READ:]:
-        try:
-            each = _read(folder, _Verdict)
-        except RefusedInput:
-            continue
-        if each.model == model:
-            found[each.report.hash] = each.verdict
-    return found
+    found: dict[tuple[str, str | None], TriedReward] = {}
+    for changed, folder in reversed(dated[-MOST_READ:]):
+        each = _read_told(folder, changed)
+        if each is not None:
+            found.setdefault((each.report.hash, each.model), each)
+    return list(found.values())
+
+
+@lru_cache(maxsize=4 * MOST_READ)
+def _read_told(folder: Path, changed: int) -> TriedReward | None:
+    """A form asks with every change; a report is read once as long as it stays as it is."""
+    try:
+        return _read(folder, TriedReward)
+    except RefusedInput:
+        return None
 
 
 def keep(folder: Path, kept: Samples | Trial) -> None:

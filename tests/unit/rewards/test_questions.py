@@ -87,9 +87,12 @@ def test_trials_are_found_by_their_rows_the_newest_first(tmp_path):
         kept.keep(kept.trial_place(workspace, "content", reward), each)
     assert kept.newest(workspace, "content") == second
     assert kept.newest(workspace, "other") is None
-    assert kept.verdicts(workspace, "content", "m") == {}
+    assert kept.verdicts(kept.tried(workspace, "content"), "m") == {}
     kept.keep(kept.trial_place(workspace, "content", "c"), msgspec.structs.replace(second, model="m", verdict="green"))
-    assert kept.verdicts(workspace, "content", "m") == {report.hash: "green"}
+    found = kept.tried(workspace, "content")
+    assert kept.verdicts(found, "m") == {report.hash: "green"}
+    assert [each.model for each in found] == ["m", None], "of one reward with one model the newest alone"
+    assert kept.tried_elsewhere(workspace, "content") == [] and len(kept.tried_elsewhere(workspace, "other")) == 2
     place = kept.samples_place(workspace, "model", "content", Asking())
     assert place != kept.samples_place(workspace, "model", "content", Asking(rows=7))
     kept.keep(place, Samples(model="m", seconds=1.0, answers={1: ["a"]}))
