@@ -24,7 +24,7 @@ from tests.e2e.server import Server, end_everything, wait_until
 pytestmark = pytest.mark.browser
 
 NUM_ROWS = 80
-NUM_STEPS = 20
+NUM_STEPS = 14
 BROKEN_LINE = 5
 STEP_BUDGET_SECONDS = 400
 ANSWER_TOKENS = 16
@@ -136,12 +136,12 @@ def report(line: str) -> None:
 
 def watch(page: Any, server: Server, run: int) -> None:
     """The curve moves, and is still there after a reload."""
-    page.locator("#runs-chart canvas").first.wait_for(timeout=120_000)
+    page.locator("#runs-chart canvas:visible").first.wait_for(timeout=120_000)
     wait_until(lambda: len(series(server, run)) >= 2, seconds=120, what=server.log)
     seen = len(series(server, run))
     wait_until(lambda: len(series(server, run)) > seen, seconds=120, what=server.log)
     page.reload()
-    page.locator("#runs-chart canvas").first.wait_for()
+    page.locator("#runs-chart canvas:visible").first.wait_for()
     assert page.locator("#runs-head").inner_text()
 
 
@@ -157,7 +157,7 @@ def survive_a_kill(page: Any, server: Server, run: int) -> None:
     assert time.monotonic() - began < 10
     after = wait_until(lambda: series(server, run), seconds=10)
     assert after[: len(before)] == before
-    page.locator("#runs-chart canvas").first.wait_for()
+    page.locator("#runs-chart canvas:visible").first.wait_for()
 
 
 def compare(page: Any, server: Server, questions: list[str]) -> None:
