@@ -55,7 +55,7 @@ class PipelineDesk:
         for place, spec in enumerate(stages):
             wanted = _joined(stages[0], shape, spec)
             try:
-                base, version, (completed,) = self._completed([wanted], device)
+                base, version, (completed,) = self._completed([wanted], device, was_tuned=place > 0)
                 _refuse_other_weights(shape, completed, place)
             except SpecRefused as error:
                 raise SpecRefused(_placed(error.faults, place)) from error

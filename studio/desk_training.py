@@ -113,9 +113,13 @@ class TrainingDesk:
             begin_curve(session, self.workspace, job_id, base, version, known.values)
 
     def _completed(
-        self, specs: Sequence[dict[str, Any]], device: str | None
+        self, specs: Sequence[dict[str, Any]], device: str | None, *, was_tuned: bool = False
     ) -> tuple[ModelSummary, DatasetSummary, list["Completed"]]:
-        """Specs of one model and data set with everything filled in; room on the disk for all of them."""
+        """Specs of one model and data set with everything filled in; room on the disk for all of them.
+
+        Args:
+            was_tuned: the runs begin with what an earlier stage has learned.
+        """
         from studio.advisor.complete import complete_spec
         from studio.advisor.known import known_of
 
@@ -126,6 +130,7 @@ class TrainingDesk:
         inventory = self._inspection(base, version)
         with self._writer.begin() as session:
             known = known_of(session, self.workspace, base, version)
+        known["was_tuned"] |= was_tuned
         completed = [
             complete_spec(spec, dataset=version, inspection=inventory, machine=machine, **known) for spec in specs
         ]

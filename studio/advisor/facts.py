@@ -75,6 +75,8 @@ class Facts:
     it, or too few of them to say."""
     baseline_suffices: bool = False
     """That is good enough as it is (`studio.evaluation.baseline`)."""
+    was_tuned: bool = False
+    """The model learned something before, in this studio: an earlier stage, or a run whose weights became a model."""
     reward: Mapping[str, Any] | None = None
     """The reward that was tried last on these rows, as a spec holds it."""
     rewards: Sequence[TriedReward] = ()

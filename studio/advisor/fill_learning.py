@@ -174,3 +174,11 @@ def fill_reward(draft: Draft) -> None:
     except RefusedInput:
         return
     draft.fill("rewards", to_document(known), "reward_tried", source="ours")
+
+
+def fill_kl(draft: Draft) -> None:
+    """How closely a policy is held to what it was: not at all where it has not learned anything before (document D)."""
+    if not method_of(draft.values).answers_itself or draft.values.get("kl_target"):
+        return
+    was = "tuned" if draft.given.was_tuned else "untouched"
+    draft.fill("beta", recipes()["kl"][was], f"kl_{was}", source="D")

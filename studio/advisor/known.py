@@ -1,5 +1,6 @@
 """What the registry and the workspace know for the advisor, besides what an inspection found."""
 
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy.orm import Session
@@ -19,6 +20,7 @@ def known_of(session: Session, workspace: Workspace, base: ModelSummary, version
     """By the names of `studio.advisor.facts.Facts`."""
     return {
         "model_name": base.name,
+        "was_tuned": _was_tuned(workspace, base),
         "speeds": list_speeds(session),
         "experience": experience(session, base.content_hash),
         "data": read_data_facts(workspace, version),
@@ -26,6 +28,11 @@ def known_of(session: Session, workspace: Workspace, base: ModelSummary, version
         **_baseline(workspace, base, version),
         **_rewards(workspace, base, version),
     }
+
+
+def _was_tuned(workspace: Workspace, base: ModelSummary) -> bool:
+    """Whether the model is what a run here has left."""
+    return any(Path(base.path).is_relative_to(place) for place in (workspace.exports, workspace.jobs))
 
 
 def _rewards(workspace: Workspace, base: ModelSummary, version: DatasetSummary) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from studio.advisor.fill_learning import (
     fill_by_rows,
     fill_epochs,
     fill_intervals,
+    fill_kl,
     fill_rate,
     fill_rate_by_batch,
     fill_rate_by_optimizer,
@@ -26,6 +27,7 @@ NOT_FILLED = ("run_name", "goal")
 """Words that only a person can say."""
 _FILLS = (
     fill_reward,
+    fill_kl,
     fill_precision,
     fill_attention,
     fill_length,

@@ -16,6 +16,8 @@ OF_LENGTH = ("length", "length_penalty")
 LEAST_EVALUATIONS = 3
 FLAT_SHARE, FLAT_ERRORS = 0.05, 2.0
 """A reward is flat when it gained less of its range than this, and less than so many standard errors. Ours."""
+MARGIN_FLAT = 0.02
+"""A margin that gained less than this is flat: it moves the loss by a hundredth. Ours."""
 Curves = Mapping[str, Curve]
 Known = dict[str, Any]
 
@@ -151,7 +153,8 @@ def _preference(curves: Curves) -> Known:
     margins, chosen = curves.get("rewards/margins"), curves.get("logps/chosen")
     gain = margins.gain() if margins else None
     found: Known = {"margin_late": _late(curves, "rewards/margins"), "accuracy": _late(curves, "rewards/accuracies")}
-    found |= {"margin_errors": gain[1] if gain else None, "chosen_fall": None, "chosen_share": None}
+    flat = int(gain[0] < MARGIN_FLAT or gain[1] < FLAT_ERRORS) if gain else None
+    found |= {"margin_flat": flat, "chosen_fall": None, "chosen_share": None}
     if chosen and chosen.window and chosen.early < 0:
         fall = chosen.early - chosen.late
         found |= {"chosen_fall": fall, "chosen_share": fall / -chosen.early}

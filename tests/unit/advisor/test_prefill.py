@@ -339,3 +339,23 @@ def test_without_any_reward_a_run_that_needs_one_is_refused_and_told_where_to_ge
     assert [(fault.field, fault.code) for fault in refused.value.faults] == [("rewards", "reward.none_yet")]
     tried = {"rewards": [{"name": "exact_match", "weight": 1.0}]}
     assert complete(spec, facts(reward=tried))[0]["rewards"] == tried
+
+
+REWARDED = NAMED | {"rewards": [{"name": "json"}]}
+
+
+@pytest.mark.parametrize("method", ["grpo", "rloo", "ppo"])
+def test_a_policy_is_held_only_to_what_it_has_learned_before(facts, method):
+    for was_tuned, beta in ((False, 0.0), (True, 0.001)):
+        values, reasons = complete(REWARDED | {"method": method}, facts(was_tuned=was_tuned))
+        assert values["beta"] == beta and reasons["beta"].source == "D"
+        words = [say(f"reasons.{reasons['beta'].reason}", language) for language in LANGUAGES]
+        assert all(each.startswith(f"{beta:g}") for each in words)
+    assert complete(REWARDED | {"method": method, "beta": 0.05}, facts(was_tuned=True))[0]["beta"] == 0.05
+
+
+def test_pairs_keep_the_beta_of_their_loss_and_a_target_the_weight_that_it_moves(facts):
+    assert values_of(facts(), method="dpo")["beta"] == 0.1
+    assert complete(REWARDED | {"method": "ppo", "kl_target": 6.0}, facts())[0]["beta"] == 0.05, (
+        "from 0 it could never rise"
+    )

@@ -38,14 +38,27 @@ def test_a_preset_makes_a_legal_spec(tuning):
         )
 
 
-def test_a_preset_for_two_methods_gives_each_its_own():
-    preset = next(preset for preset in presets() if preset.name == "preference")
-    found = preset.resolved(method="dpo", tuning="lora", per_device_train_batch_size=8)
-    assert (found["beta"], found["learning_rate"], found["num_train_epochs"]) == (0.7, 2e-6, 4)
-    assert "cliprange" not in found
-    check({**NAMED, "method": "dpo", **found})
-    other = preset.resolved(method="ppo", tuning="lora", per_device_train_batch_size=8)
-    assert (other["cliprange"], other["beta"]) == (0.2, 0.7)
+def test_the_exact_values_of_document_a_for_dpo_and_ppo():
+    common = {"num_train_epochs": [3, 5], "learning_rate": [1e-6, 3e-6], "effective_batch_size": 8}
+    (dpo,), (ppo,) = presets_for("dpo"), presets_for("ppo")
+    assert dict(dpo.values) == common | {"beta": 0.7} and dict(ppo.values) == common | {"cliprange": 0.2}
+    for method, preset in (("dpo", dpo), ("ppo", ppo)):
+        found = preset.resolved(method=method, tuning="lora", per_device_train_batch_size=4)
+        assert (found["learning_rate"], found["num_train_epochs"], effective_batch_size(found)) == (2e-6, 4, 8)
+        rewards = {"rewards": [{"name": "json"}]} if method == "ppo" else {}
+        check({**NAMED, "method": method, **rewards, **found})
+    assert "beta" not in ppo.values, "DPO's coefficient is no weight of a KL divergence"
+
+
+@pytest.mark.parametrize(
+    ("language", "closer", "slower"), [("en", "more closely", "slowly"), ("zh", "越贴近", "拉开得慢")]
+)
+def test_the_help_of_beta_says_which_way_it_works(language, closer, slower):
+    beta = next(parameter for parameter in parameters("dpo") if parameter.name == "beta")
+    said = beta.help(language)
+    assert closer in said and slower in said
+    (dpo,) = presets_for("dpo")
+    assert "0.1" in dpo.notes[language] and beta.default == 0.1
 
 
 def test_the_exact_values_of_document_a():
@@ -84,4 +97,4 @@ def test_a_preset_of_lora_says_nothing_of_full_training(facts):
 def test_an_unknown_preset_is_refused_with_those_there_are(facts):
     with pytest.raises(SpecRefused) as refused:
         with_preset({**NAMED, "preset": "smal-sft"}, facts())
-    assert "small-sft" in refused.value.message() and "preference" not in refused.value.message()
+    assert "small-sft" in refused.value.message() and "dpo" not in refused.value.message()

@@ -132,7 +132,7 @@ CASES = {
     "margin_flat": (
         "dpo",
         {"rewards/margins": line(0.01), "rewards/accuracies": line(0.55)},
-        {"rewards/margins": line(0.01, 0.2), "rewards/accuracies": line(0.55)},
+        {"rewards/margins": line(0.01, 0.05), "rewards/accuracies": line(0.55)},
     ),
     "runs_off": ("dpo", {"logps/chosen": line(-60, -110)}, {"logps/chosen": line(-60, -80)}),
 }
