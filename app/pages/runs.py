@@ -17,6 +17,7 @@ from app.data.panel import answered, panel, told
 from app.markup import heading, notice
 from app.pages.shell import bind, number_in, query_of, redraw_on_change
 from app.pipelines import listed
+from app.rewards.words import alert_values
 from app.run_actions import ACTIONS, act, belongs, label, refusal, why_html
 from app.run_view import back_link, checkpoints_html, head_html, log_html, settings_html
 from app.runs import alarms, going_on, keeping, listing, mending, queue_view, reward_scores, rollouts, scores
@@ -129,7 +130,10 @@ def draw_detail(
         return _detail(back_link(context) + notice(error.message(context.language), "bad"))
     place, wait = queue_view.state_of(context, job_id) if job.state == "queued" else (None, None)
     waits = queue_view.wait_text(context, wait) if wait else ""
-    said = "".join(notice(context.say(f"alerts.{each.data['code']}", **each.data["values"]), "warn") for each in alerts)
+    said = "".join(
+        notice(context.say(f"alerts.{each.data['code']}", **alert_values(context, each.data)), "warn")
+        for each in alerts
+    )
     buttons = [
         gr.update(
             value=label(context, job, action), visible=belongs(job, action), interactive=refusal(job, action) is None

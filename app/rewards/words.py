@@ -1,5 +1,6 @@
 """Words of rules: what a grader, its options and a rule's value are called, in the language of the page."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -52,6 +53,18 @@ def dimension(context: Context, name: str) -> str:
     """What a rule judges: the studio's word for it, or the person's own."""
     key = f"reward.judges.{name}"
     return context.say(key) if has(key) else name
+
+
+def alert_values(context: Context, alert: Mapping[str, Any]) -> dict[str, Any]:
+    """What an alert's sentence names; a rule that had no score by its title, with the reason in words."""
+    values = dict(alert["values"])
+    if alert["code"] != "reward_missing":
+        return values
+    name = re.sub(r"_\d+$", "", values["rule"])
+    rule = title(context, name) if name in graders.GRADERS else values["rule"]
+    key = f"reward.why.{values['why']}"
+    reason = context.say(key, detail="…").rstrip(".。") if has(key) else values["why"]
+    return values | {"rule": rule, "why": reason}
 
 
 def why(context: Context, score: Score) -> str:

@@ -19,9 +19,9 @@ from studio.params.methods import METHODS
 from studio.params.table import effective_batch_size
 from studio.params.tunings import TUNINGS, is_compressed
 from studio.paths import TEMPLATES
-from studio.rewards.recipe import digest, parse
+from studio.rewards.recipe import ROW, digest, needs, parse
 from studio.rewards.report import GREEN
-from studio.workshop.versions.layout import MESSAGES, PROMPT_COMPLETION, TEXT
+from studio.workshop.versions.layout import MESSAGES, PROMPT, PROMPT_COMPLETION, TEXT
 
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _INSTRUCT = re.compile(r"(?:^|[-_ ./])(?:instruct|chat|it|sft|dpo|rlhf|assistant)(?:$|[-_ ./0-9])", re.IGNORECASE)
@@ -108,12 +108,23 @@ def _label_measures(facts: Facts, values: Mapping[str, Any]) -> dict[str, Any]:
     return {"missing_labels": int(count < 2), "missing_tags": 0, "better_said": int(is_said), "num_labels": count}
 
 
-def _reward_measures(facts: Facts, values: Mapping[str, Any]) -> dict[str, int]:
-    """Whether the run's very reward was tried with this model on these rows, and came out green."""
+def _reward_measures(facts: Facts, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Whether the run's very reward was tried with this model on these rows, and came out green.
+
+    And whether it compares with answers that the rows do not have.
+    """
     if not values.get("rewards"):
-        return {"untried_reward": 0, "reward_not_green": 0}
-    verdict = facts.tried_rewards.get(digest(parse(values["rewards"])))
-    return {"untried_reward": int(verdict is None), "reward_not_green": int(verdict not in (None, GREEN))}
+        return {"untried_reward": 0, "reward_not_green": 0, "reward_without_answers": 0, "reward_rules": ""}
+    reward = parse(values["rewards"])
+    verdict = facts.tried_rewards.get(digest(reward))
+    compares = [key for key, wanted in needs(reward).items() if "reference" in wanted]
+    is_without = facts.format == PROMPT and compares and (reward.missing == ROW or len(compares) == len(reward.rules))
+    return {
+        "untried_reward": int(verdict is None),
+        "reward_not_green": int(verdict not in (None, GREEN)),
+        "reward_without_answers": int(bool(is_without)),
+        "reward_rules": ", ".join(compares),
+    }
 
 
 def _goal_measures(values: Mapping[str, Any]) -> dict[str, int]:

@@ -87,8 +87,10 @@ def _generations_divide(values: Values) -> Fault | None:
     written = _rows(values) * values["gradient_accumulation_steps"]
     if written % wanted == 0:
         return None
+    if written < 2:
+        return Fault("gradient_accumulation_steps", "spec.generations_alone", {"value": wanted})
     near = [count for count in range(2, written + 1) if written % count == 0]
-    fits = min(near, key=lambda count: abs(count - wanted), default=written)
+    fits = min(near, key=lambda count: abs(count - wanted))
     more = -(-written // wanted) * wanted
     return Fault(
         "num_generations", "spec.generations_divide", {"value": wanted, "written": written, "fits": fits, "more": more}
@@ -121,7 +123,8 @@ def _pissa_with_dora(values: Values) -> Fault | None:
 
 def _old_rows_missing(values: Values) -> Fault | None:
     # SI holds weights without them; they would only be scored.
-    if values.get("continual") in ("replay", "ewc") and not values.get("old_dataset"):
+    needs_them = values.get("continual") in ("replay", "ewc") or values.get("general_rows", "none") != "none"
+    if needs_them and not values.get("old_dataset"):
         return Fault("old_dataset", "spec.old_rows_missing")
     return None
 

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from app.data.panel import Told
-from app.rewards import building, cards, trial_view
+from app.rewards import building, cards, trial_view, words
 from studio.db import jobs, models
 from studio.graders.declared import GRADERS, options_of
 from studio.graders.score import Row
@@ -140,6 +140,16 @@ def test_a_green_reward_leads_to_a_run_that_takes_it(context, proposed, language
     assert "method=grpo" not in trial_view.verdict_html(said, green, report.recipe, is_current=False)
     shown = trial_view.figures_html(said, green, [])
     assert "reward." not in shown and shown.count('data-do="good"') == 10
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_an_alert_names_rule_and_reason_in_words(context, language):
+    said = type(context)(language, context.desk, context.registry)
+    data = {"code": "reward_missing", "values": {"rule": "judge_model_2", "why": "fault", "count": 3, "total": 8}}
+    told = said.say("alerts.reward_missing", **words.alert_values(said, data))
+    assert "fault" not in told and "judge_model" not in told and "3" in told and "8" in told
+    other = {"code": "reward_missing", "values": {"rule": "of a later studio", "why": "new", "count": 1, "total": 2}}
+    assert "of a later studio" in said.say("alerts.reward_missing", **words.alert_values(said, other))
 
 
 def test_what_rules_judge_is_named_and_weighed_apart(context, proposed):

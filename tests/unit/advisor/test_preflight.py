@@ -43,6 +43,7 @@ EXPERTS = replace(model("135M"), modules=(*model("135M").modules, Module("other"
 
 # Every rule: what it fires on, and the nearest case on which it stays silent; each (what is known, what was chosen).
 REWARDED = {method: {"rewards": [{"name": "length", "min": 1, "max": 9}]} for method in ("grpo", "rloo", "ppo")}
+MISSING_BY_RULE = {"rewards": {"rewards": ["exact_match", "length"], "missing": "rule"}}
 LENGTH_HASH = digest(parse(REWARDED["grpo"]["rewards"]))
 CASES = {
     "base_cannot": (({"baseline_correct": 0.19}, {}), ({"baseline_correct": 0.2}, {})),
@@ -133,6 +134,10 @@ CASES = {
     "reward_not_green": (
         ({"tried_rewards": {LENGTH_HASH: "not_yet"}}, {"method": "grpo", **REWARDED["grpo"]}),
         ({"tried_rewards": {LENGTH_HASH: "green"}}, {"method": "grpo", **REWARDED["grpo"]}),
+    ),
+    "reward_without_answers": (
+        ({"format": "prompt"}, {"method": "grpo", "rewards": ["exact_match", "length"]}),
+        ({"format": "prompt"}, {"method": "grpo", **MISSING_BY_RULE}),
     ),
     "reward_untried": (
         ({"tried_rewards": {"another": "green"}}, {"method": "grpo", **REWARDED["grpo"]}),
