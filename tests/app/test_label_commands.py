@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 from app.cli import app
 from studio.db import label_results
 from studio.errors import RefusedInput, UnknownName
-from tests.app.test_label_page import fixture_opened, two_who_disagree  # noqa: F401 - `opened` is a fixture
+from tests.app.test_label_page import fixture_imported, fixture_opened, two_who_disagree  # noqa: F401 - fixtures
 
 
 @pytest.fixture(name="marked")
