@@ -2,10 +2,10 @@
 
 import json
 import re
+import shutil
 import time
 from collections.abc import Iterator
 from html import unescape
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,9 +19,10 @@ from studio.db import datasets, jobs, label_results, labels
 from studio.errors import Conflict, RefusedInput
 from studio.jobs.lifecycle import LIVE, WAITING
 from studio.opening import OpenStudio, open_studio
-from studio.paths import Workspace
+from studio.paths import Workspace, workspace
 from studio.workshop.labelling.marks import Judgement, Scale, good_bad, stars
 from tests.app.conftest import serving
+from tests.e2e.server import end_everything
 
 ROWS = [
     {"prompt": f"Question {n}?", "completion": f"Answer <b>{n}</b>.\n\nWith a second line."} for n in range(1, 9)
@@ -75,14 +76,28 @@ class Person:
             return label_results.marks(session, current.id)
 
 
-@pytest.fixture(name="opened")
-def fixture_opened(workspace: Workspace, tmp_path: Path) -> Iterator[OpenStudio]:
-    opened = open_studio(workspace)
-    file = tmp_path / "shop.jsonl"
+@pytest.fixture(name="imported", scope="module")
+def fixture_imported(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """A workspace with the data set, and beside it a copy of how it began: a job for every test would take long."""
+    place = workspace(tmp_path_factory.mktemp("label") / "luthier")
+    opened = open_studio(place)
+    file = place.root.parent / "shop.jsonl"
     file.write_text("".join(json.dumps(row) + "\n" for row in ROWS), "utf-8")
     wait_for(opened, opened.desk.import_dataset(file, "shop"))
+    opened.close()
+    shutil.copytree(place.root, place.root.with_name("begun"))
+    return place
+
+
+@pytest.fixture(name="opened")
+def fixture_opened(imported: Workspace, monkeypatch: pytest.MonkeyPatch) -> Iterator[OpenStudio]:
+    shutil.rmtree(imported.root)
+    shutil.copytree(imported.root.with_name("begun"), imported.root)
+    monkeypatch.setenv("LUTHIER_HOME", str(imported.root))
+    opened = open_studio(imported)
     yield opened
     opened.close()
+    end_everything(imported)
 
 
 @pytest.fixture(name="ann")
