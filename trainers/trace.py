@@ -26,7 +26,7 @@ from trainers.trace_model import holder_of, layers_of, pretend, short_model, tra
 
 PRIMES = ((113, 127), (131, 137), (139, 149), (151, 157), (163, 167))
 """Of a batch, and of an eighth of a row's length: one pass tells how everything grows (`trainers.storages.Terms`)."""
-SHAPES = ((1, 1024), (1, 2048), (2, 1024), (2, 2048))
+SHAPES = ((1, 1024), (1, 2048), (2, 1024), (2, 2048), (3, 3072))
 """Batch and row length, as many as a size has parts: where one pass cannot tell."""
 KEPT = "LUTHIER_TRACES"
 """The variable that names the folder where traces are kept from job to job."""
@@ -126,16 +126,16 @@ def _solved(found: list[dict[str, Any]]) -> dict[str, numpy.ndarray]:
 
 
 def _profile_part(parts: numpy.ndarray) -> Size | Peak:
-    """From four terms, or from four of each moment: of these, what is ever the largest."""
+    """From the terms of a size, or from those of each moment: of these, what is ever the largest."""
     if parts.ndim == 1:
         return Size(*parts.tolist())
     grid = numpy.array([_terms(2**batch, 2**row) for batch in range(8) for row in range(4, 18)], float)
-    largest = sorted(set((grid @ parts.T).argmax(axis=1).tolist()))
+    largest = sorted(set((grid[:, : parts.shape[1]] @ parts.T).argmax(axis=1).tolist()))
     return Peak(tuple(Size(*parts[place].tolist()) for place in largest))
 
 
-def _terms(batch: int, row: int) -> tuple[int, int, int, int]:
-    return batch * row, batch * row**2, row, 1
+def _terms(batch: int, row: int) -> tuple[int, ...]:
+    return batch * row, batch * row**2, row, 1, batch
 
 
 def _measure(model: Any, mode: Mode, batch: int, row: int, counter: type[Storages]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from studio.memory.layers import Mode
+from trainers.tuning import bottleneck, vectors
 
 LAYERS = 2
 LAYERS_BELOW = {"freeze": 1}
@@ -121,15 +122,18 @@ def num_layers(mode: Mode) -> int:
 def _adapted(model: Any, mode: Mode) -> Any:
     from peft import get_peft_model
 
-    adapted = get_peft_model(model, _adapter(mode), autocast_adapter_dtype=False)
+    if mode.variant == "bottleneck":
+        bottleneck.put_on(model, mode.lora_r)
+        return model
+    adapted = get_peft_model(model, _adapter(model, mode), autocast_adapter_dtype=False)
     for weight in adapted.parameters():
         if weight.requires_grad:
             weight.data = weight.data.to(getattr(torch, mode.adapter_dtype))
     return adapted
 
 
-def _adapter(mode: Mode) -> Any:
-    """peft's config."""
+def _adapter(model: Any, mode: Mode) -> Any:
+    """peft's config, its layers as the studio names them."""
     import peft
 
     names = mode.lora_target_modules
@@ -140,14 +144,17 @@ def _adapter(mode: Mode) -> Any:
             lora_dropout=0.05 if mode.has_dropout else 0.0,
             use_dora=mode.variant == "dora",
         )
-    # Without a head there is no causal language model; a task that is none lets peft put its tokens before the rest.
+    # Without a head there is no causal language model.
+    if mode.variant in ("ia3", "ln_tuning"):
+        on_layers = (vectors.prepare_ia3 if mode.variant == "ia3" else vectors.prepare_norms)(model, {})
+        on_layers.task_type = None
+        return on_layers
+    # A task that is none lets peft put its tokens before the rest.
     virtual = {"num_virtual_tokens": mode.num_virtual_tokens, "task_type": "FEATURE_EXTRACTION"}
     return {
         "prompt_tuning": lambda: peft.PromptTuningConfig(**virtual),
         "p_tuning": lambda: peft.PromptEncoderConfig(**virtual),
         "prefix_tuning": lambda: peft.PrefixTuningConfig(**virtual),
-        "ia3": peft.IA3Config,
-        "ln_tuning": peft.LNTuningConfig,
     }[mode.variant]()
 
 

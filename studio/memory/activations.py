@@ -21,8 +21,9 @@ TRAINS_OWN_WEIGHTS = frozenset({"full", "freeze"})
 ON_LAYERS = frozenset({"lora", "qlora"})
 """Tunings whose adapters sit on linear layers and keep those layers' inputs."""
 ADDS_TOKENS = frozenset({"prompt_tuning", "p_tuning", "prefix_tuning"})
-WITHOUT_LORA = ADDS_TOKENS | {"ia3", "ln_tuning"}
-"""peft's other tunings, which a trace can have. A bottleneck adapter is none of peft's."""
+WITHOUT_LORA = ADDS_TOKENS | {"ia3", "ln_tuning", "bottleneck"}
+"""What else is trained beside a model: peft's other tunings, and the studio's own adapters."""
+BOTTLENECK_SIZE = 64
 VIRTUAL_TOKENS = 20
 """peft has no default for num_virtual_tokens; this many are usual (Lester et al. 2021 tried 1 to 150)."""
 DTYPE_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
@@ -78,6 +79,8 @@ def layers_of(inventory: Inventory, values: Mapping[str, Any], *, stack: Stack, 
         wanted = mode_of(values, stack=stack, device=device)
         if same := next((pair for pair in inventory.profiles if pair[0] == wanted), None):
             return Traced(inventory, values, same, same, share=1.0, has_beside=True)
+        if _is_unusual(values) and inventory.is_followed:
+            return Formula(inventory, values, stack, is_on_gpu=run.is_on_gpu)
         if run.is_full and (whole := run.best(inventory, lambda mode: mode.is_full)):
             return Traced(inventory, values, whole, whole, share=1.0)
         plain = run.best(inventory, lambda mode: not mode.is_full and not mode.lora_target_modules)
@@ -99,8 +102,8 @@ def mode_of(values: Mapping[str, Any], *, stack: Stack, device: str = "cuda") ->
         return Mode(is_full=True, variant="freeze" if tuning == "freeze" else "", **usual)
     usual |= {"is_full": False, "adapter_dtype": stack.adapter_dtype(tuning)}
     if tuning in WITHOUT_LORA:
-        count = (values.get("num_virtual_tokens") or VIRTUAL_TOKENS) if tuning in ADDS_TOKENS else 0
-        return Mode(variant=tuning, num_virtual_tokens=count, **usual)
+        count = _virtual_tokens(values) if tuning in ADDS_TOKENS else 0
+        return Mode(variant=tuning, num_virtual_tokens=count, lora_r=bottleneck_size(values), **usual)
     return Mode(
         lora_target_modules=tuple(values["lora_target_modules"]),
         lora_r=values.get("lora_r", 0),
@@ -108,6 +111,20 @@ def mode_of(values: Mapping[str, Any], *, stack: Stack, device: str = "cuda") ->
         variant="dora" if values.get("use_dora") else "",
         **usual,
     )
+
+
+def _is_unusual(values: Mapping[str, Any]) -> bool:
+    """Whether usual traces say little of it."""
+    return values["tuning"] in WITHOUT_LORA or (values["tuning"] in ON_LAYERS and bool(values.get("use_dora")))
+
+
+def bottleneck_size(values: Mapping[str, Any]) -> int:
+    """Of a bottleneck adapter; 0 with another tuning."""
+    return (values.get("bottleneck_size") or BOTTLENECK_SIZE) if values["tuning"] == "bottleneck" else 0
+
+
+def _virtual_tokens(values: Mapping[str, Any]) -> int:
+    return values.get("num_virtual_tokens") or VIRTUAL_TOKENS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -212,8 +229,11 @@ class Formula:
     values: Mapping[str, Any]
     stack: Stack
     is_on_gpu: bool = True
-    has_beside: bool = False
     is_traced: bool = False
+
+    @property
+    def has_beside(self) -> bool:
+        return self.inventory.is_followed and self.values["tuning"] != "freeze"
 
     def kept(self, batch: int, row_tokens: int) -> float:
         return self._profile.kept.bytes_of(batch, row_tokens)
@@ -230,20 +250,52 @@ class Formula:
 
     def no_grad(self, batch: int, row_tokens: int) -> float:
         found = self._profile
-        return found.below.bytes_of(batch, row_tokens) + found.no_grad.bytes_of(batch, row_tokens)
+        passing = found.no_grad.bytes_of(batch, row_tokens) + self._encoder_copies
+        if self._is_adapted and self.values["gradient_checkpointing"]:
+            passing += self._scaled_embeddings(batch, row_tokens)
+        return found.below.bytes_of(batch, row_tokens) + passing
 
     def below(self, batch: int, row_tokens: int) -> float:
-        leaf = self._is_adapted and self.inventory.scales_embeddings
-        token = self.inventory.hidden_size * DTYPE_BYTES[self.values["dtype"]]
-        kept = self._profile.below.bytes_of(batch, row_tokens) + (batch * row_tokens * token if leaf else 0)
+        kept = self._profile.below.bytes_of(batch, row_tokens) + self._encoder_copies
+        if self._is_adapted and self.values["tuning"] not in ADDS_TOKENS:
+            kept += self._scaled_embeddings(batch, row_tokens)
         return kept + self._profile.first.bytes_of(batch, row_tokens)
 
     def above(self, batch: int, row_tokens: int) -> float:
         return self._profile.above.bytes_of(batch, row_tokens)
 
+    def _scaled_embeddings(self, batch: int, row_tokens: int) -> float:
+        """Before their multiplier, where a family has one: a leaf, since its gradient is asked for."""
+        if not self.inventory.scales_embeddings:
+            return 0.0
+        return float(batch * row_tokens * self.inventory.hidden_size * DTYPE_BYTES[self.values["dtype"]])
+
     @property
     def _is_adapted(self) -> bool:
         return self.values["tuning"] not in TRAINS_OWN_WEIGHTS
+
+    @property
+    def _encoder_copies(self) -> float:
+        """What autocast makes of the weights of p-tuning's encoder: three layers."""
+        if self.values["tuning"] != "p_tuning" or self.values["mixed_precision"] == "no":
+            return 0.0
+        hidden = self.inventory.hidden_size
+        inner = self.values.get("encoder_hidden_size") or hidden
+        return 2.0 * inner * (2 * hidden + inner)
+
+    @property
+    def _norm_width(self) -> int:
+        values = self.values
+        if values["tuning"] == "ln_tuning":
+            return DTYPE_BYTES[self.stack.adapter_dtype("ln_tuning")]
+        return 4 if self.stack.kbit_prep else DTYPE_BYTES[values["dtype"]]
+
+    @property
+    def _variant(self) -> str:
+        tuning = self.values["tuning"]
+        if tuning in ON_LAYERS:
+            return "dora" if self.values.get("use_dora") else ""
+        return tuning if tuning in WITHOUT_LORA else ""
 
     @cached_property
     def _profile(self) -> Profile:
@@ -257,7 +309,7 @@ class Formula:
                 **_shape(self.inventory),
                 width=width,
                 weight_width=weights,
-                norm_width=4 if self.stack.kbit_prep else weights,
+                norm_width=self._norm_width,
                 is_trained=is_full,
                 is_compressed=is_compressed,
                 targets=_targets(self.inventory, values["lora_target_modules"]) if has_lora else frozenset(),
@@ -273,6 +325,9 @@ class Formula:
                 has_fused_mlp="mlp" in kernels,
                 casts_compressed_wide=self.stack.casts_compressed_wide,
                 recomputes=self.stack.checkpointing if values["gradient_checkpointing"] else "",
+                variant=self._variant,
+                bottleneck=bottleneck_size(values),
+                virtual_tokens=_virtual_tokens(values) if values["tuning"] == "prefix_tuning" else 0,
             )
         )
 

@@ -11,13 +11,18 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from studio.memory.activations import DTYPE_BYTES, ON_LAYERS, TRAINS_OWN_WEIGHTS, VIRTUAL_TOKENS
+from studio.memory.activations import (
+    DTYPE_BYTES,
+    ON_LAYERS,
+    TRAINS_OWN_WEIGHTS,
+    VIRTUAL_TOKENS,
+    bottleneck_size,
+)
 from studio.memory.inventory import Inventory, Module
 from studio.memory.stack import Stack, coefficients
 from studio.params.layer_names import ALL, is_trained
 
 Values = Mapping[str, Any]
-BOTTLENECK_SIZE = 64
 TRAINED_LAYERS = 2
 IA3_OUTPUTS = frozenset({"k_proj", "v_proj", "query_key_value", "c_attn", "qkv_proj"})
 IA3_INPUTS = frozenset({"down_proj", "fc2", "fc_out", "dense_4h_to_h", "w2"})
@@ -86,7 +91,7 @@ def kept_beside(inventory: Inventory, values: Values, width: int) -> float:
     if tuning == "ln_tuning":  # the normalised values that the two weights are multiplied with
         return 2 * width * hidden
     if tuning == "bottleneck":  # inputs of both halves, before and after the activation function
-        return 2 * width * (hidden + 3 * _bottleneck(values))
+        return 2 * width * (hidden + 3 * bottleneck_size(values))
     if values.get("use_dora") and tuning in ON_LAYERS:  # outputs of the base layer and of the adapter, to be scaled
         outputs = sum(m.shape[0] * m.count for m in inventory.targets(values["lora_target_modules"]))
         return 2 * width * outputs / layers
@@ -143,10 +148,6 @@ def _virtual(values: Values) -> int:
     return values.get("num_virtual_tokens") or VIRTUAL_TOKENS
 
 
-def _bottleneck(values: Values) -> int:
-    return values.get("bottleneck_size") or BOTTLENECK_SIZE
-
-
 def _lora(inventory: Inventory, values: Values) -> int:
     names = values["lora_target_modules"]
     magnitudes = sum(m.shape[0] * m.count for m in inventory.targets(names)) if values.get("use_dora") else 0
@@ -182,7 +183,7 @@ def _norms(inventory: Inventory, values: Values) -> int:
 
 
 def _bottlenecks(inventory: Inventory, values: Values) -> int:
-    hidden, inner = inventory.hidden_size, _bottleneck(values)
+    hidden, inner = inventory.hidden_size, bottleneck_size(values)
     return 2 * inventory.num_hidden_layers * (_dense(hidden, inner) + _dense(inner, hidden))
 
 

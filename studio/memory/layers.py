@@ -47,16 +47,22 @@ class Mode:
 
 @dataclass(frozen=True)
 class Size:
-    """Bytes as they grow with the batch of B rows of S tokens: token x B S + pair x B S^2 + position x S + fixed."""
+    """Bytes of B rows of S tokens: token x B S + pair x B S^2 + position x S + fixed + row x B."""
 
     token: float = 0.0
     pair: float = 0.0
     position: float = 0.0
     fixed: float = 0.0
+    row: float = 0.0
 
     def bytes_of(self, batch: int, row_tokens: int) -> float:
         tokens = batch * row_tokens
-        return self.token * tokens + self.pair * tokens * row_tokens + self.position * row_tokens + self.fixed
+        growing = self.token * tokens + self.pair * tokens * row_tokens + self.position * row_tokens
+        return growing + self.fixed + self.row * batch
+
+    def document(self) -> list[float]:
+        told = list(astuple(self))
+        return told if self.row else told[:-1]
 
 
 @dataclass(frozen=True)
@@ -97,11 +103,9 @@ class Profile:
         )
 
     def document(self) -> dict[str, Any]:
-        """Sizes as [token, pair, position, fixed], a peak as a list of them."""
+        """Sizes as [token, pair, position, fixed], and `row` where there is any; a peak as a list of them."""
         fields = {name: getattr(self, name) for name in self.__dataclass_fields__}
         return {
-            name: [list(astuple(moment)) for moment in value.moments]
-            if isinstance(value, Peak)
-            else list(astuple(value))
+            name: [moment.document() for moment in value.moments] if isinstance(value, Peak) else value.document()
             for name, value in fields.items()
         }

@@ -59,11 +59,8 @@ def _about_the_model(run: Run) -> Iterator[str]:
 
 
 def _about_the_tuning(run: Run) -> Iterator[str]:
-    if run.values["tuning"] == "bottleneck":
-        yield "tuning_never_seen"
-        return
     is_usual = run.values["tuning"] in ON_LAYERS | TRAINS_OWN_WEIGHTS and not run.values.get("use_dora")
     if not (is_usual or run.layers.has_beside):
-        yield "tuning_by_formula"
+        yield "tuning_never_seen" if run.values["tuning"] == "bottleneck" else "tuning_by_formula"
     if is_int8(run.values):
         yield "int8_by_formula"

@@ -12,13 +12,20 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, TrainerCallback
 
+from studio.memory.activations import TRAINS_OWN_WEIGHTS
+from studio.memory.methods import METHODS
+from studio.params.table import parameters
 from trainers.storages import Storages
+from trainers.tuning import bottleneck, vectors
 
 VOCABULARY = 2048
-PROMPT, ANSWER = 64, 96
-"""Tokens of a prompt and of an answer; every row is as long as every other but one."""
+PROMPT, ANSWER, WRITTEN = 64, 96, 40
+"""Tokens of a prompt, of an answer, and of one that the model writes; every row is as long as every other but one."""
 PAIRS = ("dpo", "cpo", "orpo", "reward")
-WRITES = ("grpo", "rloo")
+WRITES = ("grpo", "rloo", "ppo")
+BOTTLENECK = 16
+LABELS = 2
+"""Of a head that classifies."""
 
 
 @dataclass
@@ -60,11 +67,11 @@ class Watch(TrainerCallback):
 def watched(
     method: str, config: Any, folder: Path, *, tuning: str, optim: str = "adamw_torch_fused", **settings: Any
 ) -> Seen:
-    """Three steps; optimizer states stand when the last one is looked at."""
+    """Two or three steps; optimizer states stand when the last one is looked at."""
     watch = Watch()
-    trainer_class, config_class = trainers_of(method)
+    mixins, trainer_class, config_class = trainers_of(method)
 
-    class Watched(trainer_class):
+    class Watched(*mixins, trainer_class):
         def compute_loss(self, *given: Any, **named: Any) -> Any:
             watch.cut("before")
             return super().compute_loss(*given, **named)
@@ -75,19 +82,30 @@ def watched(
             return loss
 
     torch.manual_seed(0)
-    model = _model(method, config)
+    model = _model(method, config, folder)
+    if tuning == "bottleneck":
+        model.requires_grad_(False)
+        bottleneck.put_on(model, BOTTLENECK)
+        model.enable_input_require_grads()
     more: dict[str, Any] = {"reward_funcs": _reward} if method in WRITES else {}
-    if tuning == "full" and method in ("dpo", "kto"):
+    if tuning in TRAINS_OWN_WEIGHTS and method in ("dpo", "kto"):
         more["ref_model"] = copy.deepcopy(model)
+    adapter = adapter_of(tuning, "CAUSAL_LM" if METHODS[method].has_head else "SEQ_CLS", model)
+    if method == "classify":
+        model = _adapted(model, adapter)
+    else:
+        more["peft_config"] = adapter
     trainer = Watched(
         model=model,
         args=config_class(**_arguments(method, folder, optim) | settings),
         train_dataset=_rows(method),
         processing_class=word_tokenizer(),
-        peft_config=adapter_of(tuning, "SEQ_CLS" if method == "reward" else "CAUSAL_LM"),
         callbacks=[watch],
         **more,
     )
+    if method == "ppo":
+        trainer.values = {each.name: each.default for each in parameters("ppo")}
+        trainer.begin_critic()
     if tuning == "freeze":
         _freeze(trainer.model, config.num_hidden_layers)
     layers = _layers(trainer.model, config.num_hidden_layers)
@@ -102,13 +120,25 @@ def watched(
     return watch.seen
 
 
-def trainers_of(method: str) -> tuple[Any, Any]:
+def trainers_of(method: str) -> tuple[tuple[Any, ...], Any, Any]:
+    """What is mixed in before the trainer, the trainer, and its settings."""
     import importlib
 
+    if method == "classify":
+        import transformers
+
+        from trainers.class_loss import LearnsLabels
+
+        return (LearnsLabels,), transformers.Trainer, transformers.TrainingArguments
+    if method == "ppo":
+        from trainers import ppo
+
+        way = ppo.load()
+        return way.mixins, way.trainer, way.config
     name = {"grpo": "GRPO", "rloo": "RLOO", "reward": "Reward"}.get(method, method.upper())
     place = f"trl.experimental.{method}" if method in ("cpo", "orpo") else "trl"
     module = importlib.import_module(place)
-    return getattr(module, f"{name}Trainer"), getattr(module, f"{name}Config")
+    return (), getattr(module, f"{name}Trainer"), getattr(module, f"{name}Config")
 
 
 def word_tokenizer() -> Any:
@@ -122,18 +152,38 @@ def word_tokenizer() -> Any:
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="w0", bos_token="w1", eos_token="w2")
 
 
-def _model(method: str, config: Any) -> Any:
-    if method == "reward":
-        config.num_labels = 1
-        return AutoModelForSequenceClassification.from_config(config, dtype=torch.float32, attn_implementation="sdpa")
-    return AutoModelForCausalLM.from_config(config, dtype=torch.float32, attn_implementation="sdpa")
+def _model(method: str, config: Any, folder: Path) -> Any:
+    kind = {"dtype": torch.float32, "attn_implementation": "sdpa"}
+    if not METHODS[method].has_head:
+        config.num_labels = 1 if method == "reward" else LABELS
+        return AutoModelForSequenceClassification.from_config(config, **kind)
+    model = AutoModelForCausalLM.from_config(config, **kind)
+    if method not in WRITES:
+        return model
+    # trl loads the reference from where the model came from.
+    model.save_pretrained(folder / "model")
+    return AutoModelForCausalLM.from_pretrained(folder / "model", **kind)
 
 
-def adapter_of(tuning: str, kind: str = "CAUSAL_LM") -> Any:
-    """peft's config of a way of tuning, with sizes that the tests know."""
+def _adapted(model: Any, adapter: Any) -> Any:
+    if adapter is None:
+        return model
+    from peft import get_peft_model
+
+    model.enable_input_require_grads()
+    return get_peft_model(model, adapter)
+
+
+def adapter_of(tuning: str, kind: str = "CAUSAL_LM", model: Any = None) -> Any:
+    """peft's config of a way of tuning, with sizes that the tests know, and layers as the studio names them."""
     import peft
 
-    if tuning in ("full", "freeze"):
+    if model is not None and tuning in ("ia3", "ln_tuning"):
+        found = (vectors.prepare_ia3 if tuning == "ia3" else vectors.prepare_norms)(model, {})
+        found.task_type = kind
+        return found
+
+    if tuning in ("full", "freeze", "bottleneck"):
         return None
     virtual = {"num_virtual_tokens": 12, "task_type": kind}
     on_layers = {"r": 8, "lora_dropout": 0.0, "target_modules": "all-linear", "task_type": kind}
@@ -170,11 +220,21 @@ def _arguments(method: str, folder: Path, optim: str) -> dict[str, Any]:
         "max_length": 512,
         "remove_unused_columns": method in ("sft",),
     }
+    if method in WRITES or method == "classify":
+        del usual["max_length"]
     if method not in WRITES:
         return usual
-    del usual["max_length"]
-    written = {"min_new_tokens": ANSWER}
-    return usual | {"num_generations": 2, "max_completion_length": ANSWER, "generation_kwargs": written}
+    written = {"min_new_tokens": WRITTEN}
+    if method == "ppo":
+        from trainers.ppo import TOKENS_ALIKE
+
+        usual |= TOKENS_ALIKE | {"beta": METHODS["ppo"].default_beta}
+    return usual | {
+        "max_steps": 2,
+        "num_generations": 2,
+        "max_completion_length": WRITTEN,
+        "generation_kwargs": written,
+    }
 
 
 def _rows(method: str) -> Any:
@@ -189,6 +249,9 @@ def _rows(method: str) -> Any:
     }.get(method, {"prompt": prompt, "chosen": answer, "rejected": other})
     if method in WRITES:
         return Dataset.from_list([{"prompt": prompt}, {"prompt": " ".join(["w5"] * (PROMPT - 20))}] * 4)
+    if method == "classify":
+        sizes = (PROMPT + ANSWER, PROMPT + ANSWER - 20)
+        return Dataset.from_list([{"input_ids": [5] * sizes[n % 2], "labels": n % 2} for n in range(8)])
     rows = [dict(row) for _ in range(8)]
     if method in ("sft", "kto"):  # two lengths, so that rows are padded and masked, as mostly
         rows = [each | ({"completion": other} if number % 2 else {}) for number, each in enumerate(rows)]

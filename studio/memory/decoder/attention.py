@@ -12,6 +12,8 @@ class Attention(Linears):
         query, key, value = self._projected(x)
         query, key = self._head_normed(query), self._head_normed(key)
         query, key = self._rotated(query), self._rotated(key)
+        if made.virtual_tokens:
+            key, value = self._prefixed(key), self._prefixed(value)
         short = [tape.cast(each, made.width) for each in (query, key, value)]
         attended = self._attended(*short)
         tape.drop(*short)
@@ -32,7 +34,7 @@ class Attention(Linears):
     def _head_normed(self, x: Tensor) -> Tensor:
         if not self.made.has_head_norms:
             return x
-        output = self.norm(x)
+        output = self.norm(x, is_of_heads=True)
         self.tape.drop(x)
         return output
 
@@ -62,6 +64,15 @@ class Attention(Linears):
         tape.drop(straight, across, x)
         return output
 
+    def _prefixed(self, x: Tensor) -> Tensor:
+        """After what a prefix has; a cache holds it until the pass is over."""
+        tape, size = self.tape, x.values * x.width
+        output = Tensor(x.values, x.width, tape.take(size, row=self.made.virtual_tokens * size))
+        tape.node(output, [x], [], lambda grad: [tape.hold(grad)], is_trained=True)
+        self.in_cache.append(tape.hold(output.storage))
+        tape.drop(x)
+        return output
+
     def _attended(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         tape, made = self.tape, self.made
         if made.attention == "flash_attention_2":
@@ -76,7 +87,8 @@ class Attention(Linears):
         tape = self.tape
         if x.values == self.made.query:
             return tape.view(x)
-        output = tape.tensor(self.made.query, x.width)
+        size = self.made.query * x.width
+        output = Tensor(self.made.query, x.width, tape.take(size, row=self.made.virtual_tokens * size))
         return tape.node(output, [x], [], lambda grad: [tape.take(x.values * x.width)])
 
     def _scores(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:

@@ -45,6 +45,12 @@ class Layer:
     has_fused_mlp: bool = False
     recomputes: str = ""
     """Checkpointing: reentrant, plain (torch's other one), or none."""
+    variant: str = ""
+    """dora, or a tuning that is not LoRA: ia3, ln_tuning, prompt_tuning, p_tuning, prefix_tuning, bottleneck."""
+    bottleneck: int = 0
+    """Width of what stands after attention and MLP."""
+    virtual_tokens: int = 0
+    """That a prefix puts before each row's keys and values."""
 
     @property
     def stream_width(self) -> int:

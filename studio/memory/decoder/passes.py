@@ -13,8 +13,13 @@ import numpy
 
 from studio.memory.decoder.layer import Layer
 from studio.memory.decoder.source import Source
-from studio.memory.decoder.tape import Bytes, Storage, Tape, Tensor
+from studio.memory.decoder.tape import NOTHING, Bytes, Storage, Tape, Tensor
 from studio.memory.layers import Peak, Profile, Size
+
+STOPS_AT_EMBEDDINGS = ("ia3", "ln_tuning", "bottleneck", "prefix_tuning")
+"""Tunings beside LoRA of which the first layer's input needs no gradient."""
+POSITION = 8
+"""Bytes of a position's number."""
 
 
 @lru_cache(maxsize=512)
@@ -27,7 +32,7 @@ def profile(layer: Layer) -> Profile:
         forward=no_grad if layer.recomputes else forward,
         backward=_backward(layer),
         no_grad=no_grad,
-        below=Size(layer.hidden * layer.weight_width, _mask(layer)),
+        below=_below(layer),
         first=_first(layer, kept),
         above=_last_norm(layer),
     )
@@ -36,7 +41,9 @@ def profile(layer: Layer) -> Profile:
 def _forward(layer: Layer, *, keeps: bool = True, needs_grad: bool = True) -> tuple[Bytes, Peak]:
     """What stays, the output for the layer's input, and the worst moment."""
     tape = Tape(keeps=keeps)
-    output = Source(tape, layer).layer(_input(layer, needs_grad=needs_grad))
+    source = Source(tape, layer)
+    output = source.layer(_input(layer, needs_grad=needs_grad))
+    tape.release(*source.in_cache)
     if not layer.keeps_inputs:
         tape.drop(output)
     return tape.alive, _peak(tape)
@@ -53,7 +60,7 @@ def _first(layer: Layer, kept: Bytes) -> Size:
     """By how much the first layer keeps more or less than others where nothing below it is trained."""
     if layer.is_trained or layer.recomputes:
         return Size()
-    if not layer.targets:
+    if not layer.targets and layer.variant not in STOPS_AT_EMBEDDINGS:
         # Gradients are asked for as far as the embeddings, and what they gave stays.
         return Size() if layer.keeps_inputs else Size(layer.hidden * layer.stream_width)
     return _size(_forward(layer, needs_grad=False)[0] - kept)
@@ -95,7 +102,7 @@ def _only_back(layer: Layer) -> Tape:
     tape.moments.clear()
     size = layer.hidden * layer.stream_width
     if not layer.keeps_inputs:  # what came in is gone, and was counted below
-        tape.alive = tape.alive - numpy.array([size, 0, 0])
+        tape.alive = tape.alive - numpy.array([size, 0, 0, 0])
     tape.backward(output, tape.take(size))
     return tape
 
@@ -103,8 +110,16 @@ def _only_back(layer: Layer) -> Tape:
 def _computed(tape: Tape, layer: Layer) -> Tensor:
     source = Source(tape, layer)
     output = source.layer(_input(layer))
-    tape.release(*source.cached)
+    tape.release(*source.cached, *source.in_cache)
     return output
+
+
+def _below(layer: Layer) -> Size:
+    """Embeddings, mask, and positions with their cosines and sines; beside a learned prompt those of the row too."""
+    token = layer.hidden * layer.weight_width
+    is_joined = layer.variant in ("prompt_tuning", "p_tuning") and layer.recomputes
+    turned = 2 * layer.query / layer.heads * layer.weight_width + POSITION
+    return Size(token * (2 if is_joined else 1), _mask(layer), turned)
 
 
 def _mask(layer: Layer) -> float:
@@ -114,7 +129,7 @@ def _mask(layer: Layer) -> float:
 
 def _input(layer: Layer, *, needs_grad: bool = True) -> Tensor:
     """Kept by the layer below, and counted there."""
-    return Tensor(layer.hidden, layer.stream_width, Storage(numpy.zeros(3)), needs_grad)
+    return Tensor(layer.hidden, layer.stream_width, Storage(NOTHING), needs_grad)
 
 
 def _last_norm(layer: Layer) -> Size:
@@ -128,8 +143,8 @@ def _last_norm(layer: Layer) -> Size:
 
 
 def _size(found: Bytes) -> Size:
-    token, fixed, pair = found.tolist()
-    return Size(token, pair, 0.0, fixed)
+    token, fixed, pair, row = found.tolist()
+    return Size(token, pair, 0.0, fixed, row)
 
 
 def _peak(tape: Tape) -> Peak:
@@ -138,4 +153,4 @@ def _peak(tape: Tape) -> Peak:
     for moment in sorted({tuple(each.tolist()) for each in tape.moments}, reverse=True):
         if not any(all(mine <= other for mine, other in zip(moment, known, strict=True)) for known in largest):
             largest.append(moment)
-    return Peak(tuple(Size(token, pair, 0.0, fixed) for token, fixed, pair in largest))
+    return Peak(tuple(Size(token, pair, 0.0, fixed, row) for token, fixed, pair, row in largest))

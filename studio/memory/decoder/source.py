@@ -13,15 +13,32 @@ class Source(Attention):
     def layer(self, x: Tensor) -> Tensor:
         tape = self.tape
         normed = self.norm(x)
-        attended = self._scaled(self.attention(normed))
+        attended = self._scaled(self._narrowed(self.attention(normed)))
         tape.drop(normed)
         middle = tape.add(x, attended)
         tape.drop(attended)
         normed = self.norm(middle)
-        mixed = self._scaled(self.experts(normed) if self.made.experts > 1 else self.mlp(normed))
+        mixed = self._scaled(self._narrowed(self.experts(normed) if self.made.experts > 1 else self.mlp(normed)))
         tape.drop(normed)
         output = tape.add(middle, mixed)
         tape.drop(middle, mixed)
+        return output
+
+    def _narrowed(self, x: Tensor) -> Tensor:
+        """A bottleneck adapter's x + up(gelu(down(x))) (trainers/tuning/bottleneck.py)."""
+        tape, made = self.tape, self.made
+        if not made.bottleneck:
+            return x
+        wide = tape.cast(x, made.adapter_width)
+        low = self._adapter(wide, made.bottleneck, made.bottleneck * (made.hidden + 1))
+        tape.drop(wide)
+        inner = tape.pointwise(low)
+        tape.drop(low)
+        high = self._adapter(inner, made.hidden, made.hidden * (made.bottleneck + 1))
+        short = tape.cast(high, x.width)
+        tape.drop(high)
+        output = tape.add(x, short)
+        tape.drop(x, short, inner)
         return output
 
     def _scaled(self, x: Tensor) -> Tensor:

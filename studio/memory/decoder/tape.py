@@ -3,12 +3,12 @@
     tape = Tape()
     x = tape.tensor(4096, 2)                # 4096 values of two bytes for each token
     y = tape.mul(x, tape.cast(x, 4))
-    tape.alive                              # -> [40960, 0, 0]
+    tape.alive                              # -> [40960, 0, 0, 0]
 
-Sizes are triples: bytes for each token of the device batch, bytes whatever the batch, and bytes for each pair of a
-row's tokens. Each operation allocates and keeps what torch's own does (tools/autograd/derivatives.yaml), gradients of
-one tensor are added up in place where torch does so, and Python's names hold on to tensors until they are let go
-(`drop`).
+Sizes are four numbers: bytes for each token of the device batch, bytes whatever the batch, for each pair of a row's
+tokens, and for each row. Each operation allocates and keeps what torch's own does (tools/autograd/derivatives.yaml),
+gradients of one tensor are added up in place where torch does so, and Python's names hold on to tensors until they are
+let go (`drop`).
 """
 
 from collections.abc import Callable, Sequence
@@ -17,7 +17,8 @@ from dataclasses import dataclass, field
 import numpy
 
 Bytes = numpy.ndarray
-"""(for each token, fixed, for each pair)"""
+"""(for each token, fixed, for each pair, for each row)"""
+NOTHING = numpy.zeros(4)
 Backward = Callable[["Storage"], "list[Storage | None]"]
 
 
@@ -53,7 +54,7 @@ class _Node:
 class Tape:
     keeps: bool = True
     """Gradients will be asked for."""
-    alive: Bytes = field(default_factory=lambda: numpy.zeros(3))
+    alive: Bytes = field(default_factory=NOTHING.copy)
     moments: list[Bytes] = field(default_factory=list)
     last_saved: int = 0
     """The number of moments until the last operation began that keeps something."""
@@ -61,8 +62,8 @@ class Tape:
 
     # -- storages ---------------------------------------------------------------------------------------------------
 
-    def take(self, token: float, fixed: float = 0.0, pair: float = 0.0) -> Storage:
-        storage = Storage(numpy.array([token, fixed, pair], float), born=len(self.moments))
+    def take(self, token: float, fixed: float = 0.0, pair: float = 0.0, row: float = 0.0) -> Storage:
+        storage = Storage(numpy.array([token, fixed, pair, row], float), born=len(self.moments))
         self.alive = self.alive + storage.size
         self.moments.append(self.alive)
         return storage

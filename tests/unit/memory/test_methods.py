@@ -146,22 +146,30 @@ def spread(found):
 
 
 def test_what_nothing_was_measured_against_says_so_and_has_the_widest_bands():
-    bottleneck, plain = predict("sft", tuning="bottleneck"), predict("sft")
-    assert bottleneck.notes == ("tuning_never_seen",) and not plain.notes
-    assert spread(bottleneck) > spread(predict("sft", tuning="ia3")) > spread(plain) + 0.1
+    bottleneck, vectors, plain = (of_another_family(tuning) for tuning in ("bottleneck", "ia3", "lora"))
+    assert bottleneck.notes[-1] == "tuning_never_seen" and vectors.notes[-1] == "tuning_by_formula"
+    assert spread(bottleneck) > spread(vectors) > spread(plain)
     ppo, grpo = predict("ppo", **WRITTEN), predict("grpo", **WRITTEN)
     assert set(ppo.notes) - set(grpo.notes) == {"critic_by_formula"} and spread(ppo) > spread(grpo) + 0.05
 
 
-def test_a_bottleneck_that_nobody_measured_is_tight_where_lora_fits():
-    fits = predict("sft")
-    at_the_edge = next(gib for gib in range(8, 80) if on(gib, "lora") == "fits")
-    assert fits.verdict == "fits" and on(at_the_edge, "bottleneck") in ("tight", "too_large")
-
-
-def on(gib, tuning):
+def of_another_family(tuning):
     values = {**settings(tuning="lora", validation_split=0), "lora_r": 8, "tuning": tuning}
-    return estimate(from_config(LLAMA_8B), values, shapes=Shapes(512), machine=card(gib)).verdict
+    model = from_config({**LLAMA_8B, "model_type": "olmo2"})
+    return estimate(model, values, shapes=Shapes(512), machine=card(80))
+
+
+@pytest.mark.parametrize("tuning", ["bottleneck", "ia3", "ln_tuning", "prompt_tuning", "p_tuning", "prefix_tuning"])
+def test_a_followed_layer_says_what_every_tuning_keeps_beside_it(tuning):
+    found = predict("sft", tuning=tuning, num_virtual_tokens=16)
+    assert found.notes == () and spread(found) == spread(predict("sft"))
+
+
+def test_dora_makes_every_weight_and_a_diagonal_of_its_width_anew():
+    plain, dora = (predict("sft", use_dora=is_dora).phases["layer_backward"]["layer"] for is_dora in (False, True))
+    widest = 14336
+    # float32: the diagonal, B A, the weight, s B A and their sum, one matrix at a time.
+    assert 4 * (widest**2 + 3 * widest * 4096) < dora - plain < 4 * (widest**2 + 5 * widest * 4096) + 2**30
 
 
 @pytest.mark.parametrize(
