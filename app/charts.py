@@ -11,7 +11,7 @@ _METRICS = ("loss", "eval_loss", "eval_loss_prompted", "learning_rate", "grad_no
 _METRICS += tuple(f"{side}rewards/{name}" for side in ("", "eval_") for name in ("margins", "accuracies"))
 _METRICS += ("logps/chosen", "logps/rejected", "reward", "reward_std", "eval_reward", "entropy")
 _METRICS += ("value_loss", "explained_variance", "completions/mean_length", "completions/clipped_ratio")
-_METRICS += ("completions/alike", "frac_reward_zero_std", "clip_ratio/region_mean")
+_METRICS += ("completions/alike", "frac_reward_zero_std", "clip_ratio/region_mean", "sft_loss")
 """Those of the panels in `static/chart.js`; a panel without values is not shown."""
 _NOTED = tuple(
     name for name in _METRICS if not name.startswith("eval_") and name not in ("logps/rejected", "reward_std")

@@ -14,7 +14,7 @@ from studio.desk_baseline import begin_curve
 from studio.desk_runs import LONGEST_TAG
 from studio.errors import Conflict, Failure, Fault, RefusedInput, SpecRefused, UnknownName
 from studio.jobs.lifecycle import ENDED
-from studio.params.methods import method_of
+from studio.params.methods import METHODS, method_of
 from studio.paths import written_path
 
 if TYPE_CHECKING:
@@ -219,7 +219,8 @@ class TrainingDesk:
                 old = datasets.dataset(session, str(spec["old_dataset"]))
             except UnknownName as error:
                 raise SpecRefused([Fault("old_dataset", error.code, error.values)]) from error
-        if old.format not in method_of(spec).formats:
+        learns_answers = spec.get("general_rows") in ("answers", "both")
+        if old.format not in (METHODS["sft"] if learns_answers else method_of(spec)).formats:
             raise SpecRefused([Fault("old_dataset", "spec.old_format", {"found": old.format})])
         return {**spec, "old_dataset": f"{old.name}@{old.version}"}
 

@@ -2,7 +2,8 @@
 
 `LearnsWithCritic` is mixed in before `LearnsFromRewards` and trl's GRPOTrainer, which write the answers, score them,
 and clip the ratio of probabilities; its loss takes an advantage for each token. The critic is a layer of one number on
-the policy's last hidden state, read in the policy's own pass. Rewards are spread over tokens, and the KL divergence
+the policy's last hidden state, read in the policy's own pass, or on that of a model of its own (`value_model`), tuned
+as the policy is. Rewards are spread over tokens, and the KL divergence
 from the reference is part of them (`trainers.advantages`). Critic, running statistics and the KL weight are kept with
 every checkpoint, so that a run goes on as if nothing had happened.
 """
@@ -32,9 +33,25 @@ CRITIC, STATE = "critic.safetensors", "critic.json"
 _NAME = "critic"
 
 
+class ValueModel(nn.Module):
+    """A model of its own that judges: a layer of one number on its last hidden state."""
+
+    def __init__(self, model: nn.Module, size: int) -> None:
+        super().__init__()
+        self.model, self.head = model, _head(size)
+
+    def forward(self, ids: torch.Tensor, read: torch.Tensor) -> torch.Tensor:
+        """(B, T) what is expected after each token of (B, T) ids."""
+        decoder = _base(self.model).get_decoder()
+        hidden = decoder(input_ids=ids, attention_mask=read, use_cache=False).last_hidden_state
+        return self.head(hidden.to(torch.float32)).squeeze(-1)
+
+
 class LearnsWithCritic:
     values: dict[str, Any]
     """The run's. Set before training."""
+    value_model: nn.Module | None = None
+    """A model of its own for the critic, tuned as the policy is; None: the policy's. Set before training."""
     kl: KLController
     rewards_seen: Running
     _hidden: torch.Tensor | None = None
@@ -42,14 +59,16 @@ class LearnsWithCritic:
 
     def begin_critic(self) -> None:
         """Put the critic on the model: to be called once, before training."""
-        policy = self.accelerator.unwrap_model(self.model)
-        base = policy.get_base_model() if hasattr(policy, "get_base_model") else policy
+        base = _base(self.accelerator.unwrap_model(self.model))
         size = base.config.get_text_config().hidden_size
-        critic = nn.Linear(size, 1).to(self.accelerator.device, torch.float32)
-        nn.init.zeros_(critic.weight)  # it foretells nothing yet, so that advantages are rewards at first
-        nn.init.zeros_(critic.bias)
-        self.model.add_module(_NAME, critic)
-        base.get_decoder().register_forward_hook(self._note_hidden)
+        if self.value_model is None:
+            critic: nn.Module = _head(size)
+            base.get_decoder().register_forward_hook(self._note_hidden)
+        else:
+            critic = ValueModel(self.value_model, size)
+            if self.args.gradient_checkpointing:
+                _base(self.value_model).gradient_checkpointing_enable({"use_reentrant": False})
+        self.model.add_module(_NAME, critic.to(self.accelerator.device))
         self.kl = KLController(self.beta, self.values.get("kl_target", 0.0))
         self.rewards_seen = Running()
 
@@ -115,7 +134,7 @@ class LearnsWithCritic:
         for part, seen in zip(ids.split(size), read.split(size), strict=True):
             with self._watching():
                 logps.append(self._get_per_token_logps_and_entropies(self.model, part, seen, length)[0])
-                values.append(self._values(length))
+                values.append(self._values(part, seen, length))
         return torch.cat(logps), torch.cat(values)
 
     # -- the loss ------------------------------------------------------------------------------------------------------
@@ -127,7 +146,11 @@ class LearnsWithCritic:
         try:
             with self._watching():
                 loss = super()._compute_loss(model, inputs)
-                values = self._values(length)
+                ids, read = (
+                    torch.cat([inputs[f"prompt_{name}"], inputs[f"completion_{name}"]], dim=1)
+                    for name in ("ids", "mask")
+                )
+                values = self._values(ids, read, length)
         finally:
             self.beta = beta
         found = value_loss(
@@ -137,11 +160,13 @@ class LearnsWithCritic:
         portions = self.current_gradient_accumulation_steps if mode == "train" else 1.0
         return loss + self.values["vf_coef"] * found / portions
 
-    def _values(self, length: int) -> torch.Tensor:
-        """(B, C) of the last pass: what the critic says before each of the last `length` tokens."""
-        assert self._hidden is not None
-        hidden = self._hidden[:, -length - 1 : -1].to(torch.float32)
-        return self.model.get_submodule(_NAME)(hidden).squeeze(-1)
+    def _values(self, ids: torch.Tensor, read: torch.Tensor, length: int) -> torch.Tensor:
+        """(B, C): what the critic says before each of the last `length` tokens of (B, T) ids."""
+        critic = self.model.get_submodule(_NAME)
+        if isinstance(critic, ValueModel):
+            return critic(ids, read)[:, -length - 1 : -1]
+        assert self._hidden is not None, "the policy's own pass comes first"
+        return critic(self._hidden[:, -length - 1 : -1].to(torch.float32)).squeeze(-1)
 
     @contextmanager
     def _watching(self) -> Iterator[None]:
@@ -173,7 +198,7 @@ class LearnsWithCritic:
         folder = Path(output_dir or self.args.output_dir)
         with self._without_critic() as critic:
             super()._save(output_dir, state_dict)
-            save_file(critic.state_dict(), folder / CRITIC)
+            save_file(_trained(critic), folder / CRITIC)
         state = {"kl": asdict(self.kl), "rewards": asdict(self.rewards_seen)}
         (folder / STATE).write_text(json.dumps(state), "utf-8")
 
@@ -181,6 +206,24 @@ class LearnsWithCritic:
         folder = Path(resume_from_checkpoint)
         with self._without_critic() as critic:
             super()._load_from_checkpoint(resume_from_checkpoint, model)
-            critic.load_state_dict(load_file(folder / CRITIC))
+            for name, weight in load_file(folder / CRITIC).items():
+                critic.get_parameter(name).data.copy_(weight)
         state = json.loads((folder / STATE).read_text("utf-8"))
         self.kl, self.rewards_seen = KLController(**state["kl"]), Running(**state["rewards"])
+
+
+def _head(size: int) -> nn.Linear:
+    """A layer of one number that foretells nothing yet, so that advantages are rewards at first."""
+    head = nn.Linear(size, 1).to(torch.float32)
+    nn.init.zeros_(head.weight)
+    nn.init.zeros_(head.bias)
+    return head
+
+
+def _base(model: Any) -> Any:
+    """The transformers model inside an adapter's."""
+    return model.get_base_model() if hasattr(model, "get_base_model") else model
+
+
+def _trained(critic: nn.Module) -> dict[str, torch.Tensor]:
+    return {name: each.detach().contiguous() for name, each in critic.named_parameters() if each.requires_grad}

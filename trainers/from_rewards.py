@@ -37,7 +37,9 @@ def learner(load: Callable[[], Way]) -> Callable[[Attempt], dict[str, Any]]:
         from studio.rewards.judges import asked_names
         from studio.rewards.recipe import parse
         from trainers.asked_models import AskedModels
+        from trainers.continual import old_rows
         from trainers.data import Renderer
+        from trainers.general_rows import LearnsAnswersToo, general_together, learns_answers
         from trainers.loading import load_tokenizer
         from trainers.losses.kinds import mixins
         from trainers.rewarded import LearnsFromRewards, stub_of
@@ -49,6 +51,7 @@ def learner(load: Callable[[], Way]) -> Callable[[Attempt], dict[str, Any]]:
         tokenizer = load_tokenizer(attempt.spec.model.path)
         renderer = Renderer(tokenizer)
         prompts = prompt_rows.prepare_data(attempt, renderer)
+        general = old_rows.prepare(attempt, tokenizer) if learns_answers(attempt.spec.values) else None
         run = recipe.check_start(attempt, resume_from)
 
         attempt.phase("loading_model")
@@ -58,7 +61,13 @@ def learner(load: Callable[[], Way]) -> Callable[[Attempt], dict[str, Any]]:
         args = settings(attempt, device, way, reward.weights, evaluates=prompts.validation is not None)
         trainer = recipe.build(
             attempt,
-            recipe.trainer_class(*mixins(attempt.spec.values), *way.mixins, LearnsFromRewards, way.trainer),
+            recipe.trainer_class(
+                *mixins(attempt.spec.values),
+                *([LearnsAnswersToo] if general else []),
+                *way.mixins,
+                LearnsFromRewards,
+                way.trainer,
+            ),
             run,
             resume_from,
             model=model,
@@ -75,8 +84,12 @@ def learner(load: Callable[[], Way]) -> Callable[[Attempt], dict[str, Any]]:
             trainer.asked = AskedModels(reward, attempt.spec.asked_models, device)
         trainer.recipe, trainer.rows, trainer.on_scored = reward, prompts.rows, teller.scored
         trainer.prompt_tokens = remembered(renderer)
+        if general:
+            trainer.general, trainer.sft_coef = general.train, attempt.spec.values["sft_coef"]
+            trainer.general_together = general_together(attempt.spec.values)
         if way.mixins:
             trainer.values = attempt.spec.values
+            trainer.value_model = value_model(attempt, device) if attempt.spec.values.get("value_model") else None
             trainer.begin_critic()
         try:
             return recipe.train(attempt, trainer, resume_from)
@@ -98,6 +111,16 @@ def settings(attempt: Attempt, device: str, way: Way, weights: Sequence[float], 
         given["epsilon"] = attempt.spec.values["cliprange"]
     given["num_generations_eval"] = math.gcd(given["per_device_eval_batch_size"], given["num_generations"])
     return way.config(**given | way.settings, **recipe.surroundings(attempt, device), reward_weights=list(weights))
+
+
+def value_model(attempt: Attempt, device: str) -> Any:
+    """The base model once more, tuned as the policy is, for a critic of its own."""
+    model, adapter = recipe.prepare_model(attempt, device)
+    if adapter is None:
+        return model
+    from peft import get_peft_model
+
+    return get_peft_model(model, adapter)
 
 
 def remembered(renderer: "Renderer") -> Callable[[list[dict[str, Any]]], list[int]]:

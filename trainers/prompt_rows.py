@@ -16,8 +16,11 @@ from typing import TYPE_CHECKING, Any
 
 import jinja2
 
+from studio.errors import JobFailed
 from studio.graders.score import Row
+from studio.protocol import DatasetRef
 from trainers.attempt import Attempt
+from trainers.general_rows import asks_questions, joined
 from trainers.sides import both_sides
 
 if TYPE_CHECKING:
@@ -47,14 +50,44 @@ def prepare_data(attempt: Attempt, renderer: "Renderer") -> Prompts:
         lines = _lines(attempt, split, renderer, findings, rows)
         return _written(lines, attempt.folder / "cache" / f"{split}.arrow")
 
-    return Prompts(*both_sides(attempt, written, findings), rows)
+    train, validation = both_sides(attempt, written, findings)
+    if asks_questions(attempt.spec.values):
+        general = general_questions(attempt, renderer)
+        train = joined(train, general.train, attempt.spec.values["general_share"], seed=attempt.spec.seed)
+        rows |= general.rows
+    return Prompts(train, validation, rows)
 
 
-def _lines(
-    attempt: Attempt, split: str, renderer: "Renderer", findings: "Findings", rows: dict[int, Row]
+def general_questions(attempt: Attempt, renderer: "Renderer") -> Prompts:
+    """The questions of the general rows; their numbers are below 0, so that they are none of the data set's own.
+
+    Raises:
+        JobFailed: no_usable_rows.
+    """
+    from trainers.data import TRAIN, Findings
+
+    dataset, rows = attempt.spec.old_dataset, dict[int, Row]()
+    lines = _lines(attempt, TRAIN, renderer, Findings(), rows, dataset=dataset, sign=-1)
+    made = _written(lines, attempt.folder / "cache" / "general.arrow")
+    if made is None:
+        raise JobFailed("no_usable_rows", dataset=dataset.name, max_length=attempt.spec.values["max_length"])
+    return Prompts(made, None, rows)
+
+
+def _lines(  # noqa: PLR0913 - a row is read, rendered, told of and kept
+    attempt: Attempt,
+    split: str,
+    renderer: "Renderer",
+    findings: "Findings",
+    rows: dict[int, Row],
+    *,
+    dataset: DatasetRef | None = None,
+    sign: int = 1,
 ) -> Iterator[dict[str, Any]]:
-    for number, line in _source(attempt, split):
-        question = _question(number, line, attempt.spec.dataset.format)
+    dataset = dataset or attempt.spec.dataset
+    for place, line in _source(dataset, split):
+        number = sign * place
+        question = _question(number, line, dataset.format)
         if question is None:
             findings.add("rows_without_question", number)
             continue
@@ -79,13 +112,12 @@ def _question(number: int, line: dict[str, Any], format: str) -> Any:
     return question_of(number, TrainingRow(**fields), format)
 
 
-def _source(attempt: Attempt, split: str) -> Iterator[tuple[int, dict[str, Any]]]:
+def _source(dataset: DatasetRef, split: str) -> Iterator[tuple[int, dict[str, Any]]]:
     import pyarrow.parquet
 
     from studio.workshop.versions.layout import TRAINED_COLUMNS
     from trainers.data import ROWS, TRAIN
 
-    dataset = attempt.spec.dataset
     with pyarrow.parquet.ParquetFile(Path(dataset.path) / ROWS) as file:
         there = set(file.schema_arrow.names)
         columns = [name for name in ("row", *TRAINED_COLUMNS[dataset.format], "split", "extra") if name in there]

@@ -20,7 +20,7 @@ from trainers.watchdog import Watchdog
 
 METRICS = ("loss", "learning_rate", "grad_norm", "mean_token_accuracy", "entropy", "num_tokens", "accuracy", "f1")
 METRICS += ("kl", "nll_loss", "reward", "reward_std", "frac_reward_zero_std", "policy_loss", "value_loss")
-METRICS += ("explained_variance", "kl_coef")
+METRICS += ("explained_variance", "kl_coef", "sft_loss")
 METRICS += ("old_loss",)
 """Of the rows that the model learned before (`trainers.continual.scores`)."""
 OF_LOSSES = ("adversarial_loss",)

@@ -36,6 +36,7 @@
     ] },
     { key: "learning", panels: [
       { key: "loss", metrics: ["loss", "eval_loss", "eval_loss_prompted"], canLog: true },
+      { key: "sft_loss", metrics: ["sft_loss"], canLog: true },
       { key: "learning_rate", metrics: ["learning_rate"], plain: true },
       { key: "grad_norm", metrics: ["grad_norm"], canLog: true },
     ] },

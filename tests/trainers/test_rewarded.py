@@ -63,7 +63,7 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> DatasetRef:
 
 def train(job: Path, model: Path, rows: DatasetRef, method: str, **changed: Any) -> Path:
     """The attempt's folder."""
-    named = ("attempt", "resume_from", "asked_models")
+    named = ("attempt", "resume_from", "asked_models", "old_dataset")
     refs = {name: changed.pop(name) for name in named if name in changed}
     values = VALUES | METHODS[method][1] | {"method": method} | changed
     folder = write_spec(job, values=values, dataset=rows, model=model_ref(model), **refs)
@@ -76,8 +76,14 @@ def last_of(folder: Path) -> Path:
     return Path(events_of(folder, "checkpoint")[-1].data["path"])
 
 
-@pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("uses", [1, 2], ids=["answers used once", "answers used twice"])
+@pytest.mark.parametrize(
+    ("uses", "method"),
+    [
+        pytest.param(uses, method, marks=pytest.mark.slow if uses == 1 and method != "grpo" else ())
+        for uses in (1, 2)
+        for method in METHODS
+    ],
+)
 def test_a_run_goes_on_bit_for_bit_also_while_answers_are_still_used(
     tmp_path: Path, tiny: Path, rows: DatasetRef, method: str, uses: int
 ) -> None:
