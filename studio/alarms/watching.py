@@ -34,7 +34,8 @@ class Rule:
     unless: tuple[str, ...] = ()
     """Alarms that say the same more exactly: beside one of them this is not told."""
     changes: tuple[Mapping[str, Mapping[str, Any]], ...] = ()
-    """What to try, the likeliest first: {setting: how} of one setting or two (`studio.alarms.changes`)."""
+    """What to try, the likeliest first: {setting: how} of one setting or two (`studio.alarms.changes`); with `only`,
+    limits of other settings outside which it would have no effect."""
     goto: str = ""
     """Where a person mends it besides: a tab of the data page."""
 
@@ -73,7 +74,12 @@ def watch(curves: Mapping[str, Curve], values: Mapping[str, Any]) -> list[Alarm]
 
 def _changes(rule: Rule, values: Mapping[str, Any], known: Mapping[str, Any]) -> tuple[dict[str, Any], ...]:
     """Those that change something, and make settings that hold together."""
-    return tuple(new for change in rule.changes if (new := changed(change, values, known)))
+    found = []
+    for change in rule.changes:
+        has_effect = all(holds(values, name, limits) for name, limits in change.get("only", {}).items())
+        if has_effect and (new := changed({n: how for n, how in change.items() if n != "only"}, values, known)):
+            found.append(new)
+    return tuple(found)
 
 
 @cache
