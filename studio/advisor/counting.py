@@ -6,9 +6,18 @@ from typing import Any
 
 
 def steps_of(values: Mapping[str, Any], rows: int, own_validation: int = 0) -> int:
-    """Optimizer steps of a run as transformers counts them: the last, smaller batch of an epoch is a step too."""
+    """Optimizer steps of a run as transformers counts them: the last, smaller batch of an epoch is a step too.
+
+    Where the model writes its answers, a device batch is one of answers, several to each question, and the questions
+    that fill no whole batch are left for another time (trl: RepeatSampler).
+    """
     if values["max_steps"] > 0:
         return values["max_steps"]
+    if "num_generations" in values:
+        answers = values["per_device_train_batch_size"] * values["gradient_accumulation_steps"]
+        questions = max(1, answers // values["num_generations"])
+        batches = max(1, training_rows(values, rows, own_validation) // questions)
+        return max(1, math.ceil(batches * values.get("num_iterations", 1) * values["num_train_epochs"]))
     batches = math.ceil(training_rows(values, rows, own_validation) / values["per_device_train_batch_size"])
     per_epoch = max(1, math.ceil(batches / values["gradient_accumulation_steps"]))
     return max(1, math.ceil(per_epoch * values["num_train_epochs"]))

@@ -10,6 +10,7 @@ from studio.advisor.counting import steps_of, validation_rows
 from studio.advisor.facts import Facts
 from studio.advisor.joined import as_learned
 from studio.advisor.recipes import recipes
+from studio.advisor.writing import answer_tokens, writes, writing_seconds
 from studio.db.speeds import MeasuredSpeed
 from studio.memory.adapters import trained
 from studio.memory.estimate import Estimate
@@ -89,7 +90,7 @@ def seconds_per_token(facts: Facts, values: Mapping[str, Any]) -> float | None:
     `NEWEST` the median, so that one run beside a busy program does not count.
     """
     device = facts.machine.gpu.name if facts.machine.gpu else "cpu"
-    same = [run for run in facts.speeds if (run.device, run.tuning, run.dtype) == _like(values, device)]
+    same = [run for run in facts.speeds if (run.device, run.tuning, run.dtype, run.writes) == _like(values, device)]
     size = facts.inventory.parameters
     nearest = min((_distance(run, size) for run in same), default=None)
     if nearest is None or nearest > math.log(2):
@@ -103,8 +104,8 @@ def seconds_per_token(facts: Facts, values: Mapping[str, Any]) -> float | None:
     return statistics.median(alike[-NEWEST:])
 
 
-def _like(values: Mapping[str, Any], device: str) -> tuple[str, str, str]:
-    return device, values["tuning"], values["dtype"]
+def _like(values: Mapping[str, Any], device: str) -> tuple[str, str, str, bool]:
+    return device, values["tuning"], values["dtype"], writes(values)
 
 
 def _distance(run: MeasuredSpeed, size: int) -> float:
@@ -118,14 +119,20 @@ def _seconds(facts: Facts, values: Mapping[str, Any], steps: int) -> float:
     held_out = steps // values["eval_steps"] * validation if validation else 0
     measured = seconds_per_token(facts, values)
     if measured is not None:
-        # Padding is in the measured speed already.
-        return speed["start_seconds"] + (rows + held_out / 3) * min(lengths.mean, values["max_length"]) * measured
+        # Padding, and the writing of answers, is in the measured speed already.
+        return speed["start_seconds"] + (rows + held_out / 3) * _row_tokens(values, lengths.mean) * measured
     # A batch is padded to its longest row, which lies about half way from the mean to the 95th percentile.
-    mean = min((lengths.mean + lengths.p95) / 2, values["max_length"])
+    mean = _row_tokens(values, (lengths.mean + lengths.p95) / 2)
     work = facts.inventory.parameters * 2 * mean * (rows * _passes(values) + held_out)
     # Small models on a GPU wait for their kernels to be started, not for the arithmetic.
-    least = steps * speed["gpu_step_seconds"] if facts.machine.gpu else 0.0
-    return speed["start_seconds"] + max(least, work / _operations_per_second(facts))
+    least, operations = steps * speed["gpu_step_seconds"] if facts.machine.gpu else 0.0, _operations_per_second(facts)
+    written = writing_seconds(facts, values, steps=steps, operations_per_second=operations) if writes(values) else 0.0
+    return speed["start_seconds"] + max(least, work / operations) + written
+
+
+def _row_tokens(values: Mapping[str, Any], known: float) -> float:
+    """Of a row that goes through the model: `known` of the data, and the answer where the model writes it."""
+    return min(known, values["max_length"]) + (answer_tokens(values) if writes(values) else 0)
 
 
 def _passes(values: Mapping[str, Any]) -> int:

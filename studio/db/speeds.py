@@ -30,6 +30,8 @@ class MeasuredSpeed:
     """cpu, or the GPU's name."""
     seconds_per_token: float
     """Of training, without evaluating and saving; padding is no token."""
+    writes: bool = False
+    """The model wrote the answers that it learned from, and that is part of the time."""
 
 
 def keep_speed(session: Session, speed: MeasuredSpeed) -> None:

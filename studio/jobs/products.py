@@ -13,6 +13,7 @@ from studio.errors import RefusedInput
 from studio.hardware import device_name
 from studio.models.folder import read_model_folder
 from studio.params.adversarial import passes
+from studio.params.methods import method_of
 from studio.paths import Workspace
 from studio.protocol import read_spec, sync_folder
 
@@ -144,7 +145,8 @@ def _take_speed(session: Session, workspace: Workspace, job: Job) -> None:
     device, parameters = device_name(spec.device), known["inventory"]["parameters"]
     # As a run without adversarial training would take.
     each = seconds / tokens / passes(job.values)
-    keep_speed(session, MeasuredSpeed(**same, device=device, parameters=parameters, seconds_per_token=each))
+    same |= {"device": device, "parameters": parameters, "writes": method_of(job.values).answers_itself}
+    keep_speed(session, MeasuredSpeed(**same, seconds_per_token=each))
 
 
 def _take_nothing(session: Session, workspace: Workspace, job: Job) -> None:

@@ -43,6 +43,40 @@ def test_adversarial_training_takes_as_many_passes_as_it_has(facts):
         )
 
 
+GROUPS = {"method": "grpo", "per_device_train_batch_size": 8, "gradient_accumulation_steps": 1, "num_generations": 4}
+GROUPS |= {"rewards": [{"name": "length", "min": 5, "max": 60, "weight": 1.0}], "validation_split": 0}
+
+
+def test_the_time_that_a_model_takes_to_write_its_answers_counts(facts):
+    short, long = (plan(facts(), max_steps=20, max_completion_length=size, **GROUPS).seconds for size in (64, 256))
+    assert long - START > 3 * (short - START)
+    # At least every weight is read once for each token of each step.
+    read = 20 * 256 * 4 * model("135M").parameters / recipes()["writing"]["cpu_bytes"]
+    alone = plan(facts(), max_steps=20, method="sft", per_device_train_batch_size=8, validation_split=0).seconds
+    assert long > alone + read
+
+
+def test_answers_that_are_used_again_are_not_written_again(facts):
+    once, often = (
+        plan(facts(gpu=24), max_steps=40, num_iterations=times, beta=0.0, **GROUPS).seconds - START for times in (1, 4)
+    )
+    assert often < 0.6 * once
+
+
+@pytest.mark.parametrize(
+    ("changes", "steps"), [({}, 150), ({"num_iterations": 3}, 450), ({"gradient_accumulation_steps": 4}, 37)]
+)
+def test_steps_of_answers_are_counted_by_their_questions(facts, changes, steps):
+    # 8 answers at once, 4 to each question: 2 questions of 300 at a time; what fills no batch waits.
+    assert plan(facts(rows=300), num_train_epochs=1, **GROUPS | changes).steps == steps
+
+
+def test_a_run_that_wrote_says_nothing_of_one_that_reads(facts):
+    known = facts(speeds=(speed(5.0, writes=True), speed(0.01)))
+    reads, wrote = (complete({**NAMED, **chosen}, known)[0] for chosen in ({}, GROUPS))
+    assert seconds_per_token(known, reads) == 0.01 and seconds_per_token(known, wrote) == 5.0
+
+
 def test_a_small_model_on_a_gpu_takes_more_than_no_time(facts):
     assert plan(facts(gpu=24), max_steps=100).seconds >= START + 10
 
