@@ -15,6 +15,7 @@ import pytest
 
 import start
 from studio.paths import Workspace, workspace
+from tests import examples
 from tests.starter import put_starter, two_layers, whole_starter
 
 GUARD = Path(__file__).parent / "guard"
@@ -39,6 +40,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Before anything of the studio's heavier parts is imported: no network, no calls home, no real workspace."""
+    examples.is_whole = config.option.all
     config.option.loadscopereorder = False  # pytest-xdist would begin with the groups of most tests, not the longest
     config.stash[SCRATCH] = tempfile.mkdtemp(prefix="luthier-tests-")
     scratch = Path(config.stash[SCRATCH])

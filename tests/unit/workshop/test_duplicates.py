@@ -11,6 +11,7 @@ from studio.workshop.clean.duplicates import Options, run
 from studio.workshop.clean.outcome import FINDINGS_SCHEMA, MARK, REMOVE
 from studio.workshop.similarity import vectors as tfidf
 from studio.workshop.similarity.join import SLACK
+from tests.examples import examples
 from tests.unit.workshop.real_rows import corpus
 
 ANSWER = "Artificial intelligence is the branch of engineering and science devoted to machines that think"
@@ -141,7 +142,7 @@ def test_in_a_long_chain_no_row_goes_for_one_that_it_is_not_like() -> None:
 TEXTS = st.lists(st.sampled_from(["a", "b", "c", "d", "e e e", "f"]), min_size=1, max_size=10).map(" ".join)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(st.lists(TEXTS, min_size=1, max_size=25))
 def test_what_stays_is_unlike_and_what_goes_is_like_what_stays(texts: list[str]) -> None:
     check_promise(pl.DataFrame({"row": range(len(texts)), "text": texts}), 0.8)

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from studio.workshop.clean.noise import Options, run
 from studio.workshop.clean.outcome import FINDINGS_SCHEMA
 from studio.workshop.texts import spans
+from tests.examples import examples
 from tests.unit.workshop.answers import answered, codes, pairs, sentences
 
 ALL_MENDED = Options(urls="mend", emails="mend")
@@ -78,7 +79,7 @@ CODE = st.one_of(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(st.lists(st.tuples(TEXT, CODE), min_size=1, max_size=3))
 def test_code_comes_out_as_it_went_in(parts: list[tuple[str, str]]) -> None:
     text = "".join(free.replace("`", "").replace("~", "") + "\n" + code + "\n" for free, code in parts)

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from studio.workshop.clean.normalise import Options, normalised, run
 from studio.workshop.texts import spans
+from tests.examples import examples
 from tests.unit.workshop.answers import answered, codes, sentences
 
 EVERYTHING = Options(dates="iso", numbers="plain")
@@ -102,14 +103,14 @@ LETTERS += ["2024/1/2", "1,234", "{", "}", '"', "年", "月", "日"]
 TEXTS = st.lists(st.sampled_from(LETTERS), max_size=40).map("".join)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=examples(400), deadline=None)
 @given(TEXTS)
 def test_twice_is_once(text: str) -> None:
     once = normalised(text, EVERYTHING)
     assert normalised(once, EVERYTHING) == once
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(TEXTS)
 def test_code_comes_out_as_it_went_in(text: str) -> None:
     text = text.replace("\r", "")
@@ -119,7 +120,7 @@ def test_code_comes_out_as_it_went_in(text: str) -> None:
         place = new.index(part, place) + len(part)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(st.lists(TEXTS.filter(bool), min_size=1, max_size=5))
 def test_no_text_that_would_change_is_overlooked(texts: list[str]) -> None:
     rows = answered(*texts)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from studio.workshop.clean.personal_data import Options, run
 from studio.workshop.texts import personal
+from tests.examples import examples
 from tests.unit.workshop.answers import answered, codes, sentences
 
 ID = "11010519491231002X"
@@ -114,7 +115,7 @@ def test_masks_hold_across_the_turns_of_a_row() -> None:
 DIGITS = st.text(string.digits, min_size=1, max_size=18)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(DIGITS)
 def test_one_wrong_digit_is_never_a_card(tail: str) -> None:
     base = ("4" + tail.zfill(14))[:15]
@@ -122,7 +123,7 @@ def test_one_wrong_digit_is_never_a_card(tail: str) -> None:
     assert len(right) == 1
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(st.text(st.sampled_from(list("0123456789 -.+()@:xXab/电话,")), max_size=60))
 def test_what_is_masked_once_is_not_masked_again(text: str) -> None:
     once = run(answered(text), Options()).rows

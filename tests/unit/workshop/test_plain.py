@@ -13,6 +13,7 @@ from studio.workshop.versions.layout import row_of
 from studio.workshop.versions.manifest import Manifest
 from studio.workshop.versions.old_layouts import turn_fields
 from studio.workshop.versions.reader import read_manifest
+from tests.examples import examples
 
 TEXTS = st.text(alphabet=st.sampled_from('aé你"\\/\n\t\x01\x7f\u2028😀{}[]:, '), min_size=1, max_size=8)
 OTHERS = {"name": st.just("Ann"), "weight": st.integers(0, 1), "tool_call_id": st.just("c1")}
@@ -42,7 +43,7 @@ def test_chats_and_pairs_of_any_text(tmp_path_factory):
     pairs = manifest(tmp_path_factory.mktemp("pairs"), '{"answer": "Hello", "question": "Hi"}')
     assert {shape: each.shape for shape, each in known.items()} == {shape: shape for shape in said}
 
-    @settings(max_examples=150, deadline=None)
+    @settings(max_examples=examples(150), deadline=None)
     @given(st.lists(st.tuples(TEXTS, TEXTS, st.fixed_dictionaries({}, optional=OTHERS)), min_size=1, max_size=4))
     def check(rows: list) -> None:
         beside = {"extra": [None] * len(rows), "category": [None] * len(rows)}

@@ -13,6 +13,7 @@ from studio.workshop.converting.quick import QuickReader, quick_reader
 from studio.workshop.versions.build import import_file
 from studio.workshop.versions.layout import ROLES
 from studio.workshop.versions.reader import iterate_problems, iterate_rows, read_manifest
+from tests.examples import examples
 
 CHAT = quick_reader("chat", {"messages": "messages"}, ["messages", "id"])
 BARE = quick_reader("chat", {"messages": "messages"}, ["messages"])
@@ -33,7 +34,7 @@ TURNS = st.lists(
 
 
 @pytest.mark.parametrize("reader", [CHAT, BARE])
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(turns=TURNS, extra=st.sampled_from([{}, {"id": 3}, {"id": {"a": [1]}}, {"other": 1}]), ascii=st.booleans())
 def test_what_it_takes_the_careful_reader_makes_the_same_of(reader: QuickReader, turns: list, extra: dict, ascii: bool):
     text = json.dumps({"messages": turns} | extra, ensure_ascii=ascii)
@@ -180,7 +181,7 @@ PAIR_ROWS = objects({"q": TEXT_VALUES, "a": TEXT_VALUES, "id": VALUES})
 KEYED_SHAREGPT = quick_reader("sharegpt", {"talk": "conversations"}, ["talk", "id"])
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(line=TALK_ROWS)
 def test_no_line_of_sharegpt_with_another_column_passes_that_the_careful_reader_refuses(line: str):
     (quick,) = KEYED_SHAREGPT.read([line.encode()])
@@ -191,7 +192,7 @@ def test_no_line_of_sharegpt_with_another_column_passes_that_the_careful_reader_
         assert [(turn["role"], turn["content"]) for turn in made.messages] == [*zip(roles, quick.contents, strict=True)]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(line=PAIR_ROWS)
 def test_no_line_with_a_pair_passes_that_the_careful_reader_refuses(line: str):
     (quick,) = PAIR.read([line.encode()])
@@ -266,7 +267,7 @@ CONTENT_KEYS = st.sampled_from(['"content"', '"content"', '"cont\\u0065nt"'])
         (PLAIN_SHAREGPT, "talk", ("from", "value"), ("human", "gpt", "system")),
     ],
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(data=st.data())
 def test_chats_taken_together_are_those_of_the_careful_reader(
     reader: PlainChatReader, column: str, keys: tuple[str, str], speakers: tuple[str, ...], data: st.DataObject

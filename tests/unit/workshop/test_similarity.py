@@ -17,6 +17,7 @@ from studio.workshop.similarity import vectors
 from studio.workshop.similarity.clusters import clusters
 from studio.workshop.similarity.join import SLACK, pairs
 from studio.workshop.similarity.matches import matches, nearest
+from tests.examples import examples
 from tests.unit.workshop.real_rows import corpus, utterances
 
 ALONE = r"\p{Han}\p{Hiragana}\p{Katakana}"
@@ -111,7 +112,7 @@ def test_the_join_finds_every_pair_and_no_other_on_real_rows(threshold: float) -
 WORDS = st.lists(st.sampled_from(["a", "b", "c", "d", "e e e", "f", "老", "师"]), max_size=12).map(" ".join)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(st.lists(WORDS, max_size=25), st.sampled_from([0.5, 0.8, 0.95]))
 def test_the_join_and_the_clusters_hold_on_tables_made_to_be_hard(texts: list[str], threshold: float) -> None:
     found = of(texts, part=7)

@@ -14,6 +14,7 @@ from studio.workshop.clean.split import Options, report, run
 from studio.workshop.similarity import vectors as tfidf
 from studio.workshop.similarity.join import SLACK
 from studio.workshop.stratify import assign, quotas
+from tests.examples import examples
 from tests.unit.workshop.real_rows import corpus, utterances
 
 
@@ -62,7 +63,7 @@ TEXTS = st.lists(st.sampled_from(["a", "b", "c", "d", "e e e", "f", "g"]), min_s
 ROWS = st.lists(st.tuples(TEXTS, st.sampled_from(["x", "y", None])), min_size=1, max_size=40)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(ROWS, st.integers(0, 5), st.sampled_from([0.0, 0.2]))
 def test_no_like_rows_stand_on_two_sides_of_tables_made_to_be_hard(rows: list, seed: int, validation: float) -> None:
     texts, categories = zip(*rows, strict=True)

@@ -11,6 +11,7 @@ from studio.errors import RefusedInput
 from studio.workshop.clean.task_schema import Options, derive, run
 from studio.workshop.texts import sql
 from studio.workshop.texts.schema import shape_of, violations
+from tests.examples import examples
 from tests.unit.workshop.answers import answered, codes, sentences
 
 ORDER = {"id": "number", "who.name": "text", "who.mail": "text|nothing", "items[].price": "number", "who": "object"}
@@ -158,7 +159,7 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(st.dictionaries(st.sampled_from("abc"), JSON, max_size=3))
 def test_every_value_has_the_shape_read_off_it(value: dict) -> None:
     shape = shape_of([value], type_share=0)
