@@ -65,6 +65,8 @@ WAYS = {
     "kto": Way(method="kto", rows=THUMBS, model="chatty"),
     "grpo": Way(method="grpo", rows=PAIRS, model="chatty", values=WRITES),
     "rloo": Way(method="rloo", rows=PAIRS, model="chatty", values=WRITES),
+    "ppo": Way(method="ppo", rows=PAIRS, model="chatty", values=WRITES),
+    "ppo, own critic": Way(method="ppo", rows=PAIRS, model="chatty", values=WRITES | {"value_model": True}),
     "starter full": Way(tuning="full", model="starter"),
     "starter lora": Way(model="starter"),
     "starter qlora": Way(tuning="qlora", model="starter"),
