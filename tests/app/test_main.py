@@ -12,13 +12,19 @@ from app.main import Address, bind, serve
 from app.theme import static_url
 from studio.errors import Conflict, RefusedInput
 from studio.messages import LANGUAGES
+from studio.paths import workspace
+from tests.app.conftest import opened
+from tests.app.seeding import fill
 
 
-@pytest.fixture(params=LANGUAGES)
-def blocks(request, filled):
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        return in_a_loop(build_pages, request.param, filled.studio)
+@pytest.fixture(scope="module", params=LANGUAGES)
+def blocks(request, tmp_path_factory):
+    """All pages of a language; tests look at them alone."""
+    place = workspace(tmp_path_factory.mktemp("built") / "luthier").make()
+    for filled in opened(place, fill(place)):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            yield in_a_loop(build_pages, request.param, filled.studio)
 
 
 def test_every_page_is_built_in_both_languages(blocks):
