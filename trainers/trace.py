@@ -155,11 +155,13 @@ def _measure(model: Any, mode: Mode, batch: int, row: int, counter: type[Storage
     kept = training.alive["over"] - before - cached
     grads = sum(weight.nbytes for weight in trained_above(model, layers))
     grads = numpy.array([0, 0, 0, grads]) if counter is Terms else grads
+    below = evaluation.alive[f"in {first}"] - training.alive[f"in {first}"]
     return {
         "kept": kept,
         "forward": training.moments[f"out {last}"] - before,
         "backward": training.moments[f"grad {first}"] - (before - last * cached) - grads,
-        "no_grad": evaluation.moments[f"out {last}"] - evaluation.alive[f"in {last}"],
+        # Above what training keeps below the layers: embeddings that are scaled go where no gradient is asked for.
+        "no_grad": evaluation.moments[f"out {last}"] - evaluation.alive[f"in {last}"] + below,
         "below": training.alive[f"in {first}"],
         "first": before - cached - training.alive[f"in {first}"] - kept,
         "above": training.alive["end"] - training.alive["over"],

@@ -251,8 +251,6 @@ class Formula:
     def no_grad(self, batch: int, row_tokens: int) -> float:
         found = self._profile
         passing = found.no_grad.bytes_of(batch, row_tokens) + self._encoder_copies
-        if self._is_adapted and self.values["gradient_checkpointing"]:
-            passing += self._scaled_embeddings(batch, row_tokens)
         return found.below.bytes_of(batch, row_tokens) + passing
 
     def below(self, batch: int, row_tokens: int) -> float:

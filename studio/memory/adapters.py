@@ -20,7 +20,7 @@ from studio.memory.activations import (
 )
 from studio.memory.inventory import Inventory, Module
 from studio.memory.stack import Stack, coefficients
-from studio.params.layer_names import ALL, is_trained
+from studio.params.layer_names import ALL, ATTENTION_PARTS, MLP_PARTS, is_trained
 
 Values = Mapping[str, Any]
 TRAINED_LAYERS = 2
@@ -184,7 +184,16 @@ def _norms(inventory: Inventory, values: Values) -> int:
 
 def _bottlenecks(inventory: Inventory, values: Values) -> int:
     hidden, inner = inventory.hidden_size, bottleneck_size(values)
-    return 2 * inventory.num_hidden_layers * (_dense(hidden, inner) + _dense(inner, hidden))
+    places = len(_bottleneck_places(inventory)) or 2
+    return places * inventory.num_hidden_layers * (_dense(hidden, inner) + _dense(inner, hidden))
+
+
+def _bottleneck_places(inventory: Inventory) -> set[str]:
+    """Where a layer has them: after its attention, and after its MLP where that is a module of its own."""
+    children = {
+        module.name.split(".*.", 1)[1].partition(".")[0] for module in inventory.modules if ".*." in module.name
+    }
+    return children & (ATTENTION_PARTS | MLP_PARTS)
 
 
 def _dense(inputs: int, outputs: int) -> int:

@@ -146,7 +146,13 @@ class Inventory:
 
     @property
     def _key_widths(self) -> list[int]:
-        return [module.shape[0] for module in self.modules if module.last_name == "k_proj" and module.is_weight]
+        own = [module.shape[0] for module in self.modules if module.last_name == "k_proj" and module.is_weight]
+        if own:
+            return own
+        # One weight gives queries, keys and values; what comes out is as wide as the queries.
+        joined = [module.shape[0] for module in self.modules if module.last_name == "qkv_proj" and module.is_weight]
+        query = next((m.shape[-1] for m in self.modules if m.last_name == "o_proj" and m.is_weight), None)
+        return [(width - query) // 2 for width in joined if query]
 
     @property
     def has_other_towers(self) -> bool:

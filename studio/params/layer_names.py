@@ -11,6 +11,7 @@ ALL = "all"
 ATTENTION = "attention"
 """As a target of LoRA: every linear layer of the attention, whatever the model calls them."""
 ATTENTION_PARTS = frozenset({"self_attn", "attn", "attention", "self_attention"})
+MLP_PARTS = frozenset({"mlp", "feed_forward", "ffn", "block_sparse_moe"})
 
 
 def spelled_out(targets: list[str], linear_paths: Iterable[str]) -> list[str]:

@@ -15,13 +15,12 @@ from typing import Any
 import torch
 
 from studio.errors import JobFailed
-from studio.params.layer_names import ATTENTION_PARTS
+from studio.params.layer_names import ATTENTION_PARTS, MLP_PARTS
 
 KIND = "BOTTLENECK"
 WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
 _NAME = "bottleneck"
 _HOOK = "_bottleneck_hook"
-MLP = frozenset({"mlp", "feed_forward", "ffn", "block_sparse_moe"})
 
 
 class Bottleneck(torch.nn.Module):
@@ -56,7 +55,7 @@ def put_on(model: Any, size: int) -> None:
     """
     places = _places(model)
     if not places:
-        raise JobFailed("nothing_to_tune", names=", ".join(sorted(ATTENTION_PARTS | MLP)))
+        raise JobFailed("nothing_to_tune", names=", ".join(sorted(ATTENTION_PARTS | MLP_PARTS)))
     hidden = model.config.get_text_config().hidden_size
     for place in places:
         device = next(place.parameters()).device
@@ -105,7 +104,7 @@ def size_of(folder: Path) -> int:
 def _places(model: Any) -> list[Any]:
     """The attention and the MLP of each layer."""
     layers = [module for path, module in model.named_modules() if path.rpartition(".")[2].isdigit()]
-    return [child for layer in layers for name, child in layer.named_children() if name in ATTENTION_PARTS | MLP]
+    return [child for layer in layers for name, child in layer.named_children() if name in ATTENTION_PARTS | MLP_PARTS]
 
 
 def _weights(model: Any) -> dict[str, Any]:
