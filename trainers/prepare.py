@@ -3,7 +3,7 @@
 An operation leaves one of these, and the server moves it to its place (`studio.jobs.products`):
 
     <output_path>/version    a new data set version     import, revise, clean, split, mix, balance, order, augment,
-                             accept, restore, marks, system_prompt, pull
+                             accept, restore, marks, system_prompt, pull, sampled, rated_pairs
     <output_path>/report     what was found             look, check, teach, diff
     <output_path>/export     a file and what describes it                                                       export
 
@@ -133,6 +133,30 @@ def _accept(attempt: Attempt, values: dict[str, Any], output: Path) -> Figures:
     return {"manifest": manifest, **counts}
 
 
+def _sampled(attempt: Attempt, values: dict[str, Any], output: Path) -> Figures:
+    from studio.rewards import judged_answers, kept
+
+    attempt.phase("data.sampled")
+    samples = kept.read_samples(Path(values["samples"]))
+    manifest, counts = judged_answers.sampled(Path(values["version"]), samples, output / "version")
+    return {"manifest": manifest, **counts}
+
+
+def _pairs(attempt: Attempt, values: dict[str, Any], output: Path) -> Figures:
+    """Pairs of answers that were rated in a round, or marked while a reward was tried."""
+    from studio.rewards import judged_answers
+
+    attempt.phase("data.rated_pairs")
+    version = Path(values["version"])
+    if values.get("marks") is not None:
+        judged = judged_answers.marked(version, values["marks"])
+    else:
+        scores = {int(row): score for row, score in values["scores"].items()}
+        judged = judged_answers.rated(version, scores, values["cheats"])
+    manifest, counts = judged_answers.write_pairs(version, judged, output / "version", parameters=values["told"])
+    return {"manifest": manifest, **counts}
+
+
 def _restore(attempt: Attempt, values: dict[str, Any], output: Path) -> Figures:
     from studio.workshop.versions.restore import restore
 
@@ -246,6 +270,8 @@ OPERATIONS = {
     "system_prompt": _system_prompt,
     "augment": _augment,
     "accept": _accept,
+    "sampled": _sampled,
+    "rated_pairs": _pairs,
     "restore": _restore,
     "marks": _marks,
     "pull": _pull,

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from app.context import Context
-from app.data import controls
+from app.data import controls, label_pairs
 from app.data.exports import fetchable
 from app.data.label_marking import rating_words
 from app.data.label_rounds import form
@@ -43,6 +43,7 @@ def results_html(context: Context, chosen: DatasetSummary, current: RoundView, s
         + _annotators_html(context, valid)
         + _ratings_html(context, current, said)
         + _filter_html(context, current, state)
+        + label_pairs.pairs_html(context, current, said)
         + _files_html(context, current, state, has_marks=True)
         + _close_html(context, current)
     )
@@ -87,7 +88,15 @@ def close(context: Context, current: RoundView, state: State, told: Told) -> Pre
     return Pressed(state)
 
 
-ACTS = {"filter": refilter, "apply": apply, "export": export, "import": take_in, "close": close, "reopen": close}
+ACTS = {
+    "filter": refilter,
+    "apply": apply,
+    "export": export,
+    "import": take_in,
+    "close": close,
+    "reopen": close,
+    "pairs": label_pairs.make,
+}
 
 
 def filter_in(current: RoundView, told: Told) -> Filter:

@@ -12,7 +12,7 @@ from app.data import options
 from app.data.panel import Pressed, State, Tab, Told
 from app.data.rows import showing
 from app.markup import notice
-from app.rewards import cards, trial_view
+from app.rewards import cards, experts, trial_view
 from studio.db.datasets import DatasetSummary
 from studio.db.judges import judges
 from studio.desk_rewards import FORMATS
@@ -22,7 +22,6 @@ from studio.rewards import kept, recipe
 from studio.rewards.judges import asked_names, settled
 from studio.rewards.kept import Trial
 from studio.rewards.recipe import WHOLE
-from studio.workshop.labelling.marks import BAD, GOOD
 
 
 def draw(context: Context, chosen: DatasetSummary, state: State) -> str:
@@ -46,7 +45,7 @@ def draw(context: Context, chosen: DatasetSummary, state: State) -> str:
         + cards.add_html(context)
         + cards.sum_html(context, document, faults)
         + cards.try_html(context, state, trial, document, faults)
-        + (trial_view.figures_html(context, trial, state.get("marks") or []) if trial else "")
+        + _found_html(context, chosen, trial, state.get("marks") or [])
         + cards.written_html(context, document, faults)
     )
 
@@ -67,8 +66,10 @@ def press(context: Context, chosen: DatasetSummary, state: State, told: Told) ->
         case "unfold":
             place = told.number("place")
             return Pressed({**state, "unfold": None if state.get("unfold") == place else place})
-        case "good" | "bad":
-            return Pressed({**state, "marks": _marked(state.get("marks") or [], told)})
+        case "good" | "bad" | "cheat":
+            return Pressed({**state, "marks": experts.marked(state.get("marks") or [], told, trial)})
+        case "rate" | "pairs":
+            return experts.press(context, chosen, state, told)
         case "row":
             return Pressed(state, goto=("rows", showing([told.number("row") or 0])))
     return Pressed(_with_model(state, told))
@@ -169,16 +170,14 @@ def _number(text: Any) -> float | str:
         return str(text)[:40]
 
 
-def _marked(marks: list[dict[str, Any]], told: Told) -> list[dict[str, Any]]:
-    """A mark set, changed, or with a second press taken back."""
-    where = {"kind": told.data.get("which", ""), "row": told.number("row") or 0, "place": told.number("place") or 0}
-    others = [mark for mark in marks if {key: mark[key] for key in where} != where]
-    rating = GOOD if told.do == "good" else BAD
-    is_again = any(mark for mark in marks if mark == {**where, "rating": rating})
-    return others if is_again else [*others, {**where, "rating": rating}]
-
-
 # -- what is shown -------------------------------------------------------------------------------------------------
+
+
+def _found_html(context: Context, chosen: DatasetSummary, trial: Trial | None, marks: list[dict[str, Any]]) -> str:
+    if trial is None:
+        return ""
+    found = trial_view.figures_html(context, trial, marks)
+    return found + experts.experts_html(context, chosen, trial, marks)
 
 
 def _is_of(context: Context, trial: Trial | None, document: dict[str, Any], faults: dict[int, str]) -> bool:

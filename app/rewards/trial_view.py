@@ -12,9 +12,11 @@ from app.rewards import words
 from studio.rewards import recipe as recipes
 from studio.rewards.answers_to_try import TRIVIAL
 from studio.rewards.kept import Trial
-from studio.rewards.report import GREEN, KindFigures, RuleFigures, Shown, TrialReport
+from studio.rewards.report import CHEAT, GREEN, KindFigures, RuleFigures, Shown, TrialReport
+from studio.workshop.labelling.marks import BAD, GOOD
 
 SHOWN_CHARACTERS = 300
+RATINGS = (GOOD, BAD, CHEAT)
 METHOD = "grpo"
 """What the link to a run chooses; the form offers the others that learn from rewards."""
 
@@ -179,7 +181,7 @@ def _answer_html(context: Context, each: Shown, titles: dict[str, str], marks: l
                 row=each.row,
                 place=each.place,
             )
-            for rating in ("good", "bad")
+            for rating in RATINGS
         ),
         controls.button("row", say("data.row", row=each.row), kind="link", row=each.row),
     )

@@ -133,6 +133,13 @@ def _read_told(folder: Path, changed: int) -> TriedReward | None:
         return None
 
 
+def newest_samples(workspace: Workspace, content_hash: str) -> Path | None:
+    """Where the newest answers of a model to these rows are kept."""
+    folders = workspace.reports.glob(f"samples-*-{content_hash[:16]}-*")
+    dated = sorted(((folder / REPORT).stat().st_mtime_ns, folder) for folder in folders if (folder / REPORT).exists())
+    return dated[-1][1] if dated else None
+
+
 def keep(folder: Path, kept: Samples | Trial) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     write_struct(folder / REPORT, kept)

@@ -165,7 +165,7 @@ def agreed(facts: Facts, marks: Sequence[Mark]) -> Agreement | None:
         for each, total in zip(facts.tried, facts.scored.totals, strict=True)
         if total is not None
     }
-    said = {(each.kind, each.row, each.place): each.rating for each in marks if each.rating in (GOOD, BAD)}
+    said = {(each.kind, each.row, each.place): GOOD if each.rating == GOOD else BAD for each in marks}
     both = sorted(said.keys() & totals.keys())
     if not both:
         return None

@@ -7,6 +7,10 @@ import msgspec
 from studio.graders.score import Score
 from studio.workshop.labelling.agreement import Agreement
 
+CHEAT = "cheat"
+"""A person's mark of an answer that only pleases the reward; to the reward it is a bad one."""
+CHEATS = frozenset({"cheat", "cheating", "hack", "作弊", "取巧", "钻空子"})
+"""Tags of a labelling round that say the same."""
 GREEN, NOT_YET = "green", "not_yet"
 BINS = 20
 
@@ -18,7 +22,7 @@ class Mark(msgspec.Struct, frozen=True, kw_only=True):
     row: int
     place: int = 0
     rating: str
-    """good or bad."""
+    """good, bad or cheat."""
 
 
 class KindFigures(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,19 +1,24 @@
 """The tab Reward: a reward proposed, changed, tried and marked, on a real registry with real jobs."""
 
 import json
+from pathlib import Path
 
 import pytest
 
 from app.data.panel import Told
 from app.rewards import building, cards, trial_view, words
-from studio.db import jobs, models
+from studio.db import datasets, jobs, labels, models
+from studio.errors import RefusedInput
 from studio.graders.declared import GRADERS, options_of
 from studio.graders.score import Row
+from studio.rewards import kept
 from studio.rewards.answers_to_try import answers_to_try
-from studio.rewards.kept import Trial
+from studio.rewards.kept import Asking, Samples, Trial
 from studio.rewards.recipe import parse
 from studio.rewards.report import GREEN
 from studio.rewards.trial import trial
+from studio.workshop.labelling.marks import good_bad, stars
+from studio.workshop.versions.reader import read_rows
 from tests.app.data_page import Page, studio_with
 from tests.unit.rewards.test_judges import add_checkpoint, add_run
 
@@ -187,3 +192,73 @@ def test_a_model_to_ask_is_chosen_by_name_with_how_often_it_is_right(context, pr
     page.press("reward", "rule", {"model": "900", "rule.weight": "1"}, place=1)
     assert page.state("reward")["reward"]["rewards"][1] == {"name": "reward_model", "model": "900", "weight": 1.0}
     assert "is not complete" not in page.shown("reward")
+
+
+def test_what_is_marked_a_cheat_is_rejected_beside_the_datas_own_answer(context, proposed):
+    page = Page(context, dataset="shop", tab="reward")
+    assert "Mark at least one answer above" in page.shown("reward")
+    report = kept.newest(context.desk.workspace, _summary(context).content_hash).report
+    wrong = next(each for each in [*report.worst, *report.best] if each.kind == "wrong")
+    page.press("reward", "bad", which="wrong", row=wrong.row, place=wrong.place)
+    page.press("reward", "cheat", which="wrong", row=wrong.row, place=wrong.place)
+    (mark,) = page.state("reward")["marks"]
+    assert (mark["rating"], mark["answer"]) == ("cheat", wrong.answer)
+    page.press("reward", "pairs", {"into": "cheats"})
+    with context.registry.session() as session:
+        made = datasets.dataset(session, "cheats")
+    (row,) = read_rows(Path(made.path), start=0, count=5)
+    assert made.format == "preference" and row.rejected[0]["content"] == wrong.answer
+    assert row.chosen[0]["content"] == LABELS[(wrong.row - 1) % 3] and row.extra["is_cheat"] is True
+    with pytest.raises(RefusedInput, match="cheats"):
+        context.desk.pairs_of_marks("shop", [mark], "cheats")
+    with pytest.raises(RefusedInput, match="nothing to learn from"):
+        context.desk.pairs_of_marks("shop", [{**mark, "rating": "good"}], "others")
+
+
+def test_a_models_answers_are_rated_by_two_and_become_pairs_with_their_agreement(context, proposed):
+    place = kept.samples_place(context.desk.workspace, "m" * 64, _summary(context).content_hash, Asking())
+    answers = {number: ["refund", "delivery", "delivery"] for number in range(1, 13)}
+    kept.keep(place, Samples(model="small", seconds=1.0, answers=answers))
+    page = Page(context, dataset="shop", tab="reward")
+    page.press("reward", "rate", {"into": "said"})
+    with context.registry.session() as session:
+        said = datasets.dataset(session, "said")
+    assert (said.rows, said.format) == (24, "messages"), "an answer given twice is rated once"
+    labelling = context.desk.labelling
+    current = labelling.start_round("said", "first", scale=stars(), num_annotators=2)
+    rows = read_rows(Path(said.path), start=0, count=24)
+    for who, good in (("Ann", "5"), ("Ben", "4")):
+        for row in rows:
+            rating = good if row.messages[-1]["content"] == "refund" else "1"
+            tags = ["cheat"] if row.row == 1 else []
+            labelling.mark_row(current, row.row, who, rating=rating, tags=tags)
+    page = Page(context, dataset="said", tab="label")
+    page.press("label", "view", view="results")
+    assert "Make preference pairs of these ratings" in page.shown("label")
+    page.press("label", "pairs", {"into": "said pairs"}, round=str(current))
+    with context.registry.session() as session:
+        made = datasets.dataset(session, "said pairs")
+    step = made.manifest["steps"][0]["parameters"]
+    assert (made.rows, made.format, made.manifest["parent"]) == (12, "preference", said.content_hash)
+    assert step["round"] == "first" and step["agreement"] > 0.8 and step["cheats"] == 1
+    pairs = read_rows(Path(made.path), start=0, count=24)
+    assert {row.rejected[0]["content"] for row in pairs if not row.extra["is_cheat"]} == {"delivery"}
+    assert next(row for row in pairs if row.extra["is_cheat"]).rejected[0]["content"] == "refund"
+
+
+def test_ratings_that_agree_no_better_than_chance_are_warned_of_before_pairs_are_made(context, proposed):
+    labelling = context.desk.labelling
+    number = labelling.start_round("shop", "at odds", scale=good_bad(), num_annotators=2, by="random", count=12)
+    with context.registry.session() as session:
+        rows = labels.task_rows(session, number)
+    for place, row in enumerate(rows):
+        labelling.mark_row(number, row, "Ann", rating="good" if place % 2 else "bad")
+        labelling.mark_row(number, row, "Ben", rating="good" if place % 4 < 2 else "bad")
+    page = Page(context, dataset="shop", tab="label")
+    page.press("label", "view", view="results")
+    assert "agree hardly more than chance would. Pairs made of such ratings teach noise" in page.shown("label")
+
+
+def _summary(context):
+    with context.registry.session() as session:
+        return datasets.dataset(session, "shop")
