@@ -22,7 +22,7 @@
     ] },
     { key: "distance", panels: [
       { key: "kl", metrics: ["kl"], lowestSaysNothing: true },
-      { key: "clip_ratio/region_mean", metrics: ["clip_ratio/region_mean"], lowestSaysNothing: true },
+      { key: "clip_ratio/region_mean", metrics: ["clip_ratio/region_mean"], lowestSaysNothing: true, changes: true },
       { key: "kl_coef", metrics: ["kl_coef"], plain: true, changes: true },
     ] },
     { key: "critic", panels: [
@@ -41,6 +41,7 @@
       { key: "grad_norm", metrics: ["grad_norm"], canLog: true },
     ] },
   ];
+  // `changes`: shown only where it does not stay the same.
   const NAMED = GROUPS.flatMap((group) => group.panels.flatMap((panel) => panel.metrics));
   const FAMILIES = ["rewards/*/mean", "rewards/*/std", "eval_rewards/*/mean"];
   const RULE = /^(?:eval_)?rewards\/(.+)\/(?:mean|std)$/;
@@ -239,8 +240,8 @@
     panel.draw = (answer) => {
       const drawn = join(state, spec, answer);
       const isAlone = spec.beside && !answer.panels[spec.beside].x.length;
-      const isStill = spec.changes && drawn.series.every((each) => each.summary?.first === each.summary?.last);
-      root.hidden = isAlone || isStill || (!drawn.data[0].length && spec.key !== "loss");
+      panel.hasChanged ||= !spec.changes || !drawn.data.slice(1).every((column) => new Set(column.filter((value) => typeof value === "number")).size < 2);
+      root.hidden = isAlone || !panel.hasChanged || (!drawn.data[0].length && spec.key !== "loss");
       canvas.hidden = details.hidden = !drawn.data[0].length;
       if (canvas.hidden) {
         panel.destroy();
