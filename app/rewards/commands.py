@@ -1,10 +1,12 @@
-"""`luthier rewards`: the rules there are, a reward checked, and one tried on a data set before a run learns from it.
+"""`luthier rewards`: the rules there are, a reward checked, tried before a run learns from it, and answers rated.
 
     luthier rewards list --json                 [{"name", "title", "range", "needs", "options": [...]}]
     luthier rewards check reward.yaml           its rules, its range and its hash; or what is wrong with it
     luthier rewards try shop --model starter    not green yet: ... (without a file one is proposed from the rows)
+    luthier rewards rate shop shop-answers      what the model said then, as rows to rate (luthier data label start)
+    luthier rewards pairs 3 shop-pairs          preference pairs of the ratings of round 3
 
-`try` goes through the server as a job that is followed here; the others only read.
+`try`, `rate` and `pairs` go through the server as jobs that are followed here; the others only read.
 """
 
 from collections.abc import Iterator
@@ -72,6 +74,26 @@ def try_reward(  # noqa: PLR0913 - each argument is one option of the command
     found = kept.newest(workspace(), version.content_hash)
     assert found is not None
     show.lines(msgspec.to_builtins(found, str_keys=True), _trial_lines(found), as_json=as_json)
+
+
+@app.command("rate")
+def rate(dataset: str, into: str, as_json: AsJson = False) -> None:
+    """Make what a model said while a reward was tried a new data set, to be rated in a labelling round."""
+    done("rate_samples", name=dataset, into=into)
+    _show_made(into, as_json=as_json)
+
+
+@app.command("pairs")
+def pairs(number: int, into: str, as_json: AsJson = False) -> None:
+    """Make preference pairs, a new data set, of a labelling round in which answers were rated."""
+    done("pairs_of_ratings", round_id=number, into=into)
+    _show_made(into, as_json=as_json)
+
+
+def _show_made(name: str, *, as_json: bool) -> None:
+    with registry() as session:
+        made = datasets.dataset(session, name)
+    show.datasets([made], as_json=as_json)
 
 
 def read_reward(file: Path) -> Recipe:

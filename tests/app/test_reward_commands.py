@@ -84,3 +84,17 @@ def test_trying_is_a_verb_of_the_desk(monkeypatch, file):
     assert verb in VERBS
     assert given == {"name": "shop", "reward": REWARD, "model": "m", "asking": {"rows": 7}}
     assert commands.read_reward(file) == parse(REWARD)
+
+
+def test_answers_are_rated_and_paired_through_the_server(monkeypatch):
+    asked = []
+    shown = []
+    monkeypatch.setattr(commands, "done", lambda verb, **arguments: asked.append((verb, arguments)))
+    monkeypatch.setattr(commands, "_show_made", lambda name, as_json: shown.append(name))
+    run("rate", "shop@2", "shop-answers")
+    run("pairs", 3, "shop-pairs")
+    assert asked == [
+        ("rate_samples", {"name": "shop@2", "into": "shop-answers"}),
+        ("pairs_of_ratings", {"round_id": 3, "into": "shop-pairs"}),
+    ]
+    assert shown == ["shop-answers", "shop-pairs"] and {verb for verb, _ in asked} <= set(VERBS)
