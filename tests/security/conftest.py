@@ -15,7 +15,7 @@ from tests.e2e.server import Server, end_everything
 PASSWORD = "maple and spruce 12"
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """On loopback, without a login, as most people run it; its largest upload is 2 MB."""
     place = workspace(tmp_path_factory.mktemp("open") / "luthier").make()
@@ -25,7 +25,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     end_everything(place)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def locked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """Reachable from other machines, behind a password."""
     place = workspace(tmp_path_factory.mktemp("locked") / "luthier").make()
