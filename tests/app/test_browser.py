@@ -10,6 +10,7 @@ from studio.messages import LANGUAGES
 from studio.paths import workspace
 from tests.app.conftest import opened, serving
 from tests.app.seeding import add_run, fill
+from tests.app.test_live_view import answered, seeded
 from tests.browsing import unfold_and_fill
 
 pytestmark = pytest.mark.browser
@@ -174,3 +175,18 @@ def test_a_setting_typed_in_the_fold_is_the_one_used(served, page):
     number = int(page.url.rpartition("=")[2])
     with filled.studio.registry.session() as session:
         assert comparisons.comparison(session, number).settings["max_new_tokens"] == 32
+
+
+def test_a_rewarded_run_shows_its_rules_and_answers_and_is_tried_again(served, page):
+    filled, url = served
+    run = seeded(filled)
+    answered(filled, run, [0, 5])
+    page.goto(f"{url}/en/runs?run={run}")
+    page.wait_for_selector(".lu-panel[data-metric='rewards/json/mean'] .lu-panel-title:has-text('JSON')")
+    shown = page.locator(".lu-chart-group:visible > h3").all_text_contents()
+    assert shown == ["Reward", "The answers", "How far the model has moved", "Learning"]
+    page.wait_for_selector("#runs-answers .lu-sample:has-text('5 <script>')")
+    page.click("#runs-answers button[data-do=back]")
+    page.wait_for_selector("#runs-answers .lu-sample:has-text('0 <script>')")
+    page.locator("#runs-alarms button[data-do=try_again]").first.click()
+    page.wait_for_selector("#runs-head h1:has-text('beta 0.003')")
