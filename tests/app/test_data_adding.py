@@ -10,6 +10,7 @@ import pytest
 from app.context import Context
 from studio.db import datasets
 from studio.db.datasets import DatasetSummary
+from studio.db.tables import Job
 from studio.errors import RefusedInput
 from studio.messages import catalogue, say
 from studio.opening import open_studio
@@ -20,6 +21,7 @@ from studio.workshop.adding.augmenting import AUGMENT
 from studio.workshop.adding.written import NO, YES, Candidate, Vote, WrittenReport
 from studio.workshop.versions.finding import added
 from tests.app.data_page import Page, imported, studio_with
+from tests.app.seeding import add_checkpoint, add_run
 
 QUESTIONS = {
     "Where is the cemetery?": "Behind the church.",
@@ -191,3 +193,87 @@ def test_a_model_writes_candidates_from_the_page(workspace_with_starter: Workspa
         assert say("data.written.judged_itself", "zh") in page.shown("adding")
     finally:
         opened.close()
+
+
+@pytest.fixture
+def chosen_report(context: Context) -> Path:
+    """What the job of `choose_answers` leaves: a second round, with answers that are much alike."""
+    version, folder = dataset(context), context.desk.workspace.reports / "written-2"
+    asked = list(QUESTIONS)
+    found = [
+        Candidate(
+            number=number,
+            parent=parent,
+            prompt=asked[parent - 1],
+            answer=text,
+            before=asked[parent - 1],
+            before_answer=QUESTIONS[asked[parent - 1]],
+            accepted=code is None,
+            code=code,
+            reward=reward,
+        )
+        for number, (parent, text, reward, code) in enumerate(
+            [
+                (1, "Over <b>there</b>.", 1.0, None),
+                (1, "Somewhere.", 0.2, "below_threshold"),
+                (2, "", None, "no_reward"),
+            ],
+            1,
+        )
+    ]
+    rollout = written.Rollout(
+        checkpoint=1,
+        base="starter",
+        reward={"rewards": [{"name": "length"}]},
+        threshold=0.8,
+        mean=0.6,
+        questions_kept=1,
+        variety=0.3,
+        variety_before=0.9,
+        rounds=1,
+    )
+    made = WrittenReport(
+        dataset="shop",
+        version=version.version,
+        content_hash=version.content_hash,
+        kind=written.REJECTION_SAMPLING,
+        model="first try · 30",
+        judges=(),
+        requirement="",
+        asked=10,
+        candidates=3,
+        accepted=1,
+        refused={"below_threshold": 1, "no_reward": 1},
+        judged_itself=False,
+        created_at="2026-01-02T00:00:00.000000Z",
+        rollout=rollout,
+    )
+    written.keep(folder, made, found)
+    return folder
+
+
+def test_chosen_answers_are_shown_with_their_reward_and_a_second_round_is_warned_of(
+    context: Context, shop: Page, chosen_report: Path
+):
+    shown = shop.tab("adding")
+    assert "3 answers to 10 questions, 1 kept" in shown and "kept from 0.8 up" in shown
+    assert "Over &lt;b&gt;there" in shown and "reward 1" in shown and "Somewhere" not in shown
+    assert "30% of their word pairs" in shown and "90%" in shown
+    for warning in ("chosen this way already (1 before)", "much more alike", "Of only 1 of 10 questions"):
+        assert warning in shown
+    assert 'value="shop chosen"' in shown and "Then train starter on it" in shown
+    shop.press("adding", "view", {"view": "refused"})
+    assert "the reward is below the threshold" in shop.shown("adding")
+
+
+def test_only_runs_that_learned_from_a_reward_are_offered(context: Context, shop: Page):
+    assert "There is no checkpoint of a run with GRPO, RLOO or PPO yet" in shop.tab("adding")
+    with context.desk._writer.begin() as session:
+        for title, method in (("by examples", "sft"), ("by reward", "grpo")):
+            run = add_run(session, title=title, state="succeeded")
+            session.get_one(Job, run).method = method
+            saved = add_checkpoint(session, run, 30)
+    form = re.search(r'<select name="who".*?</select>', shop.tab("adding"))[0]
+    assert "by reward" in form and f'value="checkpoint:{saved}"' in form and "by examples" not in form
+    with pytest.raises(RefusedInput, match="Questions"):
+        shop.press("adding", "choose_answers", {"who": f"checkpoint:{saved}", "rows": "many"})
