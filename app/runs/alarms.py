@@ -10,9 +10,10 @@ from typing import Any
 from app.context import Context
 from app.data import controls
 from app.data.panel import Told
-from app.i18n import number_text, page_path
+from app.i18n import page_path
 from app.markup import link
 from app.rewards import words
+from app.runs.alarm_words import sentence_values
 from app.runs.requests import asked, request_name
 from studio.alarms.curves import read_curves
 from studio.alarms.watching import Alarm, watch
@@ -25,7 +26,6 @@ from studio.params.table import parameters
 from studio.rewards.recipe import parse
 
 _TONES = {"warning": ("warn", "⚠"), "info": ("info", "ⓘ")}
-_RULES = ("full_rule", "fallen_rule")
 
 
 def draw(context: Context, job_id: int | None) -> str:
@@ -68,7 +68,7 @@ def _found(context: Context, job_id: int | None) -> tuple[JobView, list[Alarm], 
 
 def _alarm_html(context: Context, job: JobView, alarm: Alarm, *, may_try: bool) -> str:
     say, (tone, mark) = context.say, _TONES[alarm.rule.severity]
-    values = _words(context, job, alarm)
+    values = sentence_values(alarm, _titles(context, job))
     texts = [say(f"alarms.{part}.{alarm.code}", **values) for part in ("seen", "why", "hint")]
     tries = _tries(context, job, alarm) if may_try else []
     goto = _goto(context, job, alarm)
@@ -116,18 +116,6 @@ def _goto(context: Context, job: JobView, alarm: Alarm) -> str:
     page, _, tab = alarm.rule.goto.partition("/")
     address = page_path(context.language, page, dataset=job.dataset, tab=tab)
     return link(address, context.say(f"alarms.goto.{tab}"), classes="lu-button lu-second")
-
-
-def _words(context: Context, job: JobView, alarm: Alarm) -> dict[str, str]:
-    """Measures as sentences show them: numbers short, shares as percent too, rules by their names."""
-    titles, found = _titles(context, job), {}
-    for name, value in alarm.values.items():
-        if name in _RULES:
-            found[name] = titles.get(value, value)
-            continue
-        found[name] = "–" if value is None else number_text(float(f"{value:.3g}"))
-        found[f"{name}_percent"] = "–" if value is None else f"{100 * value:.0f} %"
-    return found
 
 
 def _titles(context: Context, job: JobView) -> dict[str, str]:

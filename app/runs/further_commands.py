@@ -1,12 +1,14 @@
-"""`luthier jobs further | anew | smaller | slower`: how one goes on from a run that ended."""
+"""`luthier jobs further | anew | smaller | slower | alarms | change`: how one goes on from a run, or tries it again."""
 
-from typing import Annotated
+import json
+from typing import Annotated, Any
 from uuid import uuid4
 
 import typer
+import yaml
 
 from app import client, show
-from app.commands import AsJson
+from app.commands import AsJson, registry
 from studio.paths import workspace
 
 app = typer.Typer()
@@ -66,3 +68,35 @@ def slower(job: int, as_json: AsJson = False) -> None:
     """Go on from the last checkpoint of a run whose loss was no number, at half the learning rate, as a new run."""
     made = client.call(workspace(), "try_slower", job_id=job, request_id=uuid4().hex)
     show.document({"id": made}, as_json=as_json)
+
+
+@app.command("alarms")
+def alarms(job: int, as_json: AsJson = False) -> None:
+    """What goes wrong in a run that learns from pairs or rewards, and what to try."""
+    from app.runs.alarm_words import document
+    from studio.alarms.curves import read_curves
+    from studio.alarms.watching import watch
+    from studio.db import jobs
+
+    with registry() as session:
+        found = watch(read_curves(session, job), jobs.job(session, job).values)
+    told = [document(alarm) for alarm in found]
+    lines = [f"{each['title']}: {each['seen']} {json.dumps(each['changes'], ensure_ascii=False)}" for each in told]
+    show.lines(told, lines, as_json=as_json)
+
+
+@app.command("change")
+def change(
+    job: int,
+    changes: Annotated[list[str], typer.Argument(help="One or two settings, as beta=0.003.")],
+    as_json: AsJson = False,
+) -> None:
+    """Queue a run once more from its beginning, with one or two settings changed."""
+    asked = {name: read_yaml_value(value) for name, _, value in (each.partition("=") for each in changes)}
+    made = client.call(workspace(), "try_again", job_id=job, changes=asked, request_id=uuid4().hex)
+    show.document({"id": made}, as_json=as_json)
+
+
+def read_yaml_value(text: str) -> Any:
+    """0.003 is a number, true a truth value, anything else a word."""
+    return yaml.safe_load(text) if text else text

@@ -1,4 +1,4 @@
-"""`luthier jobs further | anew | smaller | slower` ask the desk for what their names say."""
+"""`luthier jobs further | anew | smaller | slower | change` ask the desk for what their names say."""
 
 import json
 
@@ -8,6 +8,8 @@ from typer.testing import CliRunner
 from app import client
 from app.api import VERBS
 from app.runs.further_commands import app
+
+CHANGED = {"beta": 0.003, "normalize_rewards": True}
 
 
 @pytest.mark.parametrize(
@@ -23,6 +25,7 @@ from app.runs.further_commands import app
         ),
         (["smaller", "3"], "try_smaller", {"job_id": 3}),
         (["slower", "3"], "try_slower", {"job_id": 3}),
+        (["change", "3", "beta=0.003", "normalize_rewards=true"], "try_again", {"job_id": 3, "changes": CHANGED}),
     ],
 )
 def test_a_command_is_a_verb_of_the_desk(monkeypatch, words, verb, wanted):

@@ -1,13 +1,16 @@
 """The run page of a run that learns from rewards: alarms with what to try, and its answers step by step."""
 
+import json
 from html import escape
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 from app.data.panel import Told
 from app.pages import runs as page
 from app.runs import alarms, rollouts
+from app.runs.further_commands import app
 from studio.db import checkpoints, jobs, lineage, metrics
 from studio.db.engine import next_change
 from studio.db.tables import Job
@@ -145,3 +148,13 @@ def test_a_long_answer_is_folded(filled: Filled) -> None:
     answered(filled, run, [0], "word " * 400)
     html = rollouts.draw(filled.context(), run)
     assert html.count("<details") == 1 and "1,402" in html
+
+
+def test_the_command_line_tells_alarms_too(filled: Filled, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = seeded(filled)
+    monkeypatch.setenv("LUTHIER_HOME", str(filled.workspace.root))
+    done = CliRunner().invoke(app, ["alarms", str(run), "--json"])
+    (told,) = json.loads(done.stdout)
+    assert (told["code"], told["changes"]) == ("kl_explodes", [{"beta": 0.003}, {"learning_rate": 5e-6}])
+    assert "90" in told["seen"]
+    assert "0.003" in CliRunner().invoke(app, ["alarms", str(run)]).stdout
