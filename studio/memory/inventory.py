@@ -278,19 +278,35 @@ def _llama_modules(config: Mapping[str, Any]) -> tuple[Module, ...]:
         "self_attn.o_proj": (hidden, head * heads),
     }
     layer = [Module("Linear", f"model.layers.*.{name}", shape, layers) for name, shape in shapes.items()]
-    for name, shape in {"gate_proj": (inner, hidden), "up_proj": (inner, hidden), "down_proj": (hidden, inner)}.items():
-        layer.append(Module("Linear", f"model.layers.*.mlp.{name}", shape, layers * experts))
+    mlp = {"mlp.gate_proj": (inner, hidden), "mlp.up_proj": (inner, hidden), "mlp.down_proj": (hidden, inner)}
+    layer += [Module("Linear", f"model.layers.*.{name}", shape, layers * experts) for name, shape in mlp.items()]
     if experts > 1:
         layer.append(Module("Linear", "model.layers.*.mlp.router", (experts, hidden), layers))
+    biased = {name: (shapes | mlp)[name][:1] for name in _biased(config)}
+    layer += [Module("Linear", f"model.layers.*.{name}.bias", shape, layers) for name, shape in biased.items()]
+    if config.get("model_type") == "qwen3":
+        norms = ("self_attn.q_norm", "self_attn.k_norm")
+        layer += [Module("Norm", f"model.layers.*.{name}", (head,), layers) for name in norms]
+    norms = ("input_layernorm", "post_attention_layernorm")
     modules = [
         Module("Embedding", "model.embed_tokens", (vocabulary, hidden), 1),
         *layer,
-        Module("Norm", "model.layers.*.norm", (hidden,), 2 * layers),
+        *(Module("Norm", f"model.layers.*.{name}", (hidden,), layers) for name in norms),
         Module("Norm", "model.norm", (hidden,), 1),
     ]
     if not config.get("tie_word_embeddings", False):
         modules.append(Module("Linear", "lm_head", (vocabulary, hidden), 1))
     return tuple(modules)
+
+
+def _biased(config: Mapping[str, Any]) -> list[str]:
+    """Linear layers that have biases: Qwen2's queries, keys and values always."""
+    joined = [f"self_attn.{name}_proj" for name in "qkv"]
+    if config.get("attention_bias"):
+        joined.append("self_attn.o_proj")
+    elif config.get("model_type") != "qwen2":
+        joined = []
+    return joined + ([f"mlp.{name}_proj" for name in ("gate", "up", "down")] if config.get("mlp_bias") else [])
 
 
 def _is_head(module: Module) -> bool:

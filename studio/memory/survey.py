@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from studio.errors import RefusedInput
-from studio.memory.inventory import Inventory, from_config, from_figures
+from studio.memory.inventory import FOLLOWED, Inventory, from_config, from_figures
 from studio.memory.layers import Mode
 from studio.memory.stack import installed_stack
 from studio.paths import PROJECT_ROOT, TEMPLATES
@@ -94,6 +94,8 @@ DERIVED = frozenset(
     }
 )
 """Fields that the shipped families take from others, or that change no size of theirs."""
+ATTENTION = ("eager", "sdpa", "flash_attention_2")
+"""Kernels that every followed family's code works with."""
 LEARNS_POSITIONS = frozenset({"opt", "gpt_neo", "bloom", "xglm", "biogpt"})
 """Families in which `max_position_embeddings` is the size of a weight."""
 _BOUNDS = {
@@ -126,11 +128,15 @@ def survey(
 ) -> Inventory:
     """The inventory, with what peft adds to `targets` and with traces of `modes` where they can be made.
 
+    A family that is followed line by line needs neither.
+
     Raises:
         RefusedInput: memory.no_family, memory.odd_dimension, memory.unknown_family, memory.unbuildable.
     """
     check_dimensions(config)
-    there = _known(config, cache)
+    there, followed = _known(config, cache), followed_of(config)
+    if followed:
+        return _inventory(there, config) if there else followed
     wanted = _missing(there, targets, modes)
     if wanted is not None:
         found = _ask({"config": dict(config), **wanted})
@@ -149,7 +155,25 @@ def known(config: Mapping[str, Any], *, cache: Path) -> Inventory | None:
     """
     check_dimensions(config)
     found = _known(config, cache)
-    return found and _inventory(found, config)
+    return _inventory(found, config) if found else followed_of(config)
+
+
+def followed_of(config: Mapping[str, Any]) -> Inventory | None:
+    """A model of a family that `studio.memory.decoder` follows: its modules are known from the config's own fields.
+
+    None for another family, for experts (which libraries lay out in more than one way), and for dimensions that
+    transformers may have something to say of.
+    """
+    family = config.get("model_type")
+    path = SHIPPED / f"{family}.json"
+    if family not in FOLLOWED or has_experts(config) or not path.exists():
+        return None
+    whole = {**json.loads(path.read_text("utf-8"))["defaults"], **config}
+    heads, keys = whole["num_attention_heads"], whole.get("num_key_value_heads")
+    even = whole.get("head_dim") or (heads and whole["hidden_size"] % heads == 0)
+    if not even or (keys and heads % keys):
+        return None
+    return replace(from_config(whole), attention=ATTENTION)
 
 
 def check_dimensions(config: Mapping[str, Any]) -> None:

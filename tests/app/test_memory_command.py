@@ -465,7 +465,7 @@ def test_configs_that_nobody_has_seen(odd: dict[str, dict[str, Any]], place: Wor
 def test_a_new_config_is_looked_at_once(place: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     from studio.memory import survey as surveys
 
-    config = {**LLAMA_8B, "intermediate_size": 12_000, "num_hidden_layers": 6}
+    config = {**LLAMA_8B, "model_type": "olmo2", "intermediate_size": 12_000, "num_hidden_layers": 6}
     words = ["--weights-dtype", "bfloat16", "--autocast", "bf16", "--lora-target-modules", "q_proj,v_proj"]
     first = memory_command.predict_config(config, asked(words), place)
     monkeypatch.setattr(surveys, "_ask", lambda request: pytest.fail(f"asked again: {request}"))

@@ -10,6 +10,7 @@ from studio.memory.activations import Formula, Layers, Traced, mode_of
 from studio.memory.inventory import Inventory, from_figures
 from studio.memory.layers import Mode, Profile
 from studio.memory.stack import installed_stack
+from studio.memory.survey import followed_of
 from tests.trainers.test_trace import COMMON
 from trainers.inspect import figures_of
 from trainers.survey import config_of
@@ -117,3 +118,20 @@ def test_the_source_tells_what_a_trace_of_another_tuning_tells(
     for name in ("all kept", "forward", "backward"):
         assert found[name] == pytest.approx(wanted[name], rel=near), name
     assert found["no_grad"] == pytest.approx(wanted["no_grad"], rel=0.1)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"model_type": "llama", "attention_bias": True, "mlp_bias": True, "tie_word_embeddings": True},
+        {"model_type": "qwen2"},
+        {"model_type": "qwen3", "attention_bias": True},
+        {"model_type": "mistral", "head_dim": 32},
+    ],
+    ids=lambda changes: changes["model_type"],
+)
+def test_a_config_alone_tells_biases_and_norms_of_heads(changes: dict[str, Any]) -> None:
+    config = {**COMMON, **WIDTHS, **changes}
+    built, told = from_figures(figures_of(config_of(config))), followed_of(config)
+    assert told is not None and told.has_head == built.has_head
+    assert {(m.name, m.shape, m.count) for m in told.modules} == {(m.name, m.shape, m.count) for m in built.modules}
