@@ -1,7 +1,6 @@
 """Heads of labels: trained on real weights, resumed, asked; their figures counted by hand."""
 
 import json
-import signal
 import threading
 from pathlib import Path
 from typing import Any
@@ -10,15 +9,14 @@ import numpy
 import pytest
 import torch
 
-from studio.protocol import CheckpointRef, DatasetRef
+from studio.protocol import DatasetRef
 from tests.trainers.jobs import (
     SFT,
     events_of,
     model_ref,
     result_of,
     run_here,
-    start,
-    wait_until,
+    saved_by,
     write_dataset,
     write_spec,
 )
@@ -58,17 +56,11 @@ def spec_of(job: Path, model: Path, rows: DatasetRef, *, attempt: int = 1, **cha
 
 @pytest.fixture(scope="module", params=["lora", pytest.param("full", marks=pytest.mark.slow)])
 def pair(request: Any, tmp_path_factory: pytest.TempPathFactory, tiny: Path, rows: DatasetRef) -> tuple[str, Path]:
-    """One run left alone, and beside it the same run killed after its first checkpoint and resumed."""
+    """One run left alone, and beside it the same run gone on with from the first checkpoint of that one."""
     place, tuning = tmp_path_factory.mktemp("runs"), request.param
-    left_alone, killed = (spec_of(place / n, tiny, rows, tuning=tuning) for n in "12")
-    process = start("trainers.classify", killed)
-    wait_until(lambda: events_of(killed, "checkpoint"), process)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    told = events_of(killed, "checkpoint")[0].data
-    saved = [CheckpointRef(**{name: told[name] for name in ("step", "path", "digest")})]
-    resumed = spec_of(place / "2", tiny, rows, attempt=2, tuning=tuning, resume_from=saved)
+    left_alone = spec_of(place / "1", tiny, rows, tuning=tuning)
     run_here(classify.main, left_alone)
+    resumed = spec_of(place / "2", tiny, rows, attempt=2, tuning=tuning, resume_from=saved_by(left_alone)[:1])
     run_here(classify.main, resumed)
     assert result_of(left_alone).outcome == "succeeded", result_of(left_alone)
     return tuning, place
@@ -78,6 +70,8 @@ def test_a_resumed_run_ends_bit_identical(pair: tuple[str, Path]) -> None:
     tuning, place = pair
     ends = [(place / n / "checkpoints" / "step-24" / WEIGHTS[tuning]).read_bytes() for n in "12"]
     assert ends[0] == ends[1]
+    resumed = place / "2" / "attempts" / "2"
+    assert [event.data["step"] for event in events_of(resumed, "checkpoint")] == [16, 24]
 
 
 def test_the_figures_of_each_evaluation_are_told(pair: tuple[str, Path]) -> None:

@@ -14,7 +14,7 @@ def test_the_starter_is_counted_and_its_rows_are_shown_as_trained(tmp_path: Path
     rows = [{"prompt": f"Question {i}?", "completion": "Yes. " * i} for i in range(1, 101)]
     data = write_dataset(tmp_path / "data", rows)
     folder = write_spec(tmp_path / "job", kind="inspect", dataset=data, model=model_ref(starter))
-    result = run("trainers.inspect", folder)
+    result = run_here(inspect.main, folder)
     assert result.outcome == "succeeded", result
     found, tokens = result.figures["inventory"], result.figures["tokens"]
     assert (found["architecture"], found["parameters"]) == ("LlamaForCausalLM", 134_515_008)

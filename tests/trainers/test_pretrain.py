@@ -1,7 +1,6 @@
 """Texts joined and cut into pieces without losing a token, and trained on from end to end."""
 
 import random
-import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,15 +8,14 @@ from typing import Any
 import pytest
 
 from studio.errors import JobFailed
-from studio.protocol import CheckpointRef, DatasetRef
+from studio.protocol import DatasetRef
 from tests.trainers.jobs import (
     SFT,
     events_of,
     model_ref,
     result_of,
     run_here,
-    start,
-    wait_until,
+    saved_by,
     write_dataset,
     write_spec,
 )
@@ -79,20 +77,11 @@ def test_a_run_learns_every_token_and_resumes_as_if_nothing_had_happened(
     tmp_path: Path, tiny: Path, texts: DatasetRef
 ) -> None:
     settings = {"max_steps": 12, "save_steps": 4, "validation_split": 0.1, "eval_steps": 4}
-    left_alone, killed = (
-        spec_of(tmp_path / "1", tiny, texts, **settings),
-        spec_of(tmp_path / "2", tiny, texts, **settings),
-    )
-    process = start("trainers.pretrain", killed)
-    wait_until(lambda: events_of(killed, "checkpoint"), process)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    saved = [
-        CheckpointRef(**{n: e.data[n] for n in ("step", "path", "digest")}) for e in events_of(killed, "checkpoint")
-    ]
-    resumed = spec_of(tmp_path / "2", tiny, texts, attempt=2, resume_from=saved[:1], **settings)
+    left_alone = spec_of(tmp_path / "1", tiny, texts, **settings)
     run_here(pretrain.main, left_alone)
+    resumed = spec_of(tmp_path / "2", tiny, texts, attempt=2, resume_from=saved_by(left_alone)[:1], **settings)
     run_here(pretrain.main, resumed)
+    assert [each.step for each in saved_by(resumed)] == [8, 12]
     assert result_of(left_alone).outcome == "succeeded"
     ends = [(tmp_path / n / "checkpoints" / "step-12" / "adapter_model.safetensors").read_bytes() for n in "12"]
     assert ends[0] == ends[1]
@@ -115,7 +104,7 @@ def test_conversations_are_read_whole_where_a_person_insists(tmp_path: Path, tin
     rows = write_dataset(tmp_path / "v1", [{"prompt": "Which wood?", "completion": "Oak."}] * 8)
     train, _ = prepared(tmp_path, tiny, rows, tokenizer, validation_split=0.0)
     assert all(-100 not in labels for labels in train["labels"])
-    assert "Which wood?" in tokenizer.decode(train[0]["input_ids"])
+    assert "Which wood?" in tokenizer.decode([token for piece in train["input_ids"] for token in piece])
 
 
 def test_a_lost_token_ends_the_run(tmp_path: Path, tiny: Path, texts: DatasetRef, monkeypatch: Any) -> None:

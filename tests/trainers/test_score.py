@@ -16,9 +16,9 @@ from studio.workshop.table import load
 from studio.workshop.versions import remedies
 from studio.workshop.versions.build import revise
 from studio.workshop.versions.reader import read_manifest
-from tests.trainers.jobs import ask, events_of, result_of, run, start, wait_until, write_spec
+from tests.trainers.jobs import ask, events_of, result_of, run_here, start, wait_until, write_spec
 from tests.unit.workshop.making import chat, pair, version
-from trainers import scoring
+from trainers import score, scoring
 from trainers.data import Findings, Renderer, Sample, conversations, difficulties
 
 WORDS = [
@@ -176,7 +176,7 @@ def test_the_job_leaves_a_loss_for_every_row_and_the_difficulty(tmp_path: Path, 
     rows = [pair("Hi", "Ho"), pair("Long", "la " * 400), pair("x " * 400, "never read"), pair("One", "two three")]
     folder = version(tmp_path / "v1", rows, problems={2: "empty_answer"}, splits={1: "test"})
     attempt = score_spec(tmp_path / "job", folder, tiny)
-    result = run("trainers.score", attempt)
+    result = run_here(score.main, attempt)
     assert result.outcome == "succeeded", result
     output = tmp_path / "job" / "output"
     losses = row_losses.read(output / "losses")
@@ -203,16 +203,16 @@ def test_the_job_leaves_a_loss_for_every_row_and_the_difficulty(tmp_path: Path, 
 def test_a_row_that_has_not_changed_since_is_not_asked_about_again(tmp_path: Path, tiny: Path) -> None:
     rows = [pair("Hi", "Ho"), pair("Long", "la " * 400), pair("x " * 400, "never read"), pair("One", "two three")]
     first = version(tmp_path / "v1", rows)
-    run("trainers.score", score_spec(tmp_path / "job", first, tiny))
+    run_here(score.main, score_spec(tmp_path / "job", first, tiny))
     kept = tmp_path / "job" / "output" / "losses"
 
     mended = '{"prompt": "One", "completion": "two three four"}'
     revise(first, tmp_path / "v2", edits={4: mended}, exclude=[1])
     before = {"losses": str(kept), "version": str(first)}
     attempt = score_spec(tmp_path / "again", tmp_path / "v2", tiny, before=before)
-    assert run("trainers.score", attempt).outcome == "succeeded"
+    assert run_here(score.main, attempt).outcome == "succeeded"
     whole = score_spec(tmp_path / "whole", tmp_path / "v2", tiny)
-    assert run("trainers.score", whole).outcome == "succeeded"
+    assert run_here(score.main, whole).outcome == "succeeded"
     again, expected = (row_losses.read(tmp_path / name / "output" / "losses") for name in ("again", "whole"))
     assert again.table.drop("loss").equals(expected.table.drop("loss"))
     assert again.table["loss"].to_list() == pytest.approx(expected.table["loss"].to_list(), abs=1e-4)
@@ -226,11 +226,11 @@ def test_a_row_that_has_not_changed_since_is_not_asked_about_again(tmp_path: Pat
 @pytest.mark.slow
 def test_no_model_is_loaded_where_every_row_is_known(tmp_path: Path, tiny: Path) -> None:
     first = version(tmp_path / "v1", [pair("Hi", "Ho"), pair("A", "B")])
-    run("trainers.score", score_spec(tmp_path / "job", first, tiny))
+    run_here(score.main, score_spec(tmp_path / "job", first, tiny))
     revise(first, tmp_path / "v2", edits={}, exclude=[1])
     before = {"losses": str(tmp_path / "job" / "output" / "losses"), "version": str(first)}
     attempt = score_spec(tmp_path / "again", tmp_path / "v2", tmp_path / "nowhere", before=before)
-    assert run("trainers.score", attempt).figures["carried"] == 1
+    assert run_here(score.main, attempt).figures["carried"] == 1
     assert "loading_model" not in [event.data["name"] for event in events_of(attempt, "phase")]
 
 

@@ -22,6 +22,7 @@ from tests.trainers.jobs import (
     read_json,
     result_of,
     run_here,
+    saved_by,
     start,
     wait_until,
     write_dataset,
@@ -52,12 +53,6 @@ def checkpoint_steps(folder: Path) -> list[int]:
     return [event.data["step"] for event in events_of(folder, "checkpoint")]
 
 
-def checkpoints_of(folder: Path) -> list[CheckpointRef]:
-    """As the supervisor hands them on, but oldest first."""
-    told = [event.data for event in events_of(folder, "checkpoint")]
-    return [CheckpointRef(step=each["step"], path=each["path"], digest=each["digest"]) for each in told]
-
-
 @pytest.fixture(
     scope="module", params=["lora", *(pytest.param(each, marks=pytest.mark.slow) for each in ("full", "qlora"))]
 )
@@ -71,7 +66,7 @@ def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert not (killed / "result.json").exists()
-    saved = checkpoints_of(killed)[0]
+    saved = saved_by(killed)[0]
     resumed = spec_of(
         place / "2",
         tiny,

@@ -4,7 +4,7 @@ import pytest
 
 from studio.workshop.adding.writing import Draft, Parent
 from studio.workshop.adding.written import read_candidates, read_report
-from tests.trainers.jobs import ask, events_of, result_of, run, run_here, start, wait_until, write_spec
+from tests.trainers.jobs import ask, events_of, result_of, run_here, start, wait_until, write_spec
 from tests.unit.workshop.making import pair, version
 from trainers import write
 from trainers.write import _refuse_known
@@ -27,7 +27,7 @@ def rows(tmp_path):
 @pytest.mark.parametrize("kind", ["base", "backtranslate", "write"])
 def test_every_row_asked_about_is_a_candidate_with_its_reason(tmp_path, rows, tiny, kind):
     folder = write_spec(tmp_path / "job", kind="write", values=values(rows, tiny, kind=kind, judges=None))
-    result = run("trainers.write", folder) if kind == "base" else run_here(write.main, folder)
+    result = run_here(write.main, folder)
     assert result.outcome == "succeeded", result
     report = read_report(tmp_path / "job" / "output" / "report")
     found = read_candidates(tmp_path / "job" / "output" / "report")

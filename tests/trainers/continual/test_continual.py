@@ -1,6 +1,5 @@
 """A new task on a tuned model: what is held is held as the papers say, goes on bit-identical, and forgets less."""
 
-import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,15 +10,16 @@ from safetensors.torch import load_file
 
 from studio.protocol import CheckpointRef, DatasetRef
 from tests.trainers.jobs import (
+    ALL_TOKENS,
     SFT,
     events_of,
     model_ref,
     result_of,
     run_here,
-    start,
-    wait_until,
+    saved_by,
     write_dataset,
     write_spec,
+    write_tiny_model,
 )
 from trainers import sft
 from trainers.continual.anchors import HoldsWeights
@@ -41,6 +41,12 @@ KINDS = {
     "ewc": {"continual": "ewc", "ewc_lambda": 1e6},
     "si": {"continual": "si", "si_c": 1e4},
 }
+
+
+@pytest.fixture(scope="module")
+def tiny(starter: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """With all tokens of the starter: how strongly weights are held here was chosen for it."""
+    return write_tiny_model(tmp_path_factory.mktemp("models") / "tiny", starter, vocabulary=ALL_TOKENS)
 
 
 @pytest.fixture(scope="module")
@@ -66,11 +72,6 @@ def spec(tiny: Path, tasks: tuple[DatasetRef, DatasetRef]) -> Callable[..., Path
     return make
 
 
-def last_of(folder: Path) -> CheckpointRef:
-    told = events_of(folder, "checkpoint")[-1].data
-    return CheckpointRef(**{name: told[name] for name in ("step", "path", "digest")})
-
-
 def weights_at(job: Path, step: int) -> dict[str, torch.Tensor]:
     return load_file(job / "checkpoints" / f"step-{step}" / WEIGHTS)
 
@@ -84,7 +85,7 @@ def old_losses(folder: Path) -> dict[int, float]:
 def first(spec: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> CheckpointRef:
     folder = spec(tmp_path_factory.mktemp("first") / "1", max_steps=40, save_steps=40, track_importance=True)
     assert run_here(sft.main, folder).outcome == "succeeded", result_of(folder)
-    return last_of(folder)
+    return saved_by(folder)[-1]
 
 
 @pytest.fixture(scope="module")
@@ -112,20 +113,15 @@ def test_less_is_forgotten(
 
 
 @pytest.mark.parametrize("kind", ["si", pytest.param("ewc", marks=pytest.mark.slow)])
-def test_a_killed_run_ends_as_one_left_alone(
+def test_a_run_gone_on_with_ends_as_one_left_alone(
     spec: Callable[..., Path], first: CheckpointRef, tmp_path: Path, kind: str
 ) -> None:
     left_alone = spec(tmp_path / "1", weights_from=first, **KINDS[kind])
-    killed = spec(tmp_path / "2", weights_from=first, **KINDS[kind])
-    process = start("trainers.sft", killed)
-    wait_until(lambda: events_of(killed, "checkpoint"), process)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    told = events_of(killed, "checkpoint")[0].data
-    saved = CheckpointRef(**{name: told[name] for name in ("step", "path", "digest")})
-    resumed = spec(tmp_path / "2", attempt=2, weights_from=first, resume_from=[saved], **KINDS[kind])
     run_here(sft.main, left_alone)
+    saved = saved_by(left_alone)[:1]
+    resumed = spec(tmp_path / "2", attempt=2, weights_from=first, resume_from=saved, **KINDS[kind])
     run_here(sft.main, resumed)
+    assert [each.step for each in saved_by(resumed)] == [8, 12]
     for name in (WEIGHTS, "anchors.safetensors", *(["path_integral.safetensors"] if kind == "si" else [])):
         ends = [(tmp_path / n / "checkpoints" / "step-12" / name).read_bytes() for n in "12"]
         assert ends[0] == ends[1], name

@@ -18,8 +18,8 @@ ENTRIES = [
 
 @pytest.mark.parametrize("path", ENTRIES, ids=lambda path: path.stem)
 def test_an_entry_point_mixes_in_what_is_asked_for(path) -> None:
-    for line in re.findall(r"recipe\.trainer_class\(.*", path.read_text("utf-8")):
-        assert re.search(r"(?<![.\w])\*mixins\(", line), line
+    for _, bases in re.findall(r"recipe\.trainer_class(\(((?:[^()]|\(.*?\))*)\))", path.read_text("utf-8")):
+        assert re.search(r"(?<![.\w])\*mixins\(", bases), bases
 
 
 @pytest.mark.parametrize("method", METHODS)
