@@ -5,7 +5,10 @@ from pathlib import Path
 import pytest
 
 from studio.db import models
+from studio.db.tables import Job
+from studio.desk_rewards import scores_of
 from studio.errors import RefusedInput, UnknownName
+from studio.jobs.attempts import spec_of
 from studio.labelling import Judgement
 from studio.rewards import kept
 from studio.rewards.answers_to_try import answers_to_try
@@ -13,7 +16,8 @@ from studio.rewards.kept import Samples, Trial
 from studio.rewards.questions import questions
 from studio.rewards.recipe import parse
 from studio.rewards.trial import trial
-from studio.workshop.labelling.marks import good_bad, stars
+from studio.workshop.labelling.marks import Settled, good_bad, stars
+from tests.unit.rewards.test_judges import add_checkpoint, add_run
 from tests.unit.test_desk_data import Shop
 
 REWARD = [{"name": "exact_match"}]
@@ -119,3 +123,37 @@ def test_no_such_data_set_or_model(shop):
         shop.desk.try_reward("nothing", REWARD)
     with pytest.raises(UnknownName):
         shop.desk.try_reward("support", REWARD, model="nothing")
+
+
+def test_a_reward_that_asks_a_model_names_it_for_certain_and_wants_the_device(shop, tmp_path):
+    with shop.writer.begin() as session:
+        base = models.model(session, "small").id
+        run = add_run(session, base, method="reward")
+        add_checkpoint(session, tmp_path, 7, run, 20, 0.4)
+    job = shop.job(shop.desk.try_reward("support", [{"name": "reward_model", "model": f"run:{run}"}]))
+    assert job.needs_device and job.values["reward"]["rewards"] == [
+        {"name": "reward_model", "model": "7", "mean": 0.5, "spread": 2.0, "weight": 1.0}
+    ]
+    with shop.writer.begin() as session:
+        spec = spec_of(session, session.get_one(Job, job.id), shop.workspace, "cpu", 1, [])
+    assert spec.asked_models["7"].place["digest"] == "d7"
+    with pytest.raises(RefusedInput, match="There is no reward model"):
+        shop.desk.try_reward("support", [{"name": "reward_model", "model": "8"}])
+
+
+def test_the_answers_of_a_trial_are_rated_only_where_a_model_was_asked(shop):
+    with pytest.raises(RefusedInput, match="No model was asked"):
+        shop.desk.rate_samples("support", "said")
+    with pytest.raises(RefusedInput):
+        shop.desk.pairs_of_marks("support", [{"row": 1, "answer": "x", "rating": "splendid"}], "pairs")
+
+
+def test_ratings_are_shares_of_the_scale_and_disputed_rows_wait():
+    said = {
+        1: Settled(rating="5", score=5.0),
+        2: Settled(rating="1", score=1.0, tags=("Cheat",)),
+        3: Settled(rating="3", score=3.0, disputes=("rating",)),
+        4: Settled(tags=("x",)),
+    }
+    assert scores_of(stars(), said) == ({1: 1.0, 2: 0.0}, [2])
+    assert scores_of(good_bad(), {1: Settled(rating="good", score=0.75)}) == ({1: 0.75}, [])
