@@ -39,7 +39,7 @@ def measures(curves: Curves, values: Mapping[str, Any]) -> Known:
         **_rules(curves, recipe),
         **_held_out(curves, recipe),
         **_critic(curves),
-        **_preference(curves),
+        **_preference(curves, values),
     }
 
 
@@ -149,17 +149,21 @@ def _critic(curves: Curves) -> Known:
     return {"value_swing": loss.swing() if loss else None, "explained": _late(curves, "explained_variance")}
 
 
-def _preference(curves: Curves) -> Known:
-    margins, chosen = curves.get("rewards/margins"), curves.get("logps/chosen")
-    gain = margins.gain() if margins else None
+def _preference(curves: Curves, values: Mapping[str, Any]) -> Known:
+    """How the margin goes, and how much less likely the better answers are than they were.
+
+    The latter by `rewards/chosen`, which is beta times that: rows of other lengths do not move it.
+    """
+    margins, now = curves.get("rewards/margins"), _late(curves, "logps/chosen")
+    gain, chosen = margins.gain() if margins else None, _late(curves, "rewards/chosen")
     found: Known = {"margin_late": _late(curves, "rewards/margins"), "accuracy": _late(curves, "rewards/accuracies")}
     flat = int(gain[0] < MARGIN_FLAT or gain[1] < FLAT_ERRORS) if gain else None
-    found |= {"margin_flat": flat, "chosen_fall": None, "chosen_share": None}
-    if chosen and chosen.window and chosen.early < 0:
-        fall = chosen.early - chosen.late
-        found |= {"chosen_fall": fall, "chosen_share": fall / -chosen.early}
-        found |= {"chosen_early": chosen.early, "chosen_late": chosen.late}
-    return {"chosen_early": None, "chosen_late": None} | found
+    found |= {"margin_flat": flat, "chosen_fall": None, "chosen_share": None, "chosen_before": None, "chosen_late": now}
+    if chosen is None or now is None or not values.get("beta"):
+        return found
+    fall = -chosen / values["beta"]
+    found |= {"chosen_fall": fall, "chosen_before": now + fall}
+    return found | {"chosen_share": fall / -found["chosen_before"] if found["chosen_before"] < 0 else None}
 
 
 def _early(curves: Curves, name: str) -> float | None:

@@ -38,6 +38,7 @@ def good(method: str) -> dict[str, Curve]:
             "rewards/margins": line(0, 1.5),
             "rewards/accuracies": line(0.5, 0.9),
             "logps/chosen": line(-60, -64),
+            "rewards/chosen": line(0, -0.08),
             "logps/rejected": line(-60, -90),
         }
     return {
@@ -134,7 +135,11 @@ CASES = {
         {"rewards/margins": line(0.01), "rewards/accuracies": line(0.55)},
         {"rewards/margins": line(0.01, 0.05), "rewards/accuracies": line(0.55)},
     ),
-    "runs_off": ("dpo", {"logps/chosen": line(-60, -110)}, {"logps/chosen": line(-60, -80)}),
+    "runs_off": (
+        "dpo",
+        {"logps/chosen": line(-60, -110), "rewards/chosen": line(0, -0.9)},
+        {"logps/chosen": line(-60, -110), "rewards/chosen": line(0, -0.5)},
+    ),
 }
 
 
