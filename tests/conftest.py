@@ -61,16 +61,21 @@ def pytest_configure(config: pytest.Config) -> None:
 SCRATCH = pytest.StashKey[str]()
 LONGEST = (
     "test_main_path",
-    "test_sft",
-    "test_cli",
-    "test_pages",
-    "test_browser",
     "test_data_browser",
+    "test_cli",
+    "test_browser",
+    "test_pages",
+    "test_sft",
     "test_doors",
     "test_serve",
+    "test_label_page",
+    "test_general_rows",
+    "test_continual",
+    "test_preference",
+    "test_probe_memory",
+    "test_rewarded",
     "test_score",
-    "test_going_on",
-    "test_survival",
+    "test_tunings",
 )
 """What takes longest comes first, so that the short ones fill up what the workers have left at the end."""
 

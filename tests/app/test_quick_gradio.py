@@ -20,7 +20,7 @@ print(sum(str(each).endswith(".pyi") for each in opened))
 """
 
 
-@pytest.mark.parametrize("way", ["quick", "plain"])
+@pytest.mark.parametrize("way", ["quick", pytest.param("plain", marks=pytest.mark.slow)])
 def test_no_interface_file_is_touched(way: str) -> None:
     """The plain way shows that there is something to spare still; where it is 0, `app.quick_gradio` can go."""
     done = subprocess.run([sys.executable, "-c", LOOKING, way], capture_output=True, text=True, check=True)
