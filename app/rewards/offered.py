@@ -13,6 +13,7 @@ from app.markup import link
 from app.rewards import words
 from studio.errors import RefusedInput
 from studio.rewards import kept, recipe
+from studio.rewards.judges import settled
 from studio.rewards.kept import TriedReward
 from studio.rewards.report import GREEN
 
@@ -40,9 +41,9 @@ def document(context: Context, seen: "Seen", chosen: str) -> dict[str, Any] | No
 
 
 def chosen_of(context: Context, seen: "Seen", rewards: Any) -> str:
-    """The hash of what stands in the field, if it is one of those that are offered."""
+    """The hash of what stands in the field, its models named for certain, if it is one of those that are offered."""
     try:
-        found = recipe.digest(recipe.parse(rewards)) if rewards else OWN
+        found = recipe.digest(settled(recipe.parse(rewards), seen.known.get("judges", {}))) if rewards else OWN
     except RefusedInput:
         return OWN
     return found if found in _offered(context, seen) else OWN
