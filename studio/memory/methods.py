@@ -40,7 +40,7 @@ class Method:
     batches_at_once: int = 1
     """kto brings every prompt a second time with another one's answer."""
     has_labels: bool = True
-    """A batch has labels beside token numbers and mask; a reward model's has not."""
+    """A batch has a label for each token beside number and mask; of a reward model or a class of a row it has not."""
     always_packs: bool = False
     """Every row is as long as `max_length`."""
 
@@ -50,7 +50,7 @@ METHODS = {
     for method in (
         Method(name="sft"),
         Method(name="pretrain", always_packs=True),
-        Method(name="classify", has_head=False),
+        Method(name="classify", has_head=False, has_labels=False),
         Method(name="reward", rows_per_example=2, has_head=False, has_labels=False, disables_dropout=True),
         Method(name="dpo", rows_per_example=2, reference="training", disables_dropout=True),
         Method(name="cpo", rows_per_example=2, builds_logits=True, disables_dropout=True, prepares_kbit=True),

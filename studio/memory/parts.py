@@ -288,7 +288,8 @@ class Run:
         reads_ahead = self.device == "cpu" and not self.method.generates
         batches = (2 if reads_ahead else 1) * self.method.batches_at_once
         own = batch.tokens - batch.rows * virtual_tokens(self.values)
-        return {"inputs": (3 if self.method.has_labels else 2) * 8 * own * batches}
+        has_labels = self.method.has_labels or self.values.get("task_type") == "TOKEN_CLS"
+        return {"inputs": (3 if has_labels else 2) * 8 * own * batches}
 
     def forward_and_loss(self, batch: Batch) -> Parts:
         """The loss on top of all kept activations, or the last layer on top of the others'."""

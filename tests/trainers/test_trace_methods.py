@@ -69,7 +69,7 @@ def predicted(
         "max_completion_length": WRITTEN,
     } | settings
     shapes = Shapes(PROMPT if method in WRITES else row_tokens)
-    mode = mode_of(values, stack=installed_stack(), device="cpu")
+    mode = mode_of(values, stack=installed_stack(), device="cpu") if way == "traced" else None
     return estimate(inventory_of(family, mode, way), values, shapes=shapes, machine=CPU, method=method)
 
 

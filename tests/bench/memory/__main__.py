@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from itertools import product
 from pathlib import Path
@@ -24,13 +24,14 @@ from typing import Any
 
 from studio.memory.estimate import Estimate
 from studio.memory.stack import installed_stack
-from tests.trainers.steps import WRITES, watched
+from tests.trainers.steps import PROMPT, WRITES, watched
 from tests.trainers.test_trace import FAMILIES
 from tests.trainers.test_trace_methods import TRIED, TUNINGS, config_of, counted, predicted
 
 RESULTS = Path(__file__).with_name("results.jsonl")
 PHASES = {"loss": "forward_and_loss", "backward": "layer_backward", "step": "optimizer_step"}
 BEFORE = ("generation", "reference_pass")
+WAYS = ("traced", "untraced")
 
 Case = tuple[str, str, str]
 
@@ -39,7 +40,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--seconds", type=float, default=150)
     parser.add_argument("--only", default="", help="a part of family-method-tuning")
-    parser.add_argument("--anew", action="store_true", help="estimate again, of what was seen")
+    parser.add_argument("--anew", choices=WAYS, action="append", help="estimate again, of what was seen")
     parser.add_argument("--table", action="store_true")
     parser.add_argument("--each", action="store_true", help="every case, the worst first")
     asked = parser.parse_args()
@@ -47,7 +48,7 @@ def main() -> None:
         return show(is_each=asked.each)
     warnings.simplefilter("ignore")
     if asked.anew:
-        return again(asked.only)
+        return again(asked.only, asked.anew)
     ends_at = time.monotonic() + asked.seconds
     done = {(each["family"], each["method"], each["tuning"]) for each in results()}
     for case in cases():
@@ -82,21 +83,22 @@ def result(case: Case) -> dict[str, Any]:
     return told
 
 
-def estimated(case: Case, row_tokens: int) -> dict[str, dict[str, int]]:
+def estimated(case: Case, row_tokens: int, ways: Sequence[str] = WAYS) -> dict[str, dict[str, int]]:
     family, method, tuning = case
-    settings = TUNINGS[tuning][0] if tuning in TUNINGS else {}
+    settings = dict(TUNINGS[tuning][0]) if tuning in TUNINGS else {}
+    if method in WRITES:
+        settings["max_completion_length"] = row_tokens - PROMPT
     named = "lora" if tuning == "dora" else tuning
-    ways = ("traced", "untraced")
     found = {way: predicted(family, method, named, row_tokens=row_tokens, way=way, **settings) for way in ways}
     return {way: sizes(each, method) for way, each in found.items()}
 
 
-def again(only: str) -> None:
+def again(only: str, ways: Sequence[str]) -> None:
     told = results()
     for each in told:
         case = (each["family"], each["method"], each["tuning"])
         if "error" not in each and only in "-".join(case):
-            each |= estimated(case, each["seen"]["row_tokens"])
+            each |= estimated(case, each["seen"]["row_tokens"], ways)
     RESULTS.write_text("".join(json.dumps(each, separators=(",", ":")) + "\n" for each in told), "utf-8")
 
 
@@ -119,7 +121,7 @@ def errors(told: dict[str, Any], way: str) -> dict[str, float]:
 
 def show(*, is_each: bool) -> None:
     known = [each for each in results() if "error" not in each]
-    ways = ("traced", "untraced")
+    ways = WAYS
     for kind in ("method", "tuning", "family"):
         for name in dict.fromkeys(each[kind] for each in known):
             group = [each for each in known if each[kind] == name]
