@@ -144,13 +144,18 @@ def test_pairs_that_move_nothing_are_told(tmp_path: Path, sure: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", ["grpo", "rloo", "ppo"])
-def test_a_run_that_learns_a_reward_well_is_silent(tmp_path: Path, ending: Path, method: str) -> None:
-    """It comes to write answers of the length that is asked for."""
-    rows = imported(tmp_path / "data", "prompts")
-    values = {"max_steps": 40, "max_completion_length": 24, "learning_rate": 2e-3, "beta": 0.01, "max_length": 256}
-    rewards = [{"name": "length", "min": 8, "max": 16, "slack": 8}]
-    assert alarms(tmp_path / "run", ending, rows, method, rewards=rewards, **values) == {}
+@pytest.mark.parametrize(("method", "rate", "beta"), [("grpo", 1e-2, 0.0), ("rloo", 1e-2, 0.01), ("ppo", 3e-3, 0.01)])
+def test_a_run_that_learns_a_reward_is_silent(
+    tmp_path: Path, sure: Path, questions: DatasetRef, method: str, rate: float, beta: float
+) -> None:
+    """It comes to write longer words, of many kinds."""
+    values = {"max_steps": 18, "max_completion_length": 6, "learning_rate": rate, "beta": beta}
+    rewards = [LONG | {"min": 120, "slack": 120}]
+    more = {"kl_target": 0.0} if method == "ppo" else {}
+    assert alarms(tmp_path, sure, questions, method, rewards=rewards, **values, **more) == {}
+    if method == "grpo":
+        reward = curves_of(tmp_path / "attempts" / "1")["reward"]
+        assert reward.late > reward.early, "it did learn"
 
 
 @pytest.mark.slow
