@@ -2,6 +2,7 @@
 
 import json
 import os
+import urllib.request
 from pathlib import Path
 
 import psutil
@@ -55,7 +56,7 @@ def running(tmp_path_factory):
     place = workspace(tmp_path_factory.mktemp("refused") / "luthier").make()
     server = Server(place).start()
     yield place
-    server.stop()
+    assert server.stop() == 0
 
 
 def test_the_main_job_without_a_browser(studio, rows_file, tmp_path):
@@ -90,9 +91,9 @@ def test_the_main_job_without_a_browser(studio, rows_file, tmp_path):
     assert (rows.version, rows.content_hash) == (1, manifest["content_hash"]), "a run stores the hash of its version"
 
     saved = [checkpoint["id"] for checkpoint in job["checkpoints"]]
-    combined = luthier(studio, "combine", *(f"{each}=0.5" for each in saved), "--wait", "--json")
+    combined = luthier_here(studio, "combine", *(f"{each}=0.5" for each in saved), "--wait", "--json")
     assert combined.code == 0, combined.err + combined.out
-    exported = luthier(studio, "export", saved[-1], "--wait", "--json")
+    exported = luthier_here(studio, "export", saved[-1], "--wait", "--json")
     assert exported.code == 0, exported.err + exported.out
     assert (studio.exports / "first-try-step-3" / "adapter_model.safetensors").stat().st_size > 1000
 
@@ -128,7 +129,7 @@ def test_a_model_is_not_fetched_without_a_network(left_alone):
     ],
 )
 def test_a_refused_input_is_a_sentence_and_exit_code_2(running, arguments, told):
-    ran = luthier(running, *arguments)
+    ran = (luthier if arguments[0] == "train" else luthier_here)(running, *arguments)
     assert (ran.code, ran.out) == (2, "")
     assert told in ran.err
     assert "Traceback" not in ran.err
@@ -137,20 +138,27 @@ def test_a_refused_input_is_a_sentence_and_exit_code_2(running, arguments, told)
 def test_all_faults_of_a_spec_are_told_together(running, tmp_path):
     spec = tmp_path / "spec.yaml"
     spec.write_text("model_name_or_path: nobody\ndataset: nothing\n")
-    ran = luthier(running, "train", spec)
+    ran = luthier_here(running, "train", spec)
     assert ran.code == 2
     assert "nobody" in ran.err and "nothing" in ran.err
 
 
-def test_a_second_server_is_refused_with_the_address_of_the_first(studio):
-    first = Server(studio).start()
+def test_a_second_server_is_refused_with_the_address_of_the_first(running):
+    second = luthier(running, "ui", "--no-browser")
+    assert second.code == 2
+    assert json.loads(running.server_json.read_text())["url"] in second.err
+    assert "Traceback" not in second.err
+
+
+def test_a_taken_port_is_no_obstacle(running, tmp_path):
+    url = json.loads(running.server_json.read_text())["url"]
+    other = Server(workspace(tmp_path / "other").make(), port=int(url.rpartition(":")[2])).start()
     try:
-        second = luthier(studio, "ui", "--no-browser")
-        assert second.code == 2
-        assert first.url in second.err
-        assert "Traceback" not in second.err
+        assert other.url != url
+        with urllib.request.urlopen(f"{other.url}/api/health") as answer:
+            assert json.load(answer)["workspace"] == str(tmp_path / "other")
     finally:
-        assert first.stop() == 0
+        assert other.stop() == 0
 
 
 def test_a_server_started_by_a_command_leaves_when_nothing_is_left_to_do(left_alone):

@@ -1,8 +1,6 @@
 """Training outlives the server: SIGKILL, restart, adoption, an unbroken curve, and a stop that saves."""
 
-import json
 import time
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,10 +9,10 @@ import pytest
 
 from studio.db import checkpoints
 from studio.db.jobs import newest_attempt
-from studio.paths import Workspace, workspace
+from studio.paths import workspace
 from tests.e2e import style
 from tests.e2e.running_studio import RunningStudio
-from tests.e2e.server import Server, end_everything, wait_until
+from tests.e2e.server import end_everything, wait_until
 from tests.starter import put_starter
 
 LONG_RUN = {
@@ -74,14 +72,3 @@ def test_train_asked_twice_at_once_is_one_run(studio: RunningStudio):
     assert first == second
     studio.server.do("stop", job_id=first, now=True)
     assert studio.until_ended(first) in ("stopped", "cancelled")
-
-
-def test_a_taken_port_is_no_obstacle(studio: RunningStudio, tmp_path: Path):
-    port = int(studio.server.url.rpartition(":")[2])
-    other = Server(Workspace(tmp_path / "other").make(), port=port).start()
-    try:
-        assert other.url != studio.server.url
-        with urllib.request.urlopen(f"{other.url}/api/health") as answer:
-            assert json.load(answer)["workspace"] == str(tmp_path / "other")
-    finally:
-        other.stop()
