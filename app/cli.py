@@ -19,26 +19,24 @@ from app.commands import AsJson, Wait, followed, raise_if_failed, read_lines, re
 from app.pipelines import commands as pipeline_commands
 from app.rewards import commands as reward_commands
 from app.runs import commands as run_commands
+from app.runs import job_commands
 from app.settings import commands as token_commands
 from studio.errors import RefusedInput, StudioError
-from studio.paths import Workspace, workspace
-from studio.tokens import masked
+from studio.paths import workspace
 
 app = typer.Typer(no_args_is_help=False, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 models_app = typer.Typer(help="Models to train.", no_args_is_help=True)
-jobs_app = typer.Typer(help="What runs, waits and ran.", invoke_without_command=True)
 checkpoints_app = typer.Typer(help="What runs have saved.", no_args_is_help=True)
 for name, group in (
     ("data", data_commands.app),
     ("models", models_app),
-    ("jobs", jobs_app),
+    ("jobs", job_commands.app),
     ("checkpoints", checkpoints_app),
     ("pipeline", pipeline_commands.app),
     ("rewards", reward_commands.app),
     ("token", token_commands.app),
 ):
     app.add_typer(group, name=name)
-jobs_app.add_typer(run_commands.app)
 app.command("export")(checkpoint_commands.export)
 app.command("combine")(checkpoint_commands.combine)
 app.command("backup")(run_commands.backup)
@@ -197,7 +195,7 @@ def train(
         show.document(made, as_json=as_json, line="cli.grid")
         return
     job_id = client.call(place, "train", **asked)
-    _show_job(place, job_id, wait=wait, as_json=as_json)
+    job_commands.show_job(place, job_id, wait=wait, as_json=as_json)
 
 
 @app.command()
@@ -254,86 +252,6 @@ def memory(  # noqa: PLR0913 - each argument is one option of the command
     show.lines(found, memory_command.lines(found), as_json=as_json)
 
 
-@jobs_app.callback()
-def jobs_without_command(context: typer.Context, as_json: AsJson = False) -> None:
-    """What runs, waits and ran."""
-    if context.invoked_subcommand is None:
-        jobs_list(as_json=as_json)
-
-
-@jobs_app.command("list")
-def jobs_list(
-    limit: Annotated[int, typer.Option(help="How many, newest first.")] = 30,
-    everything: Annotated[bool, typer.Option("--all", help="Imports, inspections and serving too.")] = False,
-    as_json: AsJson = False,
-) -> None:
-    """List the runs."""
-    from studio.db import jobs
-
-    with registry() as session:
-        found = jobs.list_jobs(session, kinds=None if everything else ("train",), limit=limit)
-    show.jobs(found, workspace(), as_json=as_json)
-
-
-@jobs_app.command("show")
-def jobs_show(job: int, as_json: AsJson = False) -> None:
-    """Show one job."""
-    _show_job(workspace(), job, wait=False, as_json=as_json)
-
-
-@jobs_app.command("stop")
-def jobs_stop(
-    job: int,
-    now: Annotated[bool, typer.Option("--now", help="Do not save first.")] = False,
-    wait: Wait = False,
-    as_json: AsJson = False,
-) -> None:
-    """Save and stop a run, or cancel one that waits."""
-    _do_and_show("stop", job, wait=wait, as_json=as_json, now=now)
-
-
-@jobs_app.command("pause")
-def jobs_pause(job: int, wait: Wait = False, as_json: AsJson = False) -> None:
-    """Save a run and free the device until it is resumed."""
-    _do_and_show("pause", job, wait=wait, as_json=as_json)
-
-
-@jobs_app.command("resume")
-def jobs_resume(job: int, wait: Wait = False, as_json: AsJson = False) -> None:
-    """Go on from the newest checkpoint."""
-    _do_and_show("resume", job, wait=wait, as_json=as_json)
-
-
-@jobs_app.command("move")
-def jobs_move(job: int, position: int, as_json: AsJson = False) -> None:
-    """Move a waiting job to a place in the queue; 1 is next."""
-    _do_and_show("move", job, wait=False, as_json=as_json, position=position)
-
-
-@jobs_app.command("log")
-def jobs_log(job: int, lines: Annotated[int, typer.Option(help="How many, from the end.")] = 60) -> None:
-    """Print the end of a job's log."""
-    from studio.db import jobs
-    from studio.jobs.logs import tail
-
-    with registry() as session:
-        found = jobs.job(session, job)
-    text = "\n".join(tail(workspace().attempt(job, found.attempt), lines))
-    sys.stdout.write(show.plain(masked(workspace(), text)) + "\n")
-
-
-@jobs_app.command("rm")
-def jobs_rm(
-    job: int,
-    keep_files: Annotated[bool, typer.Option("--keep-files", help="Leave its folder where it is.")] = False,
-    as_json: AsJson = False,
-) -> None:
-    """Delete an ended job with its folder and checkpoints."""
-    client.call(workspace(), "remove", job_id=job, keep_files=keep_files)
-    line = "cli.forgotten" if keep_files else "cli.removed"
-    show.document({"id": job, "removed": True}, as_json=as_json, line=line)
-
-
 # -- checkpoints -----------------------------------------------------------------------------------------------------
 
 
@@ -382,30 +300,6 @@ def chat(
 
 
 # -- what commands share ---------------------------------------------------------------------------------------------
-
-
-def _do_and_show(verb: str, job_id: int, *, wait: bool, as_json: bool, **arguments: Any) -> None:
-    place = workspace()
-    client.call(place, verb, job_id=job_id, **arguments)
-    _show_job(place, job_id, wait=wait, as_json=as_json)
-
-
-def _show_job(place: Workspace, job_id: int, *, wait: bool, as_json: bool) -> None:
-    from studio.db import checkpoints
-
-    job = followed(place, job_id, on_change=None if as_json else show.progress) if wait else _job(job_id)
-    with registry() as session:
-        saved = checkpoints.list_checkpoints(session, job_id)
-    show.job(job, saved, place, as_json=as_json)
-    if wait and job.state not in ("succeeded", "stopped", "paused", "cancelled"):
-        raise SystemExit(1)
-
-
-def _job(job_id: int):
-    from studio.db import jobs
-
-    with registry() as session:
-        return jobs.job(session, job_id)
 
 
 def _answered(comparison_id: int):
