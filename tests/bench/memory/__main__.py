@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from studio.memory.estimate import Estimate
+from studio.memory.inventory import FOLLOWED
 from studio.memory.stack import installed_stack
 from tests.trainers.steps import PROMPT, WRITES, watched
 from tests.trainers.test_trace import FAMILIES
@@ -115,8 +116,9 @@ def results() -> list[dict[str, Any]]:
 
 
 def errors(told: dict[str, Any], way: str) -> dict[str, float]:
-    """Of each part of a step; parts below the largest by far cannot be a peak, yet count."""
-    return {name: size / told["seen"][name] - 1 for name, size in told[way].items() if name in told["seen"]}
+    """Of each part of a step, weights aside, and of the largest."""
+    parts = {name: size / told["seen"][name] - 1 for name, size in told[way].items() if name in told["seen"]}
+    return parts | {"peak": max(told[way].values()) / max(told["seen"][name] for name in parts) - 1}
 
 
 def show(*, is_each: bool) -> None:
@@ -126,6 +128,10 @@ def show(*, is_each: bool) -> None:
         for name in dict.fromkeys(each[kind] for each in known):
             group = [each for each in known if each[kind] == name]
             _tell(f"{kind:7}{name:14}{len(group):4}  " + "   ".join(f"{way} {_figures(group, way)}" for way in ways))
+    followed = [each for each in known if each["family"] in FOLLOWED]
+    _tell(
+        f"{'families followed':21}{len(followed):4}  " + "   ".join(f"{way} {_figures(followed, way)}" for way in ways)
+    )
     _tell(f"{'all':21}{len(known):4}  " + "   ".join(f"{way} {_figures(known, way)}" for way in ways))
     for each in results():
         if "error" in each:
@@ -140,8 +146,10 @@ def _worst(told: dict[str, Any], way: str) -> float:
 
 
 def _figures(group: list[dict[str, Any]], way: str) -> str:
-    found = [abs(off) for each in group for off in errors(each, way).values()]
-    return f"mean {sum(found) / len(found):6.2%} worst {max(found):6.2%}"
+    found = [errors(each, way) for each in group]
+    peaks, parts = [abs(each["peak"]) for each in found], [abs(off) for each in found for off in each.values()]
+    near = sum(off <= 0.01 for off in peaks)
+    return f"peak {sum(peaks) / len(peaks):6.2%} {max(peaks):6.2%} ({near} within 1 %) parts {max(parts):6.2%}"
 
 
 def _tell(line: str) -> None:
