@@ -192,8 +192,8 @@ def test_text_is_text_in_notices_legends_and_fields(studio, page, trap, marked):
     assert page.evaluate(FOUND.replace("TRAP", trap.url)) == []
     page.goto(f"{server.url}/en/runs?run={ids['run']}")
     page.wait_for_selector(".lu-chart[data-painted]")
-    page.locator(".lu-canvas .u-over").first.hover()
-    assert "window.marked" in page.locator(".lu-legend").first.inner_text()
+    page.locator(".lu-canvas .u-over:visible").first.hover()
+    assert "window.marked" in page.locator(".lu-legend:visible").first.inner_text()
     page.goto(f"{server.url}/en/runs")
     settle(page)
     page.locator("#runs-search input, #runs-search textarea").first.fill(marked)
