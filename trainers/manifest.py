@@ -117,5 +117,5 @@ def _is_as_listed(path: Path, listed: dict[str, Any]) -> bool:
             return False
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest() == listed["sha256"]
-    except OSError:
+    except (OSError, LookupError, TypeError, ValueError):  # the manifest itself may be damaged: a key, a name
         return False

@@ -99,7 +99,8 @@ class Templates:
             self._child = None
 
     def __del__(self) -> None:
-        self.close()
+        with contextlib.suppress(AssertionError, ValueError):  # in a fork of the job the child is somebody else's
+            self.close()
 
     def _ask(self, request: dict[str, Any], perform: Perform) -> dict[str, Any]:
         if not hasattr(os, "fork"):

@@ -111,6 +111,8 @@ def stop_trial(studio: FaultStudio, tuning: str, reference: Reference, chance: r
     studio.wish(job_id, request)
     asked = time.monotonic()
     ended = studio.until_ended(job_id)
+    while _group(pid) and time.monotonic() - asked < STOP_SECONDS:
+        time.sleep(0.05)  # what was killed needs a moment to give its memory back
     seconds = time.monotonic() - asked
     detail = f"{request} while {phase}, gone in {seconds:.2f} s"
     problem = ""
