@@ -21,6 +21,8 @@ nobody disturbed. A run that was stopped or paused is resumed by one press.
 MENDED = """What the series found, mended since: a stop at the end of a step with an evaluation due left that evaluation
 out, and with it a draw from the random generator, so that what went on from there ended with other weights. A test of
 its own shows it now (`tests/trainers/test_going_on.py`).
+A bit flipped in a key of a manifest was an unexpected error that ended the resumed run; it is damage like any
+other now (`tests/unit/test_manifest.py`, every bit).
 """
 WHAT = {
     "kill": "killed (SIGKILL) at a random moment of its life",
