@@ -1,4 +1,7 @@
-"""The whole path in a real browser, with the starter model: file, bad row, Train, curve, reload, SIGKILL, compare.
+"""The whole path in a real browser: file, bad row, Train, curve, reload, SIGKILL, compare.
+
+With the starter model, whose answers then follow the style, behind `--all`; by default with its first two layers, which
+learn in a fraction of the time and say nothing sensible.
 
 The browser finds no host but 127.0.0.1, and server and jobs run behind the socket guard of `tests/conftest.py`.
 """
@@ -8,6 +11,7 @@ import os
 import re
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,20 +28,35 @@ from tests.e2e.server import Server, end_everything, wait_until
 pytestmark = pytest.mark.browser
 
 NUM_ROWS = 80
-NUM_STEPS = 14
 BROKEN_LINE = 5
 STEP_BUDGET_SECONDS = 400
 ANSWER_TOKENS = 16
 
 
+@dataclass(frozen=True)
+class Model:
+    workspace: str
+    """The fixture that holds it."""
+    steps: int
+    """Enough for the whole one to learn the style; for two layers, to be killed and looked at meanwhile."""
+    speaks: bool
+
+
+MODELS = [
+    pytest.param(Model("workspace_with_small_starter", 60, speaks=False), id="two layers"),
+    pytest.param(Model("workspace_with_starter", 20, speaks=True), id="starter", marks=pytest.mark.slow),
+]
+
+
 @pytest.fixture
-def server(workspace_with_starter: Workspace):
-    made = Server(workspace_with_starter).start()
+def server(model: Model, request: pytest.FixtureRequest):
+    workspace = request.getfixturevalue(model.workspace)
+    made = Server(workspace).start()
     yield made
     try:
         made.stop()
     finally:
-        end_everything(workspace_with_starter)
+        end_everything(workspace)
 
 
 @pytest.fixture
@@ -73,14 +92,15 @@ def series(server: Server, run: int) -> list[int]:
 
 
 @pytest.mark.timeout(900)
+@pytest.mark.parametrize("model", MODELS)
 def test_the_main_job_in_the_browser(
-    server: Server, page: Any, browser: Any, tmp_path: Path, request: pytest.FixtureRequest
+    model: Model, server: Server, page: Any, browser: Any, tmp_path: Path, request: pytest.FixtureRequest
 ):
     workspace = server.workspace
     file, held_out = style_file(tmp_path, workspace.starter_data / "trivia.jsonl")
 
     bring_in_and_mend(page, server, file)
-    run = train(page, server)
+    run = train(page, server, model.steps)
     watch(page, server, run)
     survive_a_kill(page, server, run)
 
@@ -89,12 +109,12 @@ def test_the_main_job_in_the_browser(
         seconds=STEP_BUDGET_SECONDS,
         what=server.log,
     )
-    assert (finished.state, finished.last_metrics["step"]) == ("succeeded", NUM_STEPS)
+    assert (finished.state, finished.last_metrics["step"]) == ("succeeded", model.steps)
     steps = series(server, run)
     assert steps == sorted(set(steps))
-    assert steps[-1] == NUM_STEPS
+    assert steps[-1] == model.steps
 
-    compare(page, server, held_out[:3])
+    compare(page, server, held_out[:3], speaks=model.speaks)
     assert page.faults == []
     if pictures := request.config.getoption("--pictures"):
         take_pictures(browser, server, Path(pictures), run)
@@ -112,12 +132,12 @@ def bring_in_and_mend(page: Any, server: Server, file: Path) -> None:
     page.locator("#data-title").get_by_text(re.compile(r"v?\b2\b")).first.wait_for()
 
 
-def train(page: Any, server: Server) -> int:
+def train(page: Any, server: Server, steps: int) -> int:
     """Press Train with the prefilled form; returns the run's number."""
     page.goto(f"{server.url}/en/train?dataset=house%20style")
     start = page.locator("button#train-start")
     wait_until(start.is_enabled, seconds=90, what=server.log)
-    unfold_and_fill(page, "#train-group-length", "#train-max_steps", str(NUM_STEPS))
+    unfold_and_fill(page, "#train-group-length", "#train-max_steps", str(steps))
     wait_until(start.is_enabled, seconds=30, what="the form did not settle")
     pressed = time.monotonic()
     start.click()
@@ -160,8 +180,8 @@ def survive_a_kill(page: Any, server: Server, run: int) -> None:
     page.locator("#runs-chart canvas:visible").first.wait_for()
 
 
-def compare(page: Any, server: Server, questions: list[str]) -> None:
-    """Base and two checkpoints answer side by side; the trained one has moved to the style."""
+def compare(page: Any, server: Server, questions: list[str], *, speaks: bool) -> None:
+    """Base and two checkpoints answer side by side; the trained one has moved, to the style where it can speak."""
     page.goto(f"{server.url}/en/checkpoints")
     boxes = page.locator("#checkpoints-pick input[type=checkbox]")
     boxes.first.wait_for()
@@ -179,9 +199,11 @@ def compare(page: Any, server: Server, questions: list[str]) -> None:
     last = len(view.columns) - 1
     base = [answer.text for answer in view.answers if answer.column == 0]
     tuned = [answer.text for answer in view.answers if answer.column == last]
-    page.locator("#checkpoints-answers").get_by_text(tuned[0][:20]).first.wait_for()
+    page.locator("#checkpoints-answers").get_by_text(" ".join(tuned[0].split())[:20]).first.wait_for()
     assert not any(style.PHRASE in text for text in base)
-    assert sum("answer" in text.lower() and "{" in text for text in tuned) >= 2, tuned
+    assert tuned != base
+    if speaks:
+        assert sum("answer" in text.lower() and "{" in text for text in tuned) >= 2, tuned
 
 
 def answered(workspace: Workspace, number: int) -> Any:

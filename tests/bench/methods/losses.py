@@ -22,6 +22,7 @@ from typing import Any
 
 import polars as pl
 
+from studio.params.table import check
 from studio.paths import PROJECT_ROOT
 from studio.workshop.reports import DIFFICULTY
 from tests.bench.recipes.runs import SAVE_ONCE, Bench, _figures, _last_checkpoint
@@ -82,7 +83,7 @@ def measure(*, until: float) -> None:
             if time.monotonic() > until:
                 return
             labels, changes = CONDITIONS[name]
-            values = resolved("default", facts, seed=seed) | changes
+            values = check(resolved("default", facts, seed=seed) | changes)
             found = bench.train(clean if labels == "clean" else wrong, values, hardness, typos)
             line = {"room": ROOM, "condition": name, "seed": seed, "rows": clean.rows_hash, **found}
             with RESULTS.open("a") as file:
