@@ -142,7 +142,7 @@ def train(page: Any, server: Server, steps: int) -> int:
     pressed = time.monotonic()
     start.click()
     page.wait_for_url(re.compile(r"/en/runs\?run=\d+"), timeout=60_000)
-    page.locator("#runs-chart .lu-summary", has_text="1").first.wait_for(timeout=180_000)
+    page.locator("#runs-chart .lu-summary:visible", has_text="1").first.wait_for(timeout=180_000)
     report(
         f"Train pressed to first loss on the chart: {time.monotonic() - pressed:.1f} s, load {os.getloadavg()[0]:.1f}"
     )
