@@ -20,8 +20,6 @@ from trainers.asked_models import AskedModels
 
 GENERATED = "generated.pt"
 """Answers that are still to be learned from, beside the weights."""
-MOST_SAMPLES = 4
-"""Answers told at each log line."""
 
 Told = Callable[[Sequence[str], Sequence[Row], Scored], None]
 
