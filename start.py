@@ -785,7 +785,8 @@ def begin(arguments: "list[str]", checkout: Checkout) -> int:
         if not find_browser():
             how = {"Darwin": "macos", "Windows": "windows"}.get(platform.system(), "linux")
             print(say("start.browser_how", how=say("start.browser_how_" + how)), file=sys.stderr)
-        side_by_side = ["-n", "2", "--dist", "loadfile"]  # what a file's fixtures start is started once
+        # On two cores: many tests wait for a browser or a process. What a file's fixtures start is started once.
+        side_by_side = ["-n", "3", "--dist", "loadfile"]
         return hand_over([checkout.python, "-m", "pytest", *side_by_side, *handed_on], checkout)
     return hand_over([checkout.python, "-m", "app.cli", "ui", *handed_on], checkout)
 

@@ -56,6 +56,7 @@ VERBS = frozenset(
         "remove_recipe",
         "add_model",
         "fetch_model",
+        "unpack_model",
         "inspect",
         "train",
         "train_pipeline",

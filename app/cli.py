@@ -132,10 +132,16 @@ def models_add(
     name: Annotated[str | None, typer.Option(help="Name in the studio.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Register the folder of a model, or fetch one from the hub (owner/name)."""
+    """Register the folder of a model, unpack a GGUF file, or fetch a model from the hub (owner/name)."""
+    from studio.models.folder import packed_file
+
     place = workspace()
     folder = Path(path_or_id).expanduser()
-    if folder.exists():
+    if folder.exists() and packed_file(folder):
+        job = followed(place, client.call(place, "unpack_model", path=str(folder.resolve()), name=name))
+        raise_if_failed(job)
+        added = str(place.models / f"gguf-{job.id}")
+    elif folder.exists():
         added = client.call(place, "add_model", path_or_id=str(folder.resolve()), name=name)
     else:
         job = followed(place, client.call(place, "fetch_model", model_id=path_or_id, name=name))

@@ -37,24 +37,9 @@ OF_METHODS: Mapping[str, tuple[float, float] | None] = {
     "beta": (0, 1000),
     "steps_per_generation": (1, 1024),
     "num_iterations": (1, 1024),
-    "num_virtual_tokens": (1, 100_000),
-    "bottleneck_size": (1, 100_000),
-    "encoder_hidden_size": (1, 1_000_000),
-    "freeze_trainable_layers": (1, 1000),
-    **dict.fromkeys(
-        (
-            "use_dora",
-            "use_rslora",
-            "load_in_8bit",
-            "prefix_projection",
-            "precompute_ref_log_probs",
-            "value_model",
-            "reward_model",
-            "use_vllm",
-        )
-    ),
+    **dict.fromkeys(("precompute_ref_log_probs", "value_model", "reward_model", "use_vllm")),
 }
-"""Settings beyond the table: bounds of numbers, None for those that are on or off."""
+"""Settings that the table of examples has not: bounds of numbers, None for those that are on or off."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -61,11 +61,13 @@ def work_html(context: Context, forecast: "Forecast") -> str:
 
 def samples_html(context: Context, samples: Sequence[Sequence[Sequence[Any]]]) -> str:
     """The first rows as the model will read them; what it is not taught stands grey."""
-    rows = "".join(
-        f'<div class="lu-sample">{"".join(_segment(text, is_trained) for text, is_trained in row)}</div>'
-        for row in samples
-    )
+    rows = "".join(map(segments_html, samples))
     return f'<p class="lu-note">{escape(context.say("train.samples_note"))}</p>{rows}'
+
+
+def segments_html(row: Sequence[Sequence[Any]]) -> str:
+    """One row in pieces, each with whether the model is taught to write it."""
+    return f'<div class="lu-sample">{"".join(_segment(text, is_trained) for text, is_trained in row)}</div>'
 
 
 def looking_html(context: Context, job: JobView | None) -> str:

@@ -108,6 +108,25 @@ class Desk(
         values = {"model": model_id, "name": chosen}
         return self._queue(NewJob(kind="fetch", title=model_id, values=values, needs_device=False))
 
+    def unpack_model(self, path: str, *, name: str | None = None) -> int:
+        """Queue the unpacking of a GGUF file into weights that can be trained; the job's success registers the model.
+
+        Raises:
+            RefusedInput: there is no GGUF file, several, or part of one.
+        """
+        from studio.models.folder import packed_file
+
+        place = written_path(path)
+        if place is None or not place.exists():
+            raise RefusedInput("model.no_such_folder", folder=path)
+        file = packed_file(place)
+        if file is None:
+            raise RefusedInput("model.no_gguf", path=str(place))
+        chosen = name or file.stem
+        check_name(chosen)
+        values = {"source": str(file.resolve()), "name": chosen}
+        return self._queue(NewJob(kind="unpack", title=file.name, values=values, needs_device=False))
+
     def register_starter(self) -> None:
         """Enter the starter model if set-up has laid it out and the registry does not know it."""
         folder = self.workspace.starter_model

@@ -80,6 +80,8 @@ class RewardDesk(DataDesk):
         }
         if base is not None:
             values["samples"] = str(kept.samples_place(self.workspace, base.content_hash, version.content_hash, how))
+        if chosen is not None and asked_names(chosen):
+            values["asked"] = str(kept.asked_place(self.workspace, version.content_hash))
         if reports.whole(place):
             place_seen(place)
             return None

@@ -51,6 +51,8 @@ class Machine:
     gpus: tuple[Gpu, ...] = ()
     cpu_dtype: str = "float32"
     """The number format in which the processor trains fastest, as far as anybody measured (`studio.cpu_speed`)."""
+    has_flash_attention: bool = False
+    """Whether the package of flash attention 2 is installed beside a GPU that it works on."""
 
     @property
     def gpu(self) -> Gpu | None:
@@ -82,13 +84,14 @@ def read_machine() -> Machine:
     limit, used = _container_memory()
     total = min(memory.total, limit or memory.total)
     free = min(memory.available, total - used) if limit else memory.available
-    speed = cpu_speed.measured(workspace().root)
+    speed, gpus = cpu_speed.measured(workspace().root), _read_gpus()
     return Machine(
         cpu_count=cpu_count(),
         ram_bytes=total,
         ram_free_bytes=max(0, free),
-        gpus=_read_gpus(),
+        gpus=gpus,
         cpu_dtype=speed.dtype if speed else "float32",
+        has_flash_attention=any(gpu.has_bf16 for gpu in gpus) and _is_installed("flash_attn"),
     )
 
 
@@ -154,6 +157,13 @@ def _library(name: str) -> Fact:
         return Fact("library", True, {"name": name, "version": importlib.metadata.version(name)})
     except importlib.metadata.PackageNotFoundError:
         return Fact("library_missing", False, {"name": name})
+
+
+def _is_installed(name: str) -> bool:
+    try:
+        return bool(importlib.metadata.version(name))
+    except importlib.metadata.PackageNotFoundError:
+        return False
 
 
 def cpu_count() -> int:

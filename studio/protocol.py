@@ -27,7 +27,7 @@ SPEC, EVENTS, LOG, CONTROL, RESULT = "spec.json", "events.jsonl", "train.log", "
 
 EVENT_TYPES = frozenset(
     {"metric", "phase", "progress", "memory", "peaks", "sample", "checkpoint", "set_aside", "alert", "log"}
-    | {"confusion", "reward_scores", "rollout"}
+    | {"confusion", "reward_scores", "rollout", "batch"}
 )
 REQUESTS = frozenset({"stop", "stop_now", "save", "pause"})
 OUTCOMES = frozenset({"succeeded", "failed", "stopped", "paused"})
@@ -77,7 +77,7 @@ class AskedModel(msgspec.Struct, frozen=True, kw_only=True):
 
     title: str
     place: dict[str, Any]
-    """The fields of `trainers.generation.Place`: where its weights lie, and a checkpoint's digest."""
+    """The fields of `trainers.models.generation.Place`: where its weights lie, and a checkpoint's digest."""
 
 
 class Spec(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,7 +87,7 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True):
     job_id: int
     attempt: int
     kind: str
-    """train, inspect, prepare, serve, fetch."""
+    """train, inspect, prepare, serve, fetch, and others (`docs/design.md`)."""
     values: dict[str, Any]
     """Resolved parameters: those of `studio.params` for training, the kind's own otherwise."""
     checkpoints_path: str
@@ -112,7 +112,7 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True):
     """{name in the reward: where it lies} of the models that a reward asks (`studio.rewards.judges`)."""
     libraries: dict[str, str] = {}
     cache_path: str = ""
-    """Folder for what runs share because it costs time to make (`trainers.token_cache`); empty: nothing is shared."""
+    """Folder for what runs share as it takes time to make (`trainers.rows.token_cache`); empty: nothing is shared."""
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):
@@ -128,9 +128,11 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
                 error: str | None
     checkpoint  step: int, epoch: float, path: str, size_bytes: int, digest: str, metrics: {name: number},
                 seconds: float (what saving it took)
+    batch       rows: [[[text, whether it is learned]]] (the first ones), is_cut: bool, count: int (of all rows),
+                tokens: int, learned: int                  the first batch of the attempt, as the model gets it
     rollout     step: int, row: int, question: str, answers: [{text, reward: number | None,
                 values: {rule: number | None}}]
-    reward_scores  step: int, and what `trainers.reward_scores.Figures` holds, of held-out pairs
+    reward_scores  step: int, and what `trainers.rewards.reward_scores.Figures` holds, of held-out pairs
     confusion   step: int, labels: [names], counts: [[int]] (rows: true label, columns: what was said),
                 f1: [number | None]
     set_aside   step: int, path: str (where it lies now), files: [names]     a checkpoint that proved damaged

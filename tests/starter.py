@@ -53,7 +53,7 @@ def _cut(whole: Path, small: Path) -> None:
     from safetensors import safe_open
     from safetensors.torch import save_file
 
-    from trainers.manifest import seal
+    from trainers.checkpoints.manifest import seal
 
     shutil.copytree(whole, small, ignore=shutil.ignore_patterns(WEIGHTS, CONFIG, MANIFEST))
     dropped = tuple(f"model.layers.{layer}." for layer in range(NUM_LAYERS, _num_layers(whole)))

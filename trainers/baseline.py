@@ -20,13 +20,13 @@ from studio.errors import JobFailed
 from studio.evaluation import baseline
 from studio.evaluation.baseline import PLAIN, Ask
 from trainers.attempt import Attempt, run_attempt
-from trainers.baseline_report import answers_of, figures_of, report_of
-from trainers.data import Findings, Renderer
+from trainers.baselines.baseline_report import answers_of, figures_of, report_of
+from trainers.rows.data import Findings, Renderer
 
 if TYPE_CHECKING:
     from studio.evaluation.task import Task
-    from trainers.baseline_prompts import Way
-    from trainers.baseline_rows import Numbered, Rows
+    from trainers.baselines.baseline_prompts import Way
+    from trainers.baselines.baseline_rows import Numbered, Rows
 
 PROGRESS_SECONDS = 0.5
 ROUNDS = (4, 8)
@@ -44,7 +44,7 @@ def main(attempt: Attempt) -> dict[str, Any]:
     shutil.rmtree(output, ignore_errors=True)  # what an attempt that was killed left behind
 
     attempt.phase("loading_libraries")
-    from trainers.generation import Place
+    from trainers.models.generation import Place
     from trainers.score import load_libraries
 
     models = load_libraries(attempt)
@@ -106,8 +106,8 @@ def prepare(attempt: Attempt, model: Any, renderer: Renderer, ask: Ask) -> Bench
     """
     from studio.evaluation.prompts import question_and_answer
     from studio.evaluation.task import task_of
-    from trainers.baseline_prompts import ways
-    from trainers.baseline_rows import read_rows
+    from trainers.baselines.baseline_prompts import ways
+    from trainers.baselines.baseline_rows import read_rows
 
     findings, dataset = Findings(), attempt.spec.dataset
     rows = read_rows(dataset, renderer, ask.held, most=ask.rows, findings=findings)
@@ -147,7 +147,7 @@ def _answer_tokens(renderer: Renderer, rows: "Rows") -> int:
 
 def score_all(bench: Bench) -> None:
     """The loss of every prompt on the compared rows, and of the plain one on every validation row."""
-    from trainers.baseline_prompts import asked
+    from trainers.baselines.baseline_prompts import asked
 
     started, total = time.monotonic(), len(bench.ways) * len(bench.rows.compared)
     for done, way in enumerate(bench.ways):
@@ -170,7 +170,7 @@ def score_best(bench: Bench) -> None:
 def _losses(
     bench: Bench, rows: "Numbered", max_length: int, *, before: int = 0, total: int | None = None, started: float = 0.0
 ) -> dict[int, tuple[int, float]]:
-    from trainers.scoring import answer_losses
+    from trainers.models.scoring import answer_losses
 
     found, told, total = {}, 0.0, total or len(rows)
     started = started or time.monotonic()
@@ -185,7 +185,7 @@ def _losses(
 
 def _whole_loss(bench: Bench, way: "Way", max_length: int) -> float | None:
     """The loss over every validation row: what a run of it would report as its first eval_loss."""
-    from trainers.baseline_prompts import asked
+    from trainers.baselines.baseline_prompts import asked
 
     found = bench.losses[way.kind]
     if len(bench.rows.compared) < len(bench.rows.validation) or "rows_shortened" in bench.findings.rows:
@@ -234,8 +234,8 @@ def _shuffled(bench: Bench) -> "Numbered":
 def _round(bench: Bench, ways: "list[Way]", part: "Numbered", until: float) -> dict[str, list[str]]:
     """The prompts' answers to some rows; those for which the time sufficed."""
     from studio.evaluation.prompts import last_answer
-    from trainers.baseline_prompts import asked
-    from trainers.batched import answer_all as answers
+    from trainers.baselines.baseline_prompts import asked
+    from trainers.models.batched import answer_all as answers
 
     said: dict[str, list[str]] = {}
     tokens = _answer_tokens(bench.renderer, bench.rows)

@@ -1,7 +1,7 @@
 """Classification with transformers: `python -m trainers.classify <attempt folder>`.
 
-A head of labels stands where the model had its vocabulary (`trainers.heads`); labels come from the rows
-(`trainers.labelled_rows`). With LoRA the head is trained whole beside the adapter and saved with it.
+A head of labels stands where the model had its vocabulary (`trainers.models.heads`); labels come from the rows
+(`trainers.rows.labelled_rows`). With LoRA the head is trained whole beside the adapter and saved with it.
 """
 
 from collections.abc import Iterator
@@ -10,14 +10,14 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from studio.errors import JobFailed
-from trainers import recipe
 from trainers.attempt import Attempt, run_attempt
-from trainers.heads import SEQUENCE, TOKEN, Head, layer_of
-from trainers.labelled_rows import Labelled, Labels, count_labels, label_of, labelled_rows
-from trainers.sides import both_sides
+from trainers.models.heads import SEQUENCE, TOKEN, Head, layer_of
+from trainers.rows.labelled_rows import Labelled, Labels, count_labels, label_of, labelled_rows
+from trainers.rows.sides import both_sides
+from trainers.training import recipe
 
 if TYPE_CHECKING:
-    from trainers.data import Findings
+    from trainers.rows.data import Findings
 
 
 def main(attempt: Attempt) -> dict[str, Any]:
@@ -26,9 +26,9 @@ def main(attempt: Attempt) -> dict[str, Any]:
     import torch
     from transformers import Trainer
 
-    from trainers.class_loss import LearnsLabels, balanced, figures, likeliest
-    from trainers.loading import load_tokenizer
     from trainers.losses.kinds import mixins
+    from trainers.models.loading import load_tokenizer
+    from trainers.training.class_loss import LearnsLabels, balanced, figures, likeliest
 
     resume_from = recipe.prepare_checkpoints(attempt)
 
@@ -74,7 +74,7 @@ def find_labels(attempt: Attempt) -> Labels:
     Raises:
         JobFailed: no_labels, no_tags.
     """
-    from trainers.data import TRAIN
+    from trainers.rows.data import TRAIN
 
     dataset = attempt.spec.dataset
     labels = count_labels(labelled_rows(dataset, split=TRAIN), attempt.spec.values.get("label_source", "auto"))
@@ -90,7 +90,7 @@ def prepare_model(attempt: Attempt, device: str, head: Head, pad_token_id: int) 
     from peft import get_peft_model
     from transformers import set_seed
 
-    from trainers.loading import load_model
+    from trainers.models.loading import load_model
     from trainers.tuning import kinds, quantised
 
     values = attempt.spec.values
@@ -125,7 +125,7 @@ def prepare_data(attempt: Attempt, tokenizer: Any, head: Head, source: str | Non
     Raises:
         JobFailed: no_usable_rows.
     """
-    from trainers.data import Findings
+    from trainers.rows.data import Findings
 
     findings = Findings()
     maker = _Maker(tokenizer, head, source, attempt.spec.values["max_length"], findings)
@@ -158,8 +158,8 @@ class _Maker:
         return Dataset.from_file(str(path)) if count else None
 
     def _lines(self, rows: Iterator[Labelled]) -> Iterator[dict[str, Any]]:
-        from trainers.data import Renderer
-        from trainers.label_tokens import RowLeftOut, read_question, read_words
+        from trainers.rows.data import Renderer
+        from trainers.rows.label_tokens import RowLeftOut, read_question, read_words
 
         renderer, numbers = Renderer(self.tokenizer), {label: n for n, label in enumerate(self.head.labels)}
         for row in rows:

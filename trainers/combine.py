@@ -20,7 +20,7 @@ NAME = "combined"
 
 def main(attempt: Attempt) -> dict[str, Any]:
     from trainers.export import check
-    from trainers.switching import kind_of
+    from trainers.models.switching import kind_of
 
     adapters = attempt.spec.values["adapters"]
     for each in adapters:
@@ -31,8 +31,8 @@ def main(attempt: Attempt) -> dict[str, Any]:
     import torch
     from peft import PeftModel
 
-    from trainers.loading import load_model, load_tokenizer
-    from trainers.manifest import digest_of, whole_folder
+    from trainers.checkpoints.manifest import digest_of, whole_folder
+    from trainers.models.loading import load_model, load_tokenizer
 
     attempt.phase("loading_model")
     model_path = attempt.spec.values["model_path"]

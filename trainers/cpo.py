@@ -5,9 +5,10 @@ trl has this trainer among its experimental ones.
 
 from typing import Any
 
-from trainers import pair_rows, preference
 from trainers.attempt import run_attempt
 from trainers.orpo import with_labels
+from trainers.rows import pair_rows
+from trainers.training import preference
 
 
 def load() -> preference.Way:

@@ -6,8 +6,9 @@ asked with the adapter switched off, or of a copy where the whole model is train
 
 from typing import Any
 
-from trainers import pair_rows, preference
 from trainers.attempt import run_attempt
+from trainers.rows import pair_rows
+from trainers.training import preference
 
 
 def load() -> preference.Way:

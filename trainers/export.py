@@ -44,7 +44,7 @@ def check(checkpoint: Path, digest: str | None) -> None:
     Raises:
         JobFailed: answer_checkpoint_missing or answer_checkpoint_damaged.
     """
-    from trainers.manifest import damaged_files, digest_of
+    from trainers.checkpoints.manifest import damaged_files, digest_of
 
     if not checkpoint.is_dir():
         raise JobFailed("answer_checkpoint_missing")
@@ -76,8 +76,8 @@ def merge(attempt: Attempt, model_path: str, adapter: Path, target: Path) -> dic
     import torch
     from peft import PeftModel
 
-    from trainers.loading import load_model, load_tokenizer
-    from trainers.switching import kind_of
+    from trainers.models.loading import load_model, load_tokenizer
+    from trainers.models.switching import kind_of
 
     kind = kind_of(adapter)
     if kind not in MERGEABLE:
@@ -104,7 +104,7 @@ def merge(attempt: Attempt, model_path: str, adapter: Path, target: Path) -> dic
 
 def _dtype_of(model_path: str) -> str:
     """As the base model lies on the disk."""
-    from trainers.model_config import read_config
+    from trainers.models.model_config import read_config
 
     return str(read_config(model_path).dtype or "float32").removeprefix("torch.")
 

@@ -4,6 +4,7 @@ Only weights in safetensors, JSON and tokenizer files are taken: nothing that ru
 ends up in `output_path/model`; what was fetched before an interruption is used again.
 """
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from studio.errors import JobFailed
 from studio.paths import workspace
 from studio.tokens import read
 from trainers.attempt import Attempt, run_attempt
-from trainers.manifest import size_of
+from trainers.checkpoints.manifest import size_of
 
 WANTED = ["*.safetensors", "*.json", "*.jinja", "tokenizer.model", "*.tiktoken", "*.txt", "README.md", "LICENSE*"]
 PROGRESS_STEP = 0.01
@@ -41,6 +42,7 @@ def main(attempt: Attempt) -> dict[str, Any]:
         if not is_network_error(error):
             raise
         raise JobFailed("hub_unreachable", model=name) from error
+    shutil.rmtree(folder / ".cache", ignore_errors=True)  # what the hub's client notes for going on
     return {"folder": str(folder), "size_bytes": size_of(folder), "model": name, "revision": revision}
 
 

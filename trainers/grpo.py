@@ -3,9 +3,9 @@
 An answer that is worth more than the others to the same question becomes likelier, one that is worth less less likely.
 """
 
-from trainers import from_rewards
 from trainers.attempt import run_attempt
-from trainers.preference import Way
+from trainers.rewards import from_rewards
+from trainers.training.preference import Way
 
 
 def load() -> Way:

@@ -27,7 +27,7 @@ NUM_PROGRESS_ROWS = 250
 def main(attempt: Attempt) -> dict[str, Any]:
     spec = attempt.spec
     attempt.phase("loading_libraries")
-    from trainers.loading import load_tokenizer
+    from trainers.models.loading import load_tokenizer
 
     tokenizer = load_tokenizer(spec.model.path)
     attempt.phase("inspecting_model")
@@ -50,8 +50,8 @@ def inventory(path: str | Path, tokenizer: Any) -> dict[str, Any]:
     Raises:
         JobFailed: model_unreadable: no causal language model that transformers knows.
     """
-    from trainers.model_config import read_config
-    from trainers.variety import unknown_markers
+    from trainers.models.model_config import read_config
+    from trainers.rows.variety import unknown_markers
 
     try:
         found = figures_of(read_config(path))
@@ -79,7 +79,7 @@ def build(config: Any) -> Any:
     import torch
     from transformers import AutoModelForCausalLM
 
-    # A config of another origin is one whose code the administrator allowed (`trainers.model_config`).
+    # A config of another origin is one whose code the administrator allowed (`trainers.models.model_config`).
     is_allowed = not type(config).__module__.startswith("transformers.")
     # The dtype that training will use is the form's choice; here the config's own is told.
     with torch.device("meta"):
@@ -100,6 +100,8 @@ def figures_of_model(model: Any) -> dict[str, Any]:
         "dtype": _dtype_name(config.dtype),
         "tied_embeddings": bool(getattr(text, "tie_word_embeddings", False)),
         "attention": _kernels(model),
+        # A state in place of keys and values: there is nowhere that a prefix could stand.
+        "is_stateful": bool(getattr(model, "_is_stateful", False)),
         "max_positions": getattr(text, "max_position_embeddings", None),
         "num_heads": getattr(text, "num_attention_heads", None),
         "num_key_value_heads": getattr(text, "num_key_value_heads", None),
@@ -131,12 +133,12 @@ def _kernels(model: Any) -> list[str]:
 
 
 def traces(path: str | Path) -> list[dict[str, Any]]:
-    """What one layer of the model keeps and needs in the usual ways of training on a GPU (`trainers.trace`).
+    """What one layer of the model keeps and needs in the usual ways of training on a GPU (`trainers.tracing.trace`).
 
     On a CPU the process itself makes up most, and nobody is short of memory for a layer.
     """
-    from trainers.model_config import read_config
-    from trainers.trace import usual_profiles
+    from trainers.models.model_config import read_config
+    from trainers.tracing.trace import usual_profiles
 
     return usual_profiles(read_config(path))
 
@@ -260,7 +262,7 @@ def _build_of(module: Any) -> tuple:
 
 def inspect_rows(attempt: Attempt, dataset: DatasetRef, tokenizer: Any) -> tuple[dict[str, Any], list[list]]:
     """Token lengths of the rows to train on (MAX_ROWS of them, evenly spread) and the first of them as trained."""
-    from trainers.data import TRAIN, Findings, Renderer, conversations, render_rows, segments
+    from trainers.rows.data import TRAIN, Findings, Renderer, conversations, render_rows, segments
 
     rows, findings = dataset.training_rows, Findings()
     stride = max(1, rows // MAX_ROWS)
@@ -291,8 +293,8 @@ def inspect_rows(attempt: Attempt, dataset: DatasetRef, tokenizer: Any) -> tuple
 
 def inspect_variety(dataset: DatasetRef) -> dict[str, float | None]:
     """How much the rows differ, told by a few hundred of them, evenly spread."""
-    from trainers.data import conversations
-    from trainers.variety import MOST_ROWS, variety_of
+    from trainers.rows.data import conversations
+    from trainers.rows.variety import MOST_ROWS, variety_of
 
     stride = max(1, dataset.training_rows // MOST_ROWS)
     return variety_of(sample for _, sample in islice(conversations(dataset), 0, None, stride))
@@ -304,8 +306,8 @@ def inspect_labels(dataset: DatasetRef) -> dict[str, int] | None:
     {"answers": 4, "categories": 0, "tags": 0, "smallest": 12}    `smallest`: rows with the rarest label
     """
     from studio.params.methods import METHODS
-    from trainers.data import TRAIN
-    from trainers.labelled_rows import count_labels, labelled_rows
+    from trainers.rows.data import TRAIN
+    from trainers.rows.labelled_rows import count_labels, labelled_rows
 
     if dataset.format not in METHODS["classify"].formats:
         return None
@@ -324,7 +326,13 @@ def _statistics(numbers: Iterable[int]) -> dict[str, float]:
 
     array = numpy.array(list(numbers))
     percentiles = {f"p{p}": int(numpy.percentile(array, p, method="higher")) for p in PERCENTILES}
-    return {**percentiles, "max": int(array.max()), "mean": round(float(array.mean()), 2), "total": int(array.sum())}
+    return {
+        **percentiles,
+        "min": int(array.min()),
+        "max": int(array.max()),
+        "mean": round(float(array.mean()), 2),
+        "total": int(array.sum()),
+    }
 
 
 _KINDS = defaultdict(lambda: "other", {"Linear": "Linear", "Embedding": "Embedding", "Conv1D": "Linear"})

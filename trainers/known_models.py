@@ -18,8 +18,9 @@ from typing import Any
 
 import yaml
 
+from studio.memory.config_fields import significant
 from studio.memory.layers import Mode
-from studio.memory.survey import SHIPPED, significant, versions
+from studio.memory.survey import SHIPPED, versions
 from trainers.survey import config_of, inventory
 
 _log = logging.getLogger(__name__)
@@ -87,7 +88,7 @@ def _model(name: str, config: dict[str, Any]) -> dict[str, Any]:
 
 
 def _with_traces(found: dict[str, Any], way: int) -> dict[str, Any]:
-    from trainers.trace import trace, usual_modes
+    from trainers.tracing.trace import trace, usual_modes
 
     for model in found["models"]:
         config = config_of(model["config"])

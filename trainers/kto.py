@@ -6,8 +6,9 @@ of the same batch, so every batch needs two rows at least.
 
 from typing import Any
 
-from trainers import pair_rows, preference
 from trainers.attempt import run_attempt
+from trainers.rows import pair_rows
+from trainers.training import preference
 
 OTHERS = "KL_completion_ids"
 IN_ORDER = {"train_sampling_strategy": "sequential"}

@@ -5,9 +5,10 @@ No reference model is asked. trl has this trainer among its experimental ones.
 
 from typing import Any
 
-from trainers import pair_rows, preference
 from trainers.attempt import run_attempt
-from trainers.data import IGNORED
+from trainers.rows import pair_rows
+from trainers.rows.data import IGNORED
+from trainers.training import preference
 
 
 def load() -> preference.Way:

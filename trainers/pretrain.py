@@ -1,19 +1,21 @@
 """Continued pre-training with trl: `python -m trainers.pretrain <attempt folder>`.
 
-Texts are joined and cut into pieces of `max_length` tokens (`trainers.chunks`), and every token is learned. Whole texts
-are held out for validation; where there is only one, pieces of it.
+Texts are joined and cut into pieces of `max_length` tokens (`trainers.rows.chunks`), and every token is learned. Whole
+texts are held out for validation; where there is only one, pieces of it.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from studio.errors import JobFailed
-from trainers import recipe, sft, token_rows
+from trainers import sft
 from trainers.attempt import Attempt, run_attempt
+from trainers.training import recipe
 
 if TYPE_CHECKING:
-    from trainers.data import Findings, Sample
+    from trainers.rows.data import Findings, Sample
 
 
 def main(attempt: Attempt) -> dict[str, Any]:
@@ -21,14 +23,19 @@ def main(attempt: Attempt) -> dict[str, Any]:
     device = recipe.load_libraries(attempt)
     from trl import SFTTrainer
 
-    from trainers.loading import load_tokenizer
+    from trainers.continual import kinds as continual
+    from trainers.continual import old_rows
     from trainers.losses.kinds import mixins
+    from trainers.models.loading import load_tokenizer
+    from trainers.training.first_batch import TellsFirstBatch
 
     resume_from = recipe.prepare_checkpoints(attempt)
 
     attempt.phase("loading_data")
     tokenizer = load_tokenizer(attempt.spec.model.path)
     train_dataset, eval_dataset = prepare_data(attempt, tokenizer)
+    old = old_rows.prepare(attempt, tokenizer)
+    train_dataset = old_rows.mixed_in(attempt, train_dataset, old)
     run = recipe.check_start(attempt, resume_from)
 
     attempt.phase("loading_model")
@@ -37,7 +44,9 @@ def main(attempt: Attempt) -> dict[str, Any]:
     attempt.phase("preparing")
     trainer = recipe.build(
         attempt,
-        recipe.trainer_class(*mixins(attempt.spec.values), SFTTrainer),
+        recipe.trainer_class(
+            *continual.mixins(attempt.spec.values), *mixins(attempt.spec.values), TellsFirstBatch, SFTTrainer
+        ),
         run,
         resume_from,
         model=model,
@@ -47,8 +56,9 @@ def main(attempt: Attempt) -> dict[str, Any]:
         processing_class=tokenizer,
         peft_config=adapter,
     )
-    token_rows.check_counts(trainer, len(train_dataset))
+    trainer.tell_batch = partial(attempt.events.write, "batch")
     check_tokens(num_tokens(trainer.train_dataset), num_tokens(train_dataset))
+    continual.begin(attempt, trainer, old, resume_from)
     return recipe.train(attempt, trainer, resume_from)
 
 
@@ -58,7 +68,7 @@ def prepare_data(attempt: Attempt, tokenizer: Any) -> tuple[Any, Any]:
     Raises:
         JobFailed: no_usable_rows; tokens_lost.
     """
-    from trainers.data import TRAIN, VALIDATION, Findings
+    from trainers.rows.data import TRAIN, VALIDATION, Findings
 
     dataset, values, findings = attempt.spec.dataset, attempt.spec.values, Findings()
     maker = _Maker(attempt, tokenizer, findings)
@@ -76,7 +86,7 @@ def prepare_data(attempt: Attempt, tokenizer: Any) -> tuple[Any, Any]:
 
 def _held_out(maker: "_Maker", num_rows: int, share: float, seed: int) -> tuple[Any, Any]:
     """A share of the texts, or of the pieces of the only one."""
-    from trainers.data import TRAIN, VALIDATION, held_out
+    from trainers.rows.data import TRAIN, VALIDATION, held_out
 
     kept, chosen = held_out(num_rows, share, seed=seed)
     if chosen:
@@ -95,7 +105,7 @@ class _Maker:
 
     def rows(self, split: str, places: set[int] | None = None) -> "Iterator[tuple[int, Sample]]":
         """The rows on one side of the split, or those of them at these places."""
-        from trainers.data import conversations
+        from trainers.rows.data import conversations
 
         rows = enumerate(conversations(self.attempt.spec.dataset, split=split))
         return (row for place, row in rows if places is None or place in places)
@@ -108,8 +118,8 @@ class _Maker:
         """
         from datasets import Dataset
 
-        from trainers.chunks import Count, cut, ended
-        from trainers.data import Renderer, render_rows, write_tokens
+        from trainers.rows.chunks import Count, cut, ended
+        from trainers.rows.data import Renderer, render_rows, write_tokens
 
         rendered = render_rows(rows, Renderer(self.tokenizer), max_length=None, findings=self.findings)
         count, size = Count(), self.attempt.spec.values["max_length"]

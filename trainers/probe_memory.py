@@ -15,11 +15,12 @@ import msgspec
 
 from studio.errors import JobFailed
 from studio.params.methods import method_of
-from trainers import recipe, sft
+from trainers import sft
 from trainers.attempt import Attempt, run_attempt
+from trainers.training import recipe
 
 if TYPE_CHECKING:
-    from trainers.data import Rendered, Sample
+    from trainers.rows.data import Rendered, Sample
 
 STEPS = 2
 CANDIDATES = 64
@@ -32,9 +33,9 @@ def main(attempt: Attempt) -> dict[str, Any]:
     from transformers.trainer_utils import SaveStrategy
     from trl import SFTTrainer
 
-    from trainers.loading import load_tokenizer
     from trainers.losses.kinds import mixins
-    from trainers.peaks import Peaks, PeaksCallback
+    from trainers.models.loading import load_tokenizer
+    from trainers.training.peaks import Peaks, PeaksCallback
 
     attempt.phase("loading_data")
     attempt.spec = msgspec.structs.replace(attempt.spec, values=shortened(attempt.spec.values))
@@ -90,11 +91,12 @@ def longest_rows(attempt: Attempt, tokenizer: Any) -> "list[Rendered]":
     Raises:
         JobFailed: no_usable_rows.
     """
-    from trainers.data import Findings, Renderer, conversations, render_rows
+    from trainers.rows.data import Findings, Renderer, conversations, render_rows
 
     dataset, max_length = attempt.spec.dataset, attempt.spec.values["max_length"]
     chosen = heapq.nlargest(CANDIDATES, conversations(dataset), key=lambda row: letters(row[1]))
-    rendered = render_rows(chosen, Renderer(tokenizer), max_length=max_length, findings=Findings())
+    renderer = Renderer(tokenizer, reasoning=attempt.spec.values.get("reasoning", "keep"))
+    rendered = render_rows(chosen, renderer, max_length=max_length, findings=Findings())
     found = sorted(rendered, key=lambda row: -len(row.input_ids))
     if not found:
         raise JobFailed("no_usable_rows", dataset=dataset.name, max_length=max_length)
@@ -103,7 +105,7 @@ def longest_rows(attempt: Attempt, tokenizer: Any) -> "list[Rendered]":
 
 def joined(rows: "list[Rendered]", size: int) -> "Rendered":
     """One piece of a text as long as pieces are."""
-    from trainers.data import Rendered
+    from trainers.rows.data import Rendered
 
     tokens = list(islice(cycle(token for row in rows for token in row.input_ids), size))
     return Rendered(rows[0].row, tokens, tokens)
@@ -130,7 +132,7 @@ def training_rows(longest: "list[Rendered]", values: dict[str, Any]) -> "Iterato
 def data_of(attempt: Attempt, name: str, rows: "Iterable[Rendered]") -> Any:
     from datasets import Dataset
 
-    from trainers.data import write_tokens
+    from trainers.rows.data import write_tokens
 
     path = attempt.folder / "cache" / f"{name}.arrow"
     write_tokens(rows, path)

@@ -51,7 +51,7 @@ def main(attempt: Attempt) -> dict[str, Any]:
 
 def _answers(attempt: Attempt, asked: "Sequence[Question]", chosen: keeping.Options) -> dict[int, list[str]]:
     attempt.phase("loading_libraries")
-    from trainers.generation import Place
+    from trainers.models.generation import Place
     from trainers.score import load_libraries
 
     models = load_libraries(attempt)
@@ -90,8 +90,8 @@ def _given(attempt: Attempt, reward: Any, texts: list[str], asked: "list[Questio
     if not asked_names(reward):
         return None
     attempt.phase("reward.load")
-    from trainers.asked_models import AskedModels
-    from trainers.recipe import load_libraries
+    from trainers.rewards.asked_models import AskedModels
+    from trainers.training.recipe import load_libraries
 
     models = AskedModels(reward, attempt.spec.asked_models, load_libraries(attempt))
     attempt.phase("reward.ask")

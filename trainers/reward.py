@@ -2,15 +2,17 @@
 
 A head of one number stands where the model had its vocabulary. It learns to give the better of two answers the higher
 number; what it says of held-out pairs is told at each evaluation and kept with each checkpoint
-(`trainers.reward_scores`).
+(`trainers.rewards.reward_scores`).
 """
 
 from dataclasses import asdict
 from typing import Any
 
-from trainers import classify, pair_rows, preference, recipe, token_rows
+from trainers import classify
 from trainers.attempt import Attempt, run_attempt
-from trainers.heads import REWARD, SEQUENCE, Head
+from trainers.models.heads import REWARD, SEQUENCE, Head
+from trainers.rows import pair_rows
+from trainers.training import preference, recipe
 
 HEAD = Head(SEQUENCE, REWARD)
 
@@ -20,9 +22,9 @@ def main(attempt: Attempt) -> dict[str, Any]:
     device = recipe.load_libraries(attempt)
     from trl import RewardConfig, RewardTrainer
 
-    from trainers.loading import load_tokenizer
     from trainers.losses.kinds import mixins
-    from trainers.reward_scores import Figures, ScoresPairs
+    from trainers.models.loading import load_tokenizer
+    from trainers.rewards.reward_scores import Figures, ScoresPairs
 
     resume_from = recipe.prepare_checkpoints(attempt)
 
@@ -47,7 +49,6 @@ def main(attempt: Attempt) -> dict[str, Any]:
         eval_dataset=eval_dataset,
         processing_class=tokenizer,
     )
-    token_rows.check_counts(trainer, len(train_dataset))
 
     def tell(step: int, figures: Figures) -> None:
         attempt.events.write("reward_scores", step=step, **asdict(figures))

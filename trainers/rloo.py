@@ -3,9 +3,9 @@
 Each answer is compared with the mean of the other ones to the same question.
 """
 
-from trainers import from_rewards
 from trainers.attempt import run_attempt
-from trainers.preference import Way
+from trainers.rewards import from_rewards
+from trainers.training.preference import Way
 
 
 def load() -> Way:

@@ -19,10 +19,10 @@ import msgspec
 from studio.workshop import checking, row_losses
 from studio.workshop.row_losses import LossReport, Scorer
 from trainers.attempt import Attempt, run_attempt
-from trainers.data import Findings, Renderer, conversations
+from trainers.rows.data import Findings, Renderer, conversations
 
 if TYPE_CHECKING:
-    from trainers.scoring import RowLoss
+    from trainers.models.scoring import RowLoss
 
 PROGRESS_SECONDS = 0.5
 SHORTENED = "rows_shortened"
@@ -65,7 +65,7 @@ def ask(attempt: Attempt, scorer: Scorer, known: set[int]) -> tuple[list["RowLos
     """What the model says of all rows but the known ones."""
     attempt.phase("loading_libraries")
     models = load_libraries(attempt)
-    from trainers.generation import Place
+    from trainers.models.generation import Place
 
     attempt.phase("loading_model")
     with models.ready(Place(**scorer.place)) as (model, renderer):
@@ -79,8 +79,8 @@ def load_libraries(attempt: Attempt) -> Any:
     import torch
     import transformers
 
-    from trainers.generation import Models
-    from trainers.loading import own_device
+    from trainers.models.generation import Models
+    from trainers.models.loading import own_device
 
     transformers.utils.logging.disable_progress_bar()
     torch.set_num_threads(attempt.spec.threads or torch.get_num_threads())
@@ -91,7 +91,7 @@ def measure(
     attempt: Attempt, model: Any, renderer: Renderer, max_length: int, findings: Findings, known: set[int]
 ) -> list["RowLoss"]:
     """The losses of all rows that have one but for the known ones, whichever side of the split they are on."""
-    from trainers.scoring import answer_losses
+    from trainers.models.scoring import answer_losses
 
     longest = getattr(model.config.get_text_config(), "max_position_embeddings", None) or max_length
     rows = (each for each in conversations(attempt.spec.dataset, split=None) if each[0] not in known)

@@ -96,7 +96,7 @@ class Line:
 
 def main(attempt: Attempt) -> dict[str, Any]:
     attempt.phase("loading_libraries")
-    from trainers.loading import own_device
+    from trainers.models.loading import own_device
 
     line = Line()
     server = listen(attempt, line)
@@ -113,7 +113,7 @@ def answer_until_idle(attempt: Attempt, line: Line, device: str) -> None:
     import torch
     import transformers
 
-    from trainers.generation import Models
+    from trainers.models.generation import Models
 
     transformers.utils.logging.disable_progress_bar()
     torch.set_num_threads(attempt.spec.threads or torch.get_num_threads())
@@ -127,7 +127,7 @@ def answer_until_idle(attempt: Attempt, line: Line, device: str) -> None:
 
 def answer(attempt: Attempt, models: Any, question: Question, cancelled: threading.Event) -> None:
     """Make one answer and report it; whatever goes wrong is that answer's error and nobody else's."""
-    from trainers.generation import Place, Sampling
+    from trainers.models.generation import Place, Sampling
 
     same = ("model_path", "adapter_path", "load_in_4bit", "load_in_8bit", "digest")
     place = Place(**{name: getattr(question, name) for name in same})

@@ -4,10 +4,12 @@ Rows come in random order, or from easy to hard where the spec says so; what of 
 `trainers.tuning`'s.
 """
 
+from functools import partial
 from typing import Any
 
-from trainers import recipe, token_rows
 from trainers.attempt import Attempt, run_attempt
+from trainers.rows import token_rows
+from trainers.training import recipe
 
 
 def main(attempt: Attempt) -> dict[str, Any]:
@@ -17,8 +19,10 @@ def main(attempt: Attempt) -> dict[str, Any]:
 
     from trainers.continual import kinds as continual
     from trainers.continual import old_rows
-    from trainers.loading import load_tokenizer
     from trainers.losses.kinds import mixins
+    from trainers.models.loading import load_tokenizer
+    from trainers.training import padding
+    from trainers.training.first_batch import TellsFirstBatch
 
     resume_from = recipe.prepare_checkpoints(attempt)
 
@@ -26,9 +30,7 @@ def main(attempt: Attempt) -> dict[str, Any]:
     tokenizer = load_tokenizer(attempt.spec.model.path)
     train_dataset, eval_dataset = token_rows.prepare_data(attempt, tokenizer)
     old = old_rows.prepare(attempt, tokenizer)
-    if old is not None and attempt.spec.values["continual"] == "replay":
-        ratio = attempt.spec.values["replay_ratio"]
-        train_dataset = old_rows.replayed(train_dataset, old.train, ratio, seed=attempt.spec.seed)
+    train_dataset = old_rows.mixed_in(attempt, train_dataset, old)
     run = recipe.check_start(attempt, resume_from)
 
     attempt.phase("loading_model")
@@ -37,7 +39,13 @@ def main(attempt: Attempt) -> dict[str, Any]:
     attempt.phase("preparing")
     trainer = recipe.build(
         attempt,
-        recipe.trainer_class(*continual.mixins(attempt.spec.values), *mixins(attempt.spec.values), SFTTrainer),
+        recipe.trainer_class(
+            *padding.mixins(attempt, model),
+            *continual.mixins(attempt.spec.values),
+            *mixins(attempt.spec.values),
+            TellsFirstBatch,
+            SFTTrainer,
+        ),
         run,
         resume_from,
         model=model,
@@ -47,7 +55,7 @@ def main(attempt: Attempt) -> dict[str, Any]:
         processing_class=tokenizer,
         peft_config=adapter,
     )
-    token_rows.check_counts(trainer, len(train_dataset))
+    trainer.tell_batch = partial(attempt.events.write, "batch")
     continual.begin(attempt, trainer, old, resume_from)
     return recipe.train(attempt, trainer, resume_from)
 

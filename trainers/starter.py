@@ -14,7 +14,7 @@ from pathlib import Path
 
 from studio.paths import Workspace, workspace
 from studio.protocol import write_atomically
-from trainers.manifest import damaged_files, sweep_unfinished, whole_folder
+from trainers.checkpoints.manifest import damaged_files, sweep_unfinished, whole_folder
 
 GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
 MODEL_NAME = "SmolLM2-135M-Instruct"
@@ -54,19 +54,9 @@ def make_starter_data(place: Workspace) -> Path:
 
 def _convert(package: Path, folder: Path) -> None:
     os.environ["HF_HUB_OFFLINE"] = "1"
-    import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from trainers.models.packed import unpack
 
-    tokenizer = AutoTokenizer.from_pretrained(package, gguf_file=GGUF)
-    model = AutoModelForCausalLM.from_pretrained(package, gguf_file=GGUF, dtype=torch.bfloat16)
-    # The weights are dequantized on loading; only the mark is left, and it would forbid training.
-    model.hf_quantizer = None
-    for config in (model.config, getattr(model.config, "text_config", None)):
-        if config is not None and hasattr(config, "quantization_config"):
-            del config.quantization_config
-    model.config.name_or_path = MODEL_NAME
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
+    unpack(package / GGUF, folder, name=MODEL_NAME)
     (folder / "README.md").write_text(CARD, "utf-8")
 
 

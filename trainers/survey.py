@@ -49,7 +49,7 @@ def config_of(document: dict[str, Any]) -> Any:
     """
     from transformers import AutoConfig
 
-    from trainers.model_config import cleaned
+    from trainers.models.model_config import cleaned
 
     family, fields = document.get("model_type"), {k: v for k, v in cleaned(document).items() if k != "model_type"}
     return AutoConfig.for_model(family, **fields)
@@ -69,7 +69,7 @@ def _profiles(config: Any, modes: list[dict[str, Any]]) -> list[dict[str, Any]]:
     profiles = []
     for mode in modes:
         try:
-            from trainers.trace import trace
+            from trainers.tracing.trace import trace
 
             profiles.append({"mode": mode, "sizes": trace(config, Mode.from_document(mode)).document()})
         except Exception:

@@ -5,6 +5,7 @@ the reward is laid on those, on the data's own answers and on ones that cost not
 that and have as much time again. It leaves
 
     <output_path>/samples    what the model said (`studio.rewards.kept`)
+    <output_path>/asked      what models that the reward asks said of answers, now and before
     <output_path>/report     what trying the reward came to
 
 A stop ends it at once, and nothing is kept.
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from studio.rewards.answers_to_try import Tried
     from studio.rewards.questions import Question
     from studio.rewards.recipe import Recipe
-    from trainers.data import Renderer
+    from trainers.rows.data import Renderer
 
 BATCHES = (8, 32)
 """Answers written side by side: few at first, so that little time gives some too; then many, which is quicker each."""
@@ -108,10 +109,12 @@ def judged(
     from random import Random
 
     attempt.phase("reward.load")
-    from trainers.asked_models import AskedModels
-    from trainers.recipe import load_libraries
+    from trainers.rewards.asked_models import AskedModels
+    from trainers.training.recipe import load_libraries
 
-    models = AskedModels(reward, attempt.spec.asked_models, load_libraries(attempt))
+    place = attempt.spec.values.get("asked")
+    scores = kept.read_asked(Path(place)) if place else {}
+    models = AskedModels(reward, attempt.spec.asked_models, load_libraries(attempt), kept=scores)
     attempt.phase("reward.ask")
     by_number = {each.row.number: each for each in asked}
     order = Random(asking.seed).sample(list(by_number), len(by_number))
@@ -121,14 +124,15 @@ def judged(
         known = [by_number[each.row] for each in part]
         said = models.scores([each.text for each in part], [it.row for it in known], [it.turns for it in known])
         scored += part
-        for key, scores in said.items():
-            given.setdefault(key, []).extend(scores)
+        for key, found in said.items():
+            given.setdefault(key, []).extend(found)
         spent = time.monotonic() - began
         count = min(done + ROWS_JUDGED, len(order))
         left = min(asking.seconds - spent, spent / count * (len(order) - count))
         attempt.events.write("progress", done=count, total=len(order), unit="rows", seconds_left=round(max(0, left), 1))
         if spent >= asking.seconds:
             break
+    kept.keep(Path(attempt.spec.output_path) / "asked", kept.AskedScores(scores=scores))
     return scored, given
 
 
@@ -142,7 +146,7 @@ def samples_of(attempt: Attempt, asked: "Sequence[Question]", asking: Asking, ou
     except RefusedInput:
         pass
     attempt.phase("loading_libraries")
-    from trainers.generation import Place
+    from trainers.models.generation import Place
     from trainers.score import load_libraries
 
     models = load_libraries(attempt)
@@ -164,7 +168,7 @@ def sample(
 
     import torch
 
-    from trainers.batched import answer_all
+    from trainers.models.batched import answer_all
 
     torch.manual_seed(asking.seed)
     began, answers = time.monotonic(), {}

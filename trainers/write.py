@@ -1,8 +1,8 @@
 """Has a model write candidates for new rows, and others judge them: `python -m trainers.write <attempt folder>`.
 
-The models answer one question at a time, as they do in a serve job (`trainers.generation`). The job leaves a report at
-`<output_path>/report` (`studio.workshop.adding.written`) and no version: what becomes of the candidates a person
-decides. A stop ends it at once, and nothing is kept.
+The models answer one question at a time, as they do in a serve job (`trainers.models.generation`). The job leaves a
+report at `<output_path>/report` (`studio.workshop.adding.written`) and no version: what becomes of the candidates a
+person decides. A stop ends it at once, and nothing is kept.
 """
 
 import shutil
@@ -147,8 +147,8 @@ class _Models:
         import torch
         import transformers
 
-        from trainers.generation import Models
-        from trainers.loading import own_device
+        from trainers.models.generation import Models
+        from trainers.models.loading import own_device
 
         transformers.utils.logging.disable_progress_bar()
         torch.set_num_threads(attempt.spec.threads or torch.get_num_threads())
@@ -159,7 +159,7 @@ class _Models:
 
     def asker(self, asked: dict[str, Any], *, may_be_cut: bool = False, **settings: Any) -> writing.Ask:
         """A function that has one model answer; an answer cut off at its last token is refused unless that may be."""
-        from trainers.generation import Place, Sampling
+        from trainers.models.generation import Place, Sampling
 
         place, sampling = Place(**asked["place"]), Sampling(**settings)
 

@@ -23,6 +23,7 @@ from app.memory_options import Asked, asked
 from app.pages.shell import bind
 from studio.errors import RefusedInput
 from studio.hardware import Machine
+from studio.memory.notes import uncertainty
 from studio.params.table import parameters
 
 HERE = "here"
@@ -32,6 +33,8 @@ TUNINGS = ("full", "lora", "qlora")
 LENGTHS = (16, 131_072)
 LARGEST_BYTES = 1_000_000
 """A config.json is a few thousand."""
+ROUGH = 0.15
+"""From this share of doubt on, a number alone would say too much."""
 _WIDTH = 300
 """In pixels, of a field at least: on a phone they stand below each other."""
 _TONES = {"fits": "good", "tight": "warn", "too_large": "bad"}
@@ -126,11 +129,15 @@ def _card(context: Context, found: Fitted) -> str:
         dtype=settings["dtype"],
     )
     extra = say("models.other.recomputes") if settings["gradient_checkpointing"] else ""
+    rough = ""
+    if uncertainty(estimate.notes) >= ROUGH:
+        low, high = map(bytes_text, estimate.device_bytes)
+        rough = say("models.rough.band", low=low, high=high)
     name = value_text(by_name["tuning"], settings["tuning"], context)
     return (
         f'<article class="lu-card"><h3>{escape(name)}</h3>'
         f'<p>{verdict} <span class="lu-num">{escape(number)}</span></p>'
-        f'<p class="lu-note">{"<br>".join(map(escape, filter(None, (told, extra))))}</p></article>'
+        f'<p class="lu-note">{"<br>".join(map(escape, filter(None, (rough, told, extra))))}</p></article>'
     )
 
 

@@ -8,11 +8,13 @@ from typing import Any
 from app.memory_options import Asked
 from studio.errors import RefusedInput
 from studio.hardware import Machine
-from studio.memory.activations import layers_of, mode_of
+from studio.memory.activations import layers_of
+from studio.memory.config_fields import has_experts
 from studio.memory.estimate import Shapes
 from studio.memory.inventory import Inventory, from_config
 from studio.memory.layers import Mode
-from studio.memory.survey import has_experts, known, survey
+from studio.memory.survey import known, survey
+from studio.memory.ways import mode_of
 from studio.paths import Workspace
 
 

@@ -19,6 +19,8 @@ from studio.db.models import ModelSummary
 from studio.desk import is_hub_id
 from studio.jobs.lifecycle import LIVE
 from studio.memory.measured import Experience
+from studio.models.folder import packed_file
+from studio.paths import written_path
 
 
 def build(context: Context) -> None:
@@ -43,7 +45,8 @@ def draw(context: Context, query: dict[str, str]) -> str:
         inspected = {model.id: models.any_inspection(session, model.content_hash) for model in known}
         learned = {model.id: experience(session, model.content_hash) for model in known}
         looks = jobs.list_jobs(session, kinds=("inspect",))
-        fetching = [job for job in jobs.list_jobs(session, kinds=("fetch",), limit=20) if job.state != "succeeded"]
+        coming = jobs.list_jobs(session, kinds=("fetch", "unpack"), limit=20)
+        fetching = [job for job in coming if job.state != "succeeded"]
     told = "".join(_fetch_notice(context, job) for job in fetching[:3])
     if not known:
         return told + empty_page(context.say("models.empty"), "")
@@ -60,23 +63,31 @@ def look(context: Context, event: gr.EventData) -> str:
 
 
 def add(context: Context, place: str, name: str) -> tuple[str, str]:
-    """Register a folder, or ask for a model of the hub; the desk says in a sentence what is wrong with it."""
+    """Register a folder, unpack a GGUF file, or ask for a model of the hub; the desk says what is wrong with it."""
     place, wanted = place.strip(), name.strip() or None
     if is_hub_id(place) and not Path(place).expanduser().exists():
         context.desk.fetch_model(place, name=wanted)
+        return "", draw(context, {})
+    folder = written_path(place)
+    if folder is not None and folder.exists() and packed_file(folder):
+        context.desk.unpack_model(place, name=wanted)
         return "", draw(context, {})
     chosen = context.desk.add_model(place, name=wanted)
     return notice(context.say("models.added", name=chosen), "good"), draw(context, {})
 
 
 def _fetch_notice(context: Context, job: JobView) -> str:
-    """A download that goes on, or the last word of one that did not end well."""
+    """A model that is on its way, or the last word of one that did not come."""
+    say, is_packed = context.say, job.kind == "unpack"
+    if job.state in LIVE | {"queued"} and is_packed:
+        return notice(say("models.unpacking", model=job.title), "info")
     if job.state in LIVE | {"queued"}:
         done, total = job.progress_done or 0, job.progress_total
         far = context.say("models.fetched_of", done=bytes_text(done), total=bytes_text(total)) if total else ""
         return notice(f"{context.say('models.fetching', model=job.title)} {far}".strip(), "info")
     reason = context.say(f"errors.{job.reason}", **job.reason_values) if job.reason else ""
-    return notice(f"{context.say('models.not_fetched', model=job.title)} {reason}".strip(), "bad")
+    what = "models.not_unpacked" if is_packed else "models.not_fetched"
+    return notice(f"{say(what, model=job.title)} {reason}".strip(), "bad")
 
 
 def _fit(

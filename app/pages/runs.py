@@ -20,7 +20,18 @@ from app.pipelines import listed
 from app.rewards.words import alert_values
 from app.run_actions import ACTIONS, act, belongs, label, refusal, why_html
 from app.run_view import back_link, checkpoints_html, head_html, log_html, settings_html
-from app.runs import alarms, going_on, keeping, listing, mending, queue_view, reward_scores, rollouts, scores
+from app.runs import (
+    alarms,
+    first_batch,
+    going_on,
+    keeping,
+    listing,
+    mending,
+    queue_view,
+    reward_scores,
+    rollouts,
+    scores,
+)
 from studio.db import checkpoints, jobs
 from studio.errors import UnknownName
 
@@ -147,7 +158,7 @@ def draw_detail(
         why_html(context, job),
         alarms.draw(context, job_id),
         keeping.draw(context, job_id, asks),
-        rollouts.draw(context, job_id, step),
+        rollouts.draw(context, job_id, step) or first_batch.draw(context, job_id),
         checkpoints_html(context, saved, job) + scores.draw(context, job_id) + reward_scores.draw(context, job_id),
         going_on.draw(context, job_id, chosen),
         *[gr.update(visible=True)] * 2,

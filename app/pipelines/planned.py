@@ -27,8 +27,8 @@ from studio.errors import SpecRefused, StudioError
 
 STAGES = (2, 3)
 """Numbers of the stages that may follow."""
-FOLLOWING = ("sft", "pretrain", "dpo", "orpo", "cpo", "kto")
-"""The others need more than a data set, or put a head in place of the vocabulary; a file can name them."""
+FOLLOWING = ("sft", "pretrain", "dpo", "orpo", "cpo", "kto", "grpo", "rloo", "ppo")
+"""The others put a head in place of the vocabulary. A reward is the one that was tried last on the stage's rows."""
 
 
 @dataclass(frozen=True)

@@ -18,13 +18,21 @@ def steps_of(values: Mapping[str, Any], rows: int, own_validation: int = 0) -> i
         questions = max(1, answers // values["num_generations"])
         batches = max(1, training_rows(values, rows, own_validation) // questions)
         return max(1, math.ceil(batches * values.get("num_iterations", 1) * values["num_train_epochs"]))
-    batches = math.ceil(training_rows(values, rows, own_validation) / values["per_device_train_batch_size"])
+    learned = with_old_rows(values, training_rows(values, rows, own_validation))
+    batches = math.ceil(learned / values["per_device_train_batch_size"])
     per_epoch = max(1, math.ceil(batches / values["gradient_accumulation_steps"]))
     return max(1, math.ceil(per_epoch * values["num_train_epochs"]))
 
 
+def with_old_rows(values: Mapping[str, Any], rows: int) -> int:
+    """Rows of an epoch with the old ones that are mixed in (`trainers.continual.old_rows.replayed` counts the same)."""
+    if values.get("continual") != "replay":
+        return rows
+    return rows + round(rows * values["replay_ratio"] / (1 - values["replay_ratio"]))
+
+
 def training_rows(values: Mapping[str, Any], rows: int, own_validation: int = 0) -> int:
-    """Rows that are left after the held-out ones are set aside (`trainers.data.held_out` counts the same)."""
+    """Rows that are left after the held-out ones are set aside (`trainers.rows.data.held_out` counts the same)."""
     return rows if own_validation else rows - validation_rows(values, rows)
 
 

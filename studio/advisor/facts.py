@@ -23,6 +23,8 @@ class Lengths:
     p95: int
     p99: int
     longest: int
+    shortest: int | None = None
+    """None where a data set was looked at before this was counted."""
 
     def share_cut(self, max_length: int) -> float:
         """About how many of the rows are longer than this, as a share: read between the known percentiles."""
@@ -50,6 +52,8 @@ class Facts:
     has_difficulty: bool = False
     """The data set's rows were scored by how hard they are."""
     lengths: Lengths | None = None
+    rows_refused: int | None = None
+    """Of the rows looked at, those that the model's chat template does not take."""
     disk_free_bytes: int | None = None
     speeds: tuple[MeasuredSpeed, ...] = ()
     """Of finished runs on this machine, newest last."""
@@ -105,6 +109,7 @@ def facts_from(
         rows=rows,
         open_problems=open_problems,
         lengths=_lengths(figures.get("tokens")),
+        rows_refused=_refused(figures.get("tokens")),
         labels=figures.get("labels"),
         unknown_markers=tuple((inventory or {}).get("unknown_markers", ())),
         **{name: (figures.get("variety") or {}).get(name) for name in ("variety", "json_answers")},
@@ -128,8 +133,16 @@ def facts_about(
     )
 
 
+def _refused(tokens: Mapping[str, Any] | None) -> int | None:
+    if not tokens or "left_out" not in tokens:
+        return None
+    return tokens["left_out"].get("rows_refused_by_template", {}).get("count", 0)
+
+
 def _lengths(tokens: Mapping[str, Any] | None) -> Lengths | None:
     if not tokens:
         return None
     known = tokens["lengths"]
-    return Lengths(mean=known["mean"], p95=known["p95"], p99=known["p99"], longest=known["max"])
+    return Lengths(
+        mean=known["mean"], p95=known["p95"], p99=known["p99"], longest=known["max"], shortest=known.get("min")
+    )

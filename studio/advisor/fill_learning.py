@@ -5,7 +5,18 @@ from collections.abc import Mapping
 from typing import Any
 
 from studio.advisor.draft import Draft
-from studio.advisor.recipes import at_end, measured_for, rate_end, recipes, row_band, shifted, size_band, variety_word
+from studio.advisor.facts import Facts
+from studio.advisor.recipes import (
+    at_end,
+    measured_for,
+    rate_end,
+    recipes,
+    row_band,
+    shifted,
+    size_band,
+    variety_word,
+    wanted_batch,
+)
 from studio.errors import RefusedInput
 from studio.params.methods import method_of
 from studio.params.schedules import PLATEAU
@@ -24,7 +35,7 @@ def fill_adapter(draft: Draft) -> None:
     draft.fill("lora_alpha", 2 * draft["lora_r"], "lora_alpha", source="B")
     measured, inventory = measured_for(draft.facts, draft["tuning"], draft["method"]), draft.facts.inventory
     standard = rules["lora_target_modules"]
-    if measured:
+    if measured and "lora_target_modules" in measured:
         draft.fill("lora_target_modules", measured["lora_target_modules"], "targets_all", source="measured")
     elif inventory is None or len(inventory.targets(standard)) == len(standard):
         draft.fill("lora_target_modules", standard, "targets_standard", source="B")
@@ -39,11 +50,11 @@ def fill_rate(draft: Draft) -> None:
     rules, facts, tuning = recipes(), draft.facts, draft["tuning"]
     draft.fill("lr_scheduler_type", rules["lr_scheduler_type"], "schedule", source="A, D")
     draft.fill("warmup_ratio", rules["warmup_ratio"], "warmup", source="A, D")
-    if method_of(draft.values).prefers:
+    fixed, band = measured_for(facts, tuning, draft["method"]), size_band(facts)
+    if fixed is None and method_of(draft.values).prefers:
         _fill_preference(draft)
         return
-    fixed = measured_for(facts, tuning, draft["method"]) or rules["tuning_rates"].get(tuning)
-    band = size_band(facts)
+    fixed = fixed or rules["tuning_rates"].get(tuning)
     if fixed is None and band is None and TUNINGS[tuning].rates == "lora":
         fixed = rules["unnamed_sizes"]
     if fixed:
@@ -67,7 +78,7 @@ def fill_rate_by_batch(draft: Draft) -> None:
     """
     if not {"per_device_train_batch_size", "gradient_accumulation_steps"} & set(draft.chosen):
         return
-    wanted = min(row_band(draft.facts)["effective_batch_size"], max(1, draft.facts.rows or 8))
+    wanted = wanted_batch(draft.facts, draft.values)
     effective = effective_batch_size(draft.values)
     rule = draft["learning_rate_scaling"]
     if "learning_rate" in draft.chosen or rule == "none" or 2 / 3 < effective / wanted < 3 / 2:
@@ -103,6 +114,10 @@ def fill_epochs(draft: Draft) -> None:
         low, high = own
         epochs = at_end(low, high, _INTENDED[draft["intention"]])
         reason, source = f"epochs_{draft['method']}", "ours"
+    elif method_of(draft.values).prefers:
+        low, high = _preference_epochs(facts)
+        epochs = at_end(low, high, shifted(_INTENDED[draft["intention"]], facts))
+        reason, source = "preference.both" if low == high else "preference.epochs", "A"
     else:
         low, high = row_band(facts)["num_train_epochs"]
         epochs = at_end(low, high, shifted(_INTENDED[draft["intention"]], facts))
@@ -113,6 +128,13 @@ def fill_epochs(draft: Draft) -> None:
     quick = recipes()["quick_steps"]
     if draft["intention"] == "quick" and facts.rows and draft.steps > quick:
         draft.fill("max_steps", quick, "steps_quick", source="ours")
+
+
+def _preference_epochs(facts: Facts) -> tuple[float, float]:
+    """Where document A's template for PPO and DPO and its rule for the number of rows both hold."""
+    low, high = recipes()["preference_epochs"]
+    least, most = row_band(facts)["num_train_epochs"]
+    return max(low, min(least, high)), min(high, max(most, low))
 
 
 def fill_intervals(draft: Draft) -> None:
@@ -138,6 +160,9 @@ def _fill_preference(draft: Draft) -> None:
     rate = float(f"{at_end(low, high, rate_end(draft.facts)):.2g}")
     reason = "rate_preference_lora" if is_lora else "rate_preference"
     draft.fill("learning_rate", rate, reason, source="A, D", low=f"{low:.0e}", high=f"{high:.0e}")
+    band = size_band(draft.facts)
+    if band and not method_of(draft.values).answers_itself:  # which document D wants to begin slowly and end softly
+        _fill_schedule(draft, band)
 
 
 def _fill_fixed(draft: Draft, rule: Mapping[str, Any]) -> None:
@@ -156,6 +181,10 @@ def _fill_band(draft: Draft, band: Mapping[str, Any]) -> None:
     reason = "rate_band_lora" if TUNINGS[draft["tuning"]].rates == "lora" else "rate_band"
     rate = at_end(low, high, rate_end(draft.facts))
     draft.fill("learning_rate", rate, _by_variety(draft, reason), source="B, A", **words)
+    _fill_schedule(draft, band)
+
+
+def _fill_schedule(draft: Draft, band: Mapping[str, Any]) -> None:
     for name in ("warmup_ratio", "lr_scheduler_type"):
         draft.fill(name, band[name], "schedule_band", source="B", band=band["name"])
 

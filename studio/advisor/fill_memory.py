@@ -8,16 +8,20 @@ from typing import Any
 from studio.advisor.draft import Draft
 from studio.advisor.facts import Facts
 from studio.advisor.joined import num_pieces, piece_size
-from studio.advisor.recipes import recipes, row_band
+from studio.advisor.recipes import recipes, wanted_batch
 from studio.hardware import Machine
 from studio.memory.estimate import Shapes
 from studio.memory.fit import Fit, fit
 from studio.memory.inventory import Inventory
 from studio.memory.measured import Experience
+from studio.params.joined import seen_by_row
 from studio.params.methods import method_of
-from studio.params.tunings import keeps_model
+from studio.params.tunings import ADDS_TOKENS, keeps_model
 from studio.rewards.judges import with_bytes
 
+FLASH = "flash_attention_2"
+LEAST_PADDING = 0.1
+"""Share of a batch from which on leaving padding out shows. Ours."""
 _FIT_REASONS = {
     "tuning": ("tuning_qlora", "B, E"),
     "optim": ("optim_8bit", "B"),
@@ -43,9 +47,32 @@ def fill_precision(draft: Draft) -> None:
 
 
 def fill_attention(draft: Draft) -> None:
-    model = draft.facts.inventory
+    model, machine = draft.facts.inventory, draft.facts.machine
+    is_short = draft["dtype"] != "float32" or draft["mixed_precision"] != "no"
+    has_flash = machine.gpu is not None and machine.gpu.has_bf16 and machine.has_flash_attention
+    if has_flash and is_short and (model is None or model.can_attend_with(FLASH)):
+        draft.fill("attn_implementation", FLASH, "attention_flash", source="B", gpu=machine.gpu.name)
     if model and not model.can_attend_with(draft["attn_implementation"]):
         draft.fill("attn_implementation", "eager", "attention_eager", source="ours")
+
+
+def fill_padding(draft: Draft) -> None:
+    """Rows behind each other instead of padded, where that saves more than it costs.
+
+    It saves the share of a batch that would be padding. With flash attention it costs nothing; without, attention is
+    computed between the rows too and thrown away: a layer multiplies some 20 hidden_size numbers a token in its linear
+    parts, and 4 for each token that it attends to.
+    """
+    model, lengths, values = draft.facts.inventory, draft.facts.lengths, draft.values
+    if model is None or lengths is None or seen_by_row(values) or values["tuning"] in ADDS_TOKENS:
+        return
+    rows, longest = draft["per_device_train_batch_size"], min(lengths.p95, draft["max_length"])
+    # In a batch of few rows the longest is not among the longest of all.
+    padding = (1 - min(1.0, lengths.mean / longest)) * (1 - 1 / rows)
+    is_free = draft["attn_implementation"] == FLASH
+    is_worth = is_free or rows * lengths.mean <= 5 * padding * model.hidden_size
+    if padding >= LEAST_PADDING and is_worth:
+        draft.fill("padding_free", True, "rows_joined", source="measured", percent=round(100 * padding))
 
 
 def fill_length(draft: Draft) -> None:
@@ -106,8 +133,7 @@ def fill_what_fits(draft: Draft) -> None:
 
 def _wanted_batch(draft: Draft) -> int:
     """Rows that count in one update; where answers are compared with each other, all of a question's belong to one."""
-    facts = draft.facts
-    wanted = min(row_band(facts)["effective_batch_size"], max(1, facts.rows or 8))
+    wanted = wanted_batch(draft.facts, draft.values)
     together = draft["num_generations"] if method_of(draft.values).answers_itself else 1
     return together * max(1, wanted // together)
 
@@ -138,7 +164,9 @@ def _fill_batch(draft: Draft, changes: Mapping[str, Any], wanted: int) -> None:
         reason = "batch_beside"
     draft.fill("per_device_train_batch_size", batch, reason, source="A, B", **words)
     steps = changes["gradient_accumulation_steps"]
-    draft.fill("gradient_accumulation_steps", steps, "accumulation", source="A, B, E", **words)
+    answers = method_of(draft.values).answers_itself
+    reason, source = ("preference.accumulation", "A, D") if answers else ("accumulation", "A, B, E")
+    draft.fill("gradient_accumulation_steps", steps, reason, source=source, **words)
     draft.fill("per_device_eval_batch_size", changes["per_device_eval_batch_size"], "eval_batch", source="ours")
 
 

@@ -16,6 +16,7 @@ from studio.memory.adapters import trained
 from studio.memory.estimate import Estimate
 from studio.memory.inventory import Inventory
 from studio.memory.measured import estimate_here
+from studio.memory.methods import METHODS, asks_beside
 from studio.memory.optimizers import state_bytes
 from studio.memory.stack import installed_stack
 from studio.params import adversarial
@@ -95,9 +96,9 @@ def seconds_per_token(facts: Facts, values: Mapping[str, Any]) -> float | None:
     nearest = min((_distance(run, size) for run in same), default=None)
     if nearest is None or nearest > math.log(2):
         return None
-    passes = _passes(values)
+    passes = _passes(values, asks_reference=asks_beside(values))
     alike = [
-        run.seconds_per_token * size / run.parameters * passes / _passes(vars(run))
+        run.seconds_per_token * size / run.parameters * passes / _passes(vars(run), asks_reference=run.asks_reference)
         for run in same
         if _distance(run, size) <= nearest + 1e-9
     ]
@@ -116,14 +117,17 @@ def _seconds(facts: Facts, values: Mapping[str, Any], steps: int) -> float:
     speed, lengths = recipes()["speed"], facts.lengths
     rows = steps * values["per_device_train_batch_size"] * values["gradient_accumulation_steps"]
     validation = validation_rows(values, facts.rows, facts.validation_rows)
-    held_out = steps // values["eval_steps"] * validation if validation else 0
+    only_read = steps // values["eval_steps"] * validation if validation else 0
+    if values.get("precompute_ref_log_probs"):  # the reference is asked once of every row, before the first step
+        only_read += facts.rows
     measured = seconds_per_token(facts, values)
     if measured is not None:
         # Padding, and the writing of answers, is in the measured speed already.
-        return speed["start_seconds"] + (rows + held_out / 3) * _row_tokens(values, lengths.mean) * measured
+        return speed["start_seconds"] + (rows + only_read / 3) * _row_tokens(values, lengths.mean) * measured
     # A batch is padded to its longest row, which lies about half way from the mean to the 95th percentile.
     mean = _row_tokens(values, (lengths.mean + lengths.p95) / 2)
-    work = facts.inventory.parameters * 2 * mean * (rows * _passes(values) + held_out)
+    passes = _passes(values, asks_reference=asks_beside(values))
+    work = facts.inventory.parameters * 2 * mean * (rows * passes + only_read)
     # Small models on a GPU wait for their kernels to be started, not for the arithmetic.
     least, operations = steps * speed["gpu_step_seconds"] if facts.machine.gpu else 0.0, _operations_per_second(facts)
     written = writing_seconds(facts, values, steps=steps, operations_per_second=operations) if writes(values) else 0.0
@@ -131,14 +135,19 @@ def _seconds(facts: Facts, values: Mapping[str, Any], steps: int) -> float:
 
 
 def _row_tokens(values: Mapping[str, Any], known: float) -> float:
-    """Of a row that goes through the model: `known` of the data, and the answer where the model writes it."""
-    return min(known, values["max_length"]) + (answer_tokens(values) if writes(values) else 0)
+    """Of a row that goes through the model: `known` of the data, and the answer where the model writes it.
+
+    Of a pair both answers go through it, and the data's lengths are those of the longer one.
+    """
+    answers = METHODS[values["method"]].rows_per_example
+    return answers * min(known, values["max_length"]) + (answer_tokens(values) if writes(values) else 0)
 
 
-def _passes(values: Mapping[str, Any]) -> int:
-    """How often each weight is used for a token: forward, backward to the inputs, to the weights, and once again."""
+def _passes(values: Mapping[str, Any], *, asks_reference: bool) -> int:
+    """How often each weight is used for a token: forward, backward to the inputs, to the weights, and once again; and
+    once where a reference is asked."""
     once = 2 + keeps_model(values["tuning"]) + bool(values["gradient_checkpointing"])
-    return once * adversarial.passes(values)
+    return once * adversarial.passes(values) + asks_reference
 
 
 def _operations_per_second(facts: Facts) -> float:

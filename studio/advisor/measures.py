@@ -12,7 +12,7 @@ from studio.advisor.facts import Facts
 from studio.advisor.forecast import Forecast
 from studio.advisor.joined import as_learned
 from studio.advisor.prefill import prefill
-from studio.advisor.recipes import recipes, row_band, variety_word
+from studio.advisor.recipes import recipes, variety_word, wanted_batch
 from studio.advisor.tuning_measures import tuning_measures
 from studio.params.curriculum import follows_difficulty, is_control
 from studio.params.methods import METHODS
@@ -27,8 +27,8 @@ _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _INSTRUCT = re.compile(r"(?:^|[-_ ./])(?:instruct|chat|it|sft|dpo|rlhf|assistant)(?:$|[-_ ./0-9])", re.IGNORECASE)
 """Names under which models are published that were taught to talk: SmolLM2-135M-Instruct, gemma-2-2b-it."""
 SERVED_BYTES = {"cpu": 4.0, "cuda": 2.0, "four_bit": 0.6, "eight_bit": 1.1}
-"""Bytes a weight while answering: `trainers.generation` takes float32 on a CPU and 2-byte weights on a GPU, and NF4
-with its scales for what QLoRA trained. A tenth on top holds the cache of the answers."""
+"""Bytes a weight while answering: `trainers.models.generation` takes float32 on a CPU and 2-byte weights on a GPU, and
+NF4 with its scales for what QLoRA trained. A tenth on top holds the cache of the answers."""
 
 
 def measures(facts: Facts, values: Mapping[str, Any], plan: Forecast) -> dict[str, Any]:
@@ -155,6 +155,7 @@ def _template_measures(facts: Facts) -> dict[str, Any]:
     is_instruct = bool(_INSTRUCT.search(facts.model_name))
     return {
         "missing_template": int(not facts.has_chat_template and not is_instruct),
+        "rows_refused": facts.rows_refused,
         "lost_template": int(not facts.has_chat_template and is_instruct),
         "unknown_markers": len(facts.unknown_markers),
         "markers": ", ".join(facts.unknown_markers[:3]),
@@ -175,10 +176,11 @@ def _rate_measures(facts: Facts, values: Mapping[str, Any]) -> dict[str, Any]:
         return int(is_far and low <= rate <= high and not own[0] <= rate <= own[1])
 
     of_preference = copied("preference")
+    limit = recipes()["rate_limits"][TUNINGS[values["tuning"]].rates] / (10 if prefers else 1)
     return {
         "learning_rate": rate,
         "recommended_rate": recommended,
-        "rate_limit": recipes()["rate_limits"][TUNINGS[values["tuning"]].rates] / (10 if prefers else 1),
+        "rate_limit": max(limit, recommended),
         "rate_of_preference": of_preference,
         "rate_of_full": copied("full") if not of_preference else 0,
         "no_warmup": int(values["warmup_ratio"] == 0 and values["lr_scheduler_type"] != "constant"),
@@ -188,7 +190,7 @@ def _rate_measures(facts: Facts, values: Mapping[str, Any]) -> dict[str, Any]:
 
 def _batch_measures(facts: Facts, values: Mapping[str, Any]) -> dict[str, int]:
     """Beyond four times what the number of rows asks for, either way, and never beyond what any document names."""
-    wanted = row_band(facts)["effective_batch_size"]
+    wanted = wanted_batch(facts, values)
     limits = recipes()["batch_limits"]
     return {
         "effective_batch": effective_batch_size(values),
@@ -200,9 +202,14 @@ def _batch_measures(facts: Facts, values: Mapping[str, Any]) -> dict[str, int]:
 
 def _length_measures(facts: Facts, values: Mapping[str, Any]) -> dict[str, Any]:
     if facts.lengths is None:
-        return {"share_cut": None, "percent_cut": None, "longest": None}
+        return {"share_cut": None, "percent_cut": None, "longest": None, "shortest": None, "all_cut": None}
+    shortest = facts.lengths.shortest
+    is_all = shortest is not None and values["max_length"] < shortest and not facts.is_joined and facts.format != TEXT
     share = 0.0 if values.get("packing") else facts.lengths.share_cut(values["max_length"])
-    return {"share_cut": share, "percent_cut": round(share * 100), "longest": facts.lengths.longest}
+    return {"share_cut": share, "percent_cut": round(share * 100), "longest": facts.lengths.longest} | {
+        "shortest": shortest,
+        "all_cut": int(is_all and not values.get("packing")),
+    }
 
 
 def _memory_measures(facts: Facts, plan: Forecast) -> dict[str, Any]:
@@ -241,6 +248,11 @@ def _support_measures(facts: Facts, values: Mapping[str, Any]) -> dict[str, int]
         "four_bit_on_cpu": int(gpu is None and is_compressed(values["tuning"])),
         "unsupported_attention": int(model is not None and not model.can_attend_with(values["attn_implementation"])),
         "dropout_on_experts": int(model is not None and model.has_fused_experts and on_experts),
+        "flash_missing": int(
+            gpu is not None
+            and values["attn_implementation"] == "flash_attention_2"
+            and not facts.machine.has_flash_attention
+        ),
         "flash_on_cpu": int(gpu is None and values["attn_implementation"] == "flash_attention_2"),
     }
 

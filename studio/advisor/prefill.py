@@ -21,7 +21,14 @@ from studio.advisor.fill_learning import (
     fill_rate_by_optimizer,
     fill_reward,
 )
-from studio.advisor.fill_memory import fill_attention, fill_length, fill_precision, fill_tuning, fill_what_fits
+from studio.advisor.fill_memory import (
+    fill_attention,
+    fill_length,
+    fill_padding,
+    fill_precision,
+    fill_tuning,
+    fill_what_fits,
+)
 
 NOT_FILLED = ("run_name", "goal")
 """Words that only a person can say."""
@@ -34,6 +41,7 @@ _FILLS = (
     fill_tuning,
     fill_adapter,
     fill_what_fits,
+    fill_padding,
     fill_rate,
     fill_rate_by_batch,
     fill_rate_by_optimizer,

@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 from studio.params.table import parameters
+from studio.params.tunings import keeps_model
 from studio.paths import TEMPLATES
 
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -32,17 +33,19 @@ class Preset:
     def resolved(self, *, method: str, tuning: str, per_device_train_batch_size: int) -> dict[str, Any]:
         """Values of the method's parameter table: the middle of a range, the documents' words as our names.
 
-        {"num_train_epochs": [2, 3], "dropout": 0.2} -> {"num_train_epochs": 2.5, "lora_dropout": 0.2}
+        {"num_train_epochs": [2, 3], "dropout": 0.2} -> {"num_train_epochs": 2.5, "lora_dropout": 0.2}; where all
+        weights are trained it is the dropout in attention, the only one that Llama-like models have.
         """
         found = {name: middle(value) for name, value in self.values.items()}
         batch = found.pop("effective_batch_size", None)
         if batch is not None:
             device = min(per_device_train_batch_size, batch)
             found |= {"per_device_train_batch_size": device, "gradient_accumulation_steps": max(1, batch // device)}
+        tuning = found.get("tuning", tuning)
         dropout = found.pop("dropout", None)
         if dropout is not None:
-            found["lora_dropout"] = dropout
-        chosen = {"method": method, "tuning": tuning}
+            found["attention_dropout" if keeps_model(tuning) else "lora_dropout"] = dropout
+        chosen = {"method": method, "tuning": tuning, **found}
         applying = {parameter.name for parameter in parameters(method) if parameter.applies_to(chosen)}
         return {name: value for name, value in found.items() if name in applying}
 

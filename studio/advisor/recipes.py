@@ -7,6 +7,7 @@ from typing import Any
 import yaml
 
 from studio.advisor.facts import Facts
+from studio.params.methods import method_of
 from studio.paths import TEMPLATES
 
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -33,6 +34,14 @@ def row_band(facts: Facts) -> Mapping[str, Any]:
     """Document A's rules for the number of rows."""
     rows = facts.rows or 0
     return next(band for band in recipes()["row_bands"] if rows < band["below"])
+
+
+def wanted_batch(facts: Facts, values: Mapping[str, Any]) -> int:
+    """Rows for one update, if there are as many: by their number, or what document A's template has for DPO."""
+    method = method_of(values)
+    is_pairs = method.prefers and not method.answers_itself
+    wanted = recipes()["preference_batch"] if is_pairs else row_band(facts)["effective_batch_size"]
+    return min(wanted, max(1, facts.rows or wanted))
 
 
 def variety_word(facts: Facts) -> str:

@@ -14,7 +14,8 @@ MOST_NAMES = 12
 def tuning_measures(model: Inventory | None, values: Mapping[str, Any]) -> dict[str, Any]:
     """Everything is unknown where nobody looked at the model."""
     if model is None:
-        return {"missing_layers": None, "rank_over": None, "layers_over": None, "nothing_trained": None}
+        names = ("missing_layers", "rank_over", "layers_over", "nothing_trained", "prefix_nowhere")
+        return dict.fromkeys(names)
     missing = missing_layers(model, values)
     ranks = [min(module.shape[-2:]) for module in model.targets(values.get("lora_target_modules", []))]
     return {
@@ -26,6 +27,7 @@ def tuning_measures(model: Inventory | None, values: Mapping[str, Any]) -> dict[
         "rank_over": int(bool(ranks) and values.get("lora_r", 0) > min(ranks)),
         "num_layers": model.num_hidden_layers,
         "layers_over": int(values.get("freeze_trainable_layers", 0) > model.num_hidden_layers),
+        "prefix_nowhere": int(values["tuning"] == "prefix_tuning" and model.is_stateful),
         "nothing_trained": int(not missing and not trained(model, values, installed_stack()).parameters),
     }
 

@@ -188,7 +188,7 @@ def _strangers(session: Session, workspace: Workspace) -> list[Path]:
     clock = session.get_one(Clock, 1)
     clock.last_job = max([clock.last_job, *(int(folder.name) for folder in unknown if folder.name.isdecimal())])
     versions = [version for owner in _folders(workspace.datasets) for version in _folders(owner)]
-    fetched = [folder for folder in _folders(workspace.models) if folder.name.startswith("hub-")]
+    fetched = [folder for folder in _folders(workspace.models) if folder.name.startswith(("hub-", "gguf-"))]
     return unknown + [folder for folder in versions + fetched if str(folder) not in places]
 
 

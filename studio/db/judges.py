@@ -12,13 +12,14 @@ from studio.db import checkpoints, models
 from studio.db.tables import Checkpoint, Job, Model
 from studio.errors import RefusedInput, UnknownName
 from studio.jobs.lifecycle import ENDED
+from studio.memory.asked import values_of_folder
 from studio.params.tunings import is_compressed
 from studio.protocol import AskedModel
 from studio.rewards import recipe as recipes
 from studio.rewards.judges import Judge, asked_names, by_name
 
 SCORES = "reward.json"
-"""What a reward model's checkpoint keeps of its scores (`trainers.reward_scores`)."""
+"""What a reward model's checkpoint keeps of its scores (`trainers.rewards.reward_scores`)."""
 MOST_BYTES = 1 << 16
 MOST_CHECKPOINTS = 500
 _GIVES = {"reward": "scores", "classify": "labels"}
@@ -28,7 +29,13 @@ def judges(session: Session) -> dict[str, Judge]:
     """Every model that could be asked, by every name that it goes by."""
     known = models.list_models(session)
     found = [
-        Judge(name=each.name, title=each.name, gives="text", parameters=each.facts.get("parameters", 0))
+        Judge(
+            name=each.name,
+            title=each.name,
+            gives="text",
+            parameters=each.facts.get("parameters", 0),
+            token_values=values_of_folder(each.path),
+        )
         for each in known
     ]
     query = select(Checkpoint, Job, Model).join(Job, Checkpoint.job_id == Job.id)
@@ -90,6 +97,7 @@ def _judge(saved: Checkpoint, run: Job, base: Model | None, *, is_best: bool) ->
         is_best=is_best,
         state=run.state,
         parameters=(base.facts if base else {}).get("parameters", 0),
+        token_values=values_of_folder(base.path) if base else 0,
         squeezed_bits=(8 if run.values.get("load_in_8bit") else 4) if is_squeezed else 0,
         **(_scores(Path(saved.path)) if gives == "scores" else {}),
     )

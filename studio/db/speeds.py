@@ -32,6 +32,8 @@ class MeasuredSpeed:
     """Of training, without evaluating and saving; padding is no token."""
     writes: bool = False
     """The model wrote the answers that it learned from, and that is part of the time."""
+    asks_reference: bool = False
+    """Each batch went through a reference model as well."""
 
 
 def keep_speed(session: Session, speed: MeasuredSpeed) -> None:

@@ -94,7 +94,7 @@ class Job(Base):
     )
     id: Mapped[int] = mapped_column(primary_key=True)
     kind: Mapped[str]
-    """train, inspect, prepare, serve, fetch."""
+    """train, inspect, prepare, serve, fetch, and others (`docs/design.md`)."""
     method: Mapped[str | None]
     tuning: Mapped[str | None]
     title: Mapped[str]

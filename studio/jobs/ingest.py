@@ -14,6 +14,7 @@ from studio.protocol import Event, read_events
 
 _KEPT_AS_ROWS = frozenset(
     {"phase", "memory", "peaks", "checkpoint", "set_aside", "alert", "log", "confusion", "reward_scores", "rollout"}
+    | {"batch"}
 )
 
 

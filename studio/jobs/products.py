@@ -11,11 +11,15 @@ from studio.db.speeds import MeasuredSpeed, keep_speed
 from studio.db.tables import Job
 from studio.errors import RefusedInput
 from studio.hardware import device_name
+from studio.memory.methods import asks_beside
 from studio.models.folder import read_model_folder
 from studio.params.adversarial import passes
 from studio.params.methods import method_of
 from studio.paths import Workspace
 from studio.protocol import read_spec, sync_folder
+
+MODEL_SOURCES = {"fetch": "hub", "unpack": "gguf"}
+"""Where the model of such a job comes from: how its folder begins, and what its card says."""
 
 
 def take_product(session: Session, workspace: Workspace, job: Job) -> None:
@@ -49,9 +53,11 @@ def _take_asked(session: Session, workspace: Workspace, job: Job) -> None:
 
 
 def _take_trial(session: Session, workspace: Workspace, job: Job) -> None:
-    """What trying a reward came to, and the model's answers where it was asked."""
+    """What trying a reward came to, the model's answers where it was asked, and what the reward's own models said."""
     if job.values.get("samples"):
         _take_report(workspace, job, "samples")
+    if job.values.get("asked"):
+        _take_report(workspace, job, "asked")
     _take_report(workspace, job)
 
 
@@ -117,15 +123,15 @@ def _take_inspection(session: Session, workspace: Workspace, job: Job) -> None:
 
 
 def _take_model(session: Session, workspace: Workspace, job: Job) -> None:
-    """Move a fetched model among the others and enter it, under a name of its own if the wished one is taken."""
+    """Move a fetched or unpacked model among the others; it gets another name if the wished one is taken."""
     taken = {known.name for known in models.list_models(session)}
     name = job.values["name"] if job.values["name"] not in taken else f"{job.values['name']} ({job.id})"
-    made, place = workspace.job(job.id) / "output" / "model", workspace.models / f"hub-{job.id}"
+    made, place = workspace.job(job.id) / "output" / "model", workspace.models / f"{MODEL_SOURCES[job.kind]}-{job.id}"
     if made.exists():
         made.rename(place)
         sync_folder(place.parent)
     facts = msgspec.to_builtins(read_model_folder(place))
-    models.add_model(session, name=name, source="hub", path=str(place), facts=facts)
+    models.add_model(session, name=name, source=MODEL_SOURCES[job.kind], path=str(place), facts=facts)
 
 
 def _take_speed(session: Session, workspace: Workspace, job: Job) -> None:
@@ -146,6 +152,7 @@ def _take_speed(session: Session, workspace: Workspace, job: Job) -> None:
     # As a run without adversarial training would take.
     each = seconds / tokens / passes(job.values)
     same |= {"device": device, "parameters": parameters, "writes": method_of(job.values).answers_itself}
+    same |= {"asks_reference": asks_beside(job.values)}
     keep_speed(session, MeasuredSpeed(**same, seconds_per_token=each))
 
 
@@ -163,5 +170,6 @@ _TAKE = {
     "trial": _take_trial,
     "inspect": _take_inspection,
     "fetch": _take_model,
+    "unpack": _take_model,
     "export": _take_weights,
 }

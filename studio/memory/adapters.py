@@ -11,15 +11,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from studio.memory.activations import (
-    DTYPE_BYTES,
-    ON_LAYERS,
-    TRAINS_OWN_WEIGHTS,
-    VIRTUAL_TOKENS,
-    bottleneck_size,
-)
 from studio.memory.inventory import Inventory, Module
 from studio.memory.stack import Stack, coefficients
+from studio.memory.ways import DTYPE_BYTES, ON_LAYERS, TRAINS_OWN_WEIGHTS, VIRTUAL_TOKENS, bottleneck_size
 from studio.params.layer_names import ALL, ATTENTION_PARTS, MLP_PARTS, is_trained
 
 Values = Mapping[str, Any]
@@ -76,6 +70,11 @@ def is_int8(values: Values) -> bool:
 def virtual_tokens(values: Values) -> int:
     """By how many tokens a learned prompt makes each row longer; a prefix is longer in keys and values only."""
     return _virtual(values) if values["tuning"] in ("prompt_tuning", "p_tuning") else 0
+
+
+def prefix_tokens(values: Values) -> int:
+    """By how many tokens a prefix makes each row's keys and values longer."""
+    return _virtual(values) if values["tuning"] == "prefix_tuning" else 0
 
 
 def kept_beside(inventory: Inventory, values: Values, width: int) -> float:

@@ -33,9 +33,13 @@ NEUTRAL = frozenset(
         "early_stopping_patience",
         "logging_steps",
         "seed",
+        "padding_free",
+        "reasoning",
     }
 )
-"""Settings that take no memory. One that is neither here nor a size counts as deciding: a new one errs safely."""
+"""Settings that take no memory; rows behind each other take no more than padded ones, and are filled in last.
+
+One that is neither here nor a size counts as deciding: a new one errs safely."""
 _COUNTED = frozenset(
     {
         "model_name_or_path",

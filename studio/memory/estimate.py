@@ -5,6 +5,7 @@
     layer_backward     one decoder layer computed again, its gradients in flight
     reference_pass     log-probabilities of the reference model, or of answers before they are learned from
     generation         the model writes the answers that it learns from
+    judging            the models that a reward asks read them
     optimizer_step     gradients and optimizer states, and the optimizer's own copies
     evaluation         held-out rows, nothing kept for a backward pass
 
@@ -18,12 +19,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from studio.hardware import Machine
-from studio.memory.activations import DTYPE_BYTES
 from studio.memory.inventory import Inventory
 from studio.memory.methods import method_of
 from studio.memory.notes import notes_of, uncertainty
 from studio.memory.parts import Run, phases_of
 from studio.memory.stack import Stack, coefficients, installed_stack
+from studio.memory.ways import DTYPE_BYTES
 
 __all__ = ["DTYPE_BYTES", "Estimate", "Shapes", "as_document", "estimate"]
 

@@ -6,9 +6,10 @@
 from collections.abc import Mapping
 from typing import Any
 
-from studio.memory.activations import DTYPE_BYTES, Layers
+from studio.memory.activations import Layers
 from studio.memory.inventory import Inventory
 from studio.memory.methods import Batch
+from studio.memory.ways import DTYPE_BYTES
 
 SCORES_BYTES = 24
 """A word of the vocabulary for each row, six times float32: the model's own scores, their copy, what each of two

@@ -60,6 +60,8 @@ class Inventory:
     num_experts: int = 1
     attention: tuple[str, ...] = ()
     """Attention kernels that the model's code can work with; empty where nobody looked."""
+    is_stateful: bool = False
+    """It keeps a state in place of keys and values (Mamba), so nothing can stand before them."""
     profiles: tuple[tuple[Mode, Profile], ...] = ()
     """What one layer keeps and needs, traced in these ways of training."""
     adapters: Mapping[tuple[str, ...], int] = field(default_factory=dict, hash=False)
@@ -141,6 +143,12 @@ class Inventory:
         return max(self._key_widths, default=self.hidden_size)
 
     @property
+    def shares_keys(self) -> bool:
+        """Whether several heads of queries share one of keys."""
+        queries = (module.shape[-1] for module in self.modules if module.last_name == "o_proj" and module.is_weight)
+        return self.key_width < max(queries, default=self.hidden_size)
+
+    @property
     def tells_key_width(self) -> bool:
         return bool(self._key_widths)
 
@@ -197,7 +205,7 @@ def _before_5(module: Module, experts: int) -> list[Module]:
 
 def from_figures(figures: Mapping[str, Any]) -> Inventory:
     """The inventory in an inspect job's figures (`figures["inventory"]`)."""
-    modules = tuple(_module(each) for each in figures["modules"])
+    modules = _upright(tuple(_module(each) for each in figures["modules"]))
     if figures["tied_embeddings"]:
         modules = tuple(module for module in modules if not _is_head(module))
     hidden = figures["hidden_size"] or _widest_embedding(modules)
@@ -212,6 +220,7 @@ def from_figures(figures: Mapping[str, Any]) -> Inventory:
         num_experts=figures.get("num_experts") or 1,
         num_experts_per_token=figures.get("num_experts_per_token") or 1,
         attention=tuple(figures.get("attention", ())),
+        is_stateful=bool(figures.get("is_stateful")),
         profiles=tuple(
             (Mode.from_document(each["mode"]), Profile.from_document(each["sizes"]))
             for each in figures.get("profiles", ())
@@ -233,6 +242,17 @@ def _module(document: Mapping[str, Any]) -> Module:
         is_quantised=document.get("is_quantised"),
         was=tuple(document.get("was", ())),
     )
+
+
+def _upright(modules: tuple[Module, ...]) -> tuple[Module, ...]:
+    """Weights as (outputs, inputs): GPT-2's Conv1D has them the other way round, as the length of its bias tells."""
+    outputs = {m.name.removesuffix(".bias"): m.shape[0] for m in modules if m.name.endswith(".bias") and m.shape}
+
+    def is_lying(module: Module) -> bool:
+        ends = module.shape if module.kind == "Linear" and len(module.shape) == 2 else (0, 0)
+        return ends[0] != ends[1] and outputs.get(module.name) == ends[1]
+
+    return tuple(replace(each, shape=each.shape[::-1]) if is_lying(each) else each for each in modules)
 
 
 def from_config(config: Mapping[str, Any], *, any_family: bool = False) -> Inventory:

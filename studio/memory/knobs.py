@@ -70,6 +70,7 @@ def _leaner(values: Values, shapes: Shapes, machine: Machine | None) -> Iterator
     """Each knob at a setting that takes less, those that cost the least in speed and quality first."""
     half = max(SHORTEST_ROW, row_tokens(values, shapes) // 2)
     smaller: list[tuple[str, Any]] = [
+        ("value_model", False),
         ("loss_kernel", CHUNKED),
         ("optim", ADAMW_8BIT if values["optim"] in ADAMW else values["optim"]),
         ("attn_implementation", "sdpa" if values["attn_implementation"] == "eager" else values["attn_implementation"]),

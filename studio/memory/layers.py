@@ -1,4 +1,4 @@
-"""What one decoder layer keeps and needs in passing, by the way it is trained: `trainers.trace` finds it out.
+"""What one decoder layer keeps and needs in passing, by the way it is trained: `trainers.tracing.trace` finds it out.
 
 Profile.kept.bytes_of(batch=4, row_tokens=1024)  ->  604_569_600
 """

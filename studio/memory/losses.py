@@ -11,10 +11,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from studio.memory.activations import DTYPE_BYTES, compute_bytes
 from studio.memory.inventory import Inventory
 from studio.memory.methods import Method
 from studio.memory.stack import Stack
+from studio.memory.ways import DTYPE_BYTES, compute_bytes
 
 
 class Head(Protocol):

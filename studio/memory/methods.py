@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from studio.errors import RefusedInput
-from studio.memory.activations import TRAINS_OWN_WEIGHTS
+from studio.memory.ways import TRAINS_OWN_WEIGHTS
 
 MAX_COMPLETION_LENGTH = 512
 """trl's default for grpo and rloo."""
@@ -125,6 +125,12 @@ def asks_reference(method: Method, values: Mapping[str, Any]) -> bool:
     if method.reference == "training":
         return not values.get("precompute_ref_log_probs", False)
     return method.reference == "scoring" and values.get("beta", method.default_beta) != 0
+
+
+def asks_beside(values: Mapping[str, Any]) -> bool:
+    """Whether each batch goes through the reference as well while it is learned from (dpo, kto)."""
+    method = METHODS[values.get("method", "sft")]
+    return method.reference == "training" and asks_reference(method, values)
 
 
 def has_reference_model(method: Method, values: Mapping[str, Any]) -> bool:

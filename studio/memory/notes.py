@@ -7,10 +7,10 @@ A code stands for what nobody has measured or traced; coefficients.yaml (`notes`
 
 from collections.abc import Iterator
 
-from studio.memory.activations import ON_LAYERS, TRAINS_OWN_WEIGHTS
 from studio.memory.adapters import is_int8
 from studio.memory.parts import Run
 from studio.memory.stack import coefficients
+from studio.memory.ways import ON_LAYERS, TRAINS_OWN_WEIGHTS
 
 MEASURED_METHODS = frozenset({"sft", "pretrain"})
 """Their memory was measured on GPUs, with many models; grpo's with one family on old libraries."""

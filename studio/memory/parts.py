@@ -4,38 +4,16 @@ Formulas come from what autograd, trl and peft keep; numbers that depend on libr
 with their evidence. Batches are counted at their longest row.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from functools import cached_property
-from typing import Any
+from dataclasses import replace
 
-from studio.memory.activations import DTYPE_BYTES, Layers, compute_bytes, layers_of
-from studio.memory.adapters import (
-    Trained,
-    copies_beside,
-    dequantised,
-    kept_beside,
-    trained,
-    virtual_tokens,
-    weight_bytes,
-)
+from studio.memory.adapters import copies_beside, dequantised, kept_beside, virtual_tokens
+from studio.memory.asked import judging_bytes
 from studio.memory.generation import generation
-from studio.memory.inventory import Inventory
-from studio.memory.losses import Chunked, Head, OneNumber, Scored, head_of
-from studio.memory.methods import (
-    Batch,
-    Method,
-    asks_reference,
-    batch_of,
-    generated_rows,
-    has_reference_model,
-    scores_old_answers,
-)
-from studio.memory.optimizers import state_bytes
-from studio.memory.stack import Stack, coefficients
-from studio.params.adversarial import passes
-
-Parts = dict[str, float]
+from studio.memory.losses import Chunked, OneNumber, Scored
+from studio.memory.methods import Batch, asks_reference, generated_rows
+from studio.memory.prefix import in_cache
+from studio.memory.resting import Parts, Resting
+from studio.memory.stack import coefficients
 
 
 def phases_of(run: "Run") -> dict[str, Parts]:
@@ -59,6 +37,9 @@ def phases_of(run: "Run") -> dict[str, Parts]:
         )
     if run.method.generates and not run.values.get("use_vllm"):
         phases["generation"] = {**resting, **run.generation()}
+    if run.values.get("asked_models_token_bytes"):
+        judging = judging_bytes(run.values["asked_models_token_bytes"], batch.row_tokens)
+        phases["judging"] = {**resting, **run.inputs(batch), "judging": judging}
     if run.values.get("validation_split", 0) > 0:
         phases["evaluation"] = {**resting, **run.no_grad(run.evaluation_batch)}
     return phases
@@ -73,181 +54,8 @@ def _over(one: Parts, other: Parts) -> Parts:
     return {name: one.get(name, 0) + other.get(name, 0) for name in one | other}
 
 
-@dataclass(frozen=True)
-class Run:
+class Run(Resting):
     """One configuration; each method is a group of parts in bytes."""
-
-    inventory: Inventory
-    values: Mapping[str, Any]
-    longest_row: int
-    stack: Stack
-    device: str
-    method: Method
-
-    @classmethod
-    def of(
-        cls,
-        inventory: Inventory,
-        values: Mapping[str, Any],
-        longest_row: int,
-        *,
-        stack: Stack,
-        device: str,
-        method: Method,
-    ) -> "Run":
-        """As the method's trainer has it: dropout off where it switches it off, a reward model without a vocabulary."""
-        if method.disables_dropout and values.get("disable_dropout", True):
-            values = {**values, "lora_dropout": 0.0}
-        if method.prepares_kbit and values["tuning"] == "qlora":
-            stack = replace(stack, kbit_prep=True)
-        inventory = inventory if method.has_head else inventory.without_head()
-        return cls(inventory, values, longest_row, stack, device, method)
-
-    @cached_property
-    def batch(self) -> Batch:
-        return self._batch_of(self.values["per_device_train_batch_size"])
-
-    @property
-    def evaluation_batch(self) -> Batch:
-        return self._batch_of(self.values["per_device_eval_batch_size"])
-
-    def _batch_of(self, size: int) -> Batch:
-        found = batch_of(self.method, self.values, self.longest_row, size=size)
-        more = virtual_tokens(self.values)
-        return replace(found, row_tokens=found.row_tokens + more, scored_tokens=found.scored_tokens + more)
-
-    @property
-    def is_full(self) -> bool:
-        return self.values["tuning"] == "full"
-
-    @property
-    def scores_beforehand(self) -> bool:
-        """Log-probabilities are computed without activations of a training pass."""
-        if self.method.generates:
-            return asks_reference(self.method, self.values) or scores_old_answers(self.method, self.values)
-        return self.method.reference is not None and not asks_reference(self.method, self.values)
-
-    @property
-    def width(self) -> int:
-        """Bytes of one activation."""
-        return compute_bytes(self.values["dtype"], self.values["mixed_precision"])
-
-    @cached_property
-    def layers(self) -> Layers:
-        return layers_of(self.inventory, self.values, stack=self.stack, device=self.device)
-
-    @cached_property
-    def trained(self) -> Trained:
-        found = trained(self.inventory, self.values, self.stack)
-        # What scores a whole row is trained whatever the tuning.
-        scores = 0 if self.method.has_head else self.inventory.hidden_size
-        return replace(found, parameters=found.parameters + scores)
-
-    @cached_property
-    def head(self) -> Head:
-        # A head that is tied to the embedding gets its gradient too.
-        scored = Scored.of(self.inventory, self.values, self.device, is_trained=self.is_full)
-        return head_of(self.method, scored, self.stack)
-
-    # -- what stands ------------------------------------------------------------------------------------------------
-
-    @cached_property
-    def static(self) -> Parts:
-        """What stays between two steps."""
-        own, count = self.trained, self.trained.parameters + self._critic_parameters
-        return {
-            "weights": self._weights,
-            "adapter": own.bytes if own.is_adapter else 0,
-            "optimizer": state_bytes(self.inventory, self.values, replace(own, parameters=count)),
-            **self._kept_from_before(),
-            **self._other_models(),
-            **self._surroundings(),
-        }
-
-    def _kept_from_before(self) -> Parts:
-        """What holds an earlier task (`trainers.continual`), in float32: firmness and centre of each trained weight;
-        where it is counted what the weights did, that, their beginning, and a copy while a step is taken."""
-        kind = self.values.get("continual", "none")
-        copies = 2 if kind in ("ewc", "si") else 0
-        copies += 3 if kind == "si" or self.values.get("track_importance") else 0
-        return {"kept_from_before": 4 * copies * self.trained.parameters} if copies else {}
-
-    @property
-    def _weights(self) -> float:
-        """kbit preparation makes what is not compressed float32; trl makes it bfloat16 again, and only that."""
-        found = weight_bytes(self.inventory, self.values)
-        if not self.stack.kbit_prep or self.values["tuning"] != "qlora" or self.values["mixed_precision"] == "bf16":
-            return found
-        plain = self.inventory.parameters - sum(module.parameters for module in self.inventory.quantised)
-        return found + (4 - DTYPE_BYTES[self.values["dtype"]]) * plain
-
-    def _other_models(self) -> Parts:
-        weights, parts = weight_bytes(self.inventory, self.values), {}
-        if has_reference_model(self.method, self.values):
-            parts["reference_model"] = weights
-        if self.method.has_critic:
-            parts["critic"] = self._critic_parameters * self.trained.bytes_each
-            if self.values.get("value_model"):
-                parts["critic"] += weights - (0 if self.trained.is_adapter else self.trained.bytes)
-        if self.values.get("reward_model"):
-            parts["reward_model"] = weights
-        if self.values.get("asked_models_bytes"):
-            parts["asked_models"] = self.values["asked_models_bytes"]
-        return parts
-
-    @property
-    def _critic_parameters(self) -> int:
-        """Trained weights that judge: a head of one number on the policy's layers, or a second model tuned alike."""
-        if not self.method.has_critic:
-            return 0
-        head = self.inventory.hidden_size + 1
-        return head + (self.trained.parameters if self.values.get("value_model") else 0)
-
-    def load(self) -> Parts:
-        # The weights of one module come as a whole.
-        widest = max((m.parameters / m.count for m in self.inventory.modules), default=0)
-        loading = widest * DTYPE_BYTES[self.values["dtype"]]
-        weights = {"weights": self._weights, "loading": loading}
-        return {**weights, **self._other_models(), **self._surroundings()}
-
-    def _surroundings(self) -> Parts:
-        constants = coefficients()["constants"]
-        return {"process": constants["process_bytes"] if self.device == "cpu" else constants["workspace_bytes"]}
-
-    # -- gradients --------------------------------------------------------------------------------------------------
-
-    def gradients(self) -> Parts:
-        return {"gradients": (self.trained.parameters + self._critic_parameters) * self.trained.bytes_each}
-
-    def kept_gradients(self) -> Parts:
-        """Gradients that are there during a forward pass: those of the passes before it within the same step."""
-        times = self.values["gradient_accumulation_steps"] * passes(self.values)
-        return self.gradients() if times > 1 else {}
-
-    def head_gradients(self) -> Parts:
-        """Gradients that are there when the last layer's turn comes."""
-        if self.kept_gradients() or not self.is_full:
-            return self.kept_gradients()
-        above = self.trained.parameters - self._layer_parameters - self._embedding_parameters
-        return {"gradients": max(0, above) * self.trained.bytes_each}
-
-    def first_gradients(self) -> Parts:
-        """Gradients that are there when the first layer's turn comes: its own are part of what was traced."""
-        if self.kept_gradients():
-            return self.gradients()
-        in_layers = self._layer_parameters if self.is_full else self.trained.parameters
-        later = in_layers / max(1, self._trained_layers) + (self._embedding_parameters if self.is_full else 0)
-        return {"gradients": (self.trained.parameters + self._critic_parameters - later) * self.trained.bytes_each}
-
-    @property
-    def _layer_parameters(self) -> int:
-        return sum(module.parameters for module in self.inventory.modules if ".*." in module.name)
-
-    @property
-    def _embedding_parameters(self) -> int:
-        """Of an embedding whose gradient comes last; one that is the head too has it first."""
-        comes_last = self.inventory.has_head or not self.method.has_head
-        return self.inventory.vocab_size * self.inventory.hidden_size if comes_last else 0
 
     # -- activations ------------------------------------------------------------------------------------------------
 
@@ -267,7 +75,7 @@ class Run:
         if not self.values["gradient_checkpointing"]:
             each += self._beside(batch)
         below = self.layers.below(batch.rows, batch.row_tokens)
-        streams = 2 if self.values.get("value_model") and self.method.has_critic else 1
+        streams = 2 if self._has_value_model else 1
         return {"activations": (layers * each + below + self._kept_frozen(batch)) * streams}
 
     def _kept_frozen(self, batch: Batch) -> float:
@@ -294,11 +102,19 @@ class Run:
     def forward_and_loss(self, batch: Batch) -> Parts:
         """The loss on top of all kept activations, or the last layer on top of the others'."""
         forward = self.layers.forward(batch.rows, batch.row_tokens) + self._beside(batch)
+        # Its own share of the cache is part of the layer.
+        forward += in_cache(self.inventory, self.values, batch) * (1 - 1 / self.inventory.num_hidden_layers)
         below = self._activations(batch, max(0.0, self._trained_layers - 1))
+        loss = {**self.kept(batch), **self.loss(batch)}
         return _larger(
-            {**self.kept(batch), **self.loss(batch)},
+            self._after_value_model(loss) if self._has_value_model else loss,
             {**below, **self.inputs(batch), "layer": forward},
         )
+
+    def _after_value_model(self, loss: Parts) -> Parts:
+        """The critic's loss goes back first: its activations are gone by then, and its gradients are there."""
+        gradients = {"gradients": self._value_parameters * self.trained.bytes_each}
+        return {**loss, "activations": loss["activations"] / 2} | (self.kept_gradients() or gradients)
 
     def last_layer(self, batch: Batch) -> Parts:
         """The last layer's gradients are computed while all others still keep their activations."""
@@ -317,7 +133,9 @@ class Run:
     # -- loss, passes without gradients, step -----------------------------------------------------------------------
 
     def loss(self, batch: Batch) -> Parts:
-        return {"loss": self._above(batch) + self.head.backward(self._scored(batch)) + self._values(batch)}
+        scored = self._scored(batch)
+        head = max(self.head.backward(scored), self.head.kept(scored) + self._cache_handed_out(batch))
+        return {"loss": self._above(batch) + head + self._values(batch)}
 
     def loss_kept(self, batch: Batch) -> float:
         return self._above(batch) + self.head.kept(self._scored(batch))
@@ -329,8 +147,13 @@ class Run:
         return batch.scored
 
     def _above(self, batch: Batch) -> float:
+        """Less than nothing where a family lets go of its embeddings (OPT) when the last layer is through."""
         output = batch.tokens * self.inventory.hidden_size * self.width if self.head.drops_hidden else 0
-        return max(0.0, self.layers.above(batch.rows, batch.row_tokens) - output)
+        return self.layers.above(batch.rows, batch.row_tokens) - output
+
+    def _cache_handed_out(self, batch: Batch) -> float:
+        """A prefix's keys and values, which a model that scores whole rows hands out with the scores."""
+        return 0.0 if self.method.has_head else in_cache(self.inventory, self.values, batch)
 
     def _values(self, batch: Batch) -> float:
         """What a critic's own head needs."""

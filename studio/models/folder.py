@@ -1,7 +1,8 @@
 """Read what a model folder is, and refuse what the studio does not open; no weights are loaded, no torch needed.
 
-Accepted: config.json, a tokenizer, and weights in safetensors. Whether transformers carries the architecture is told by
-the inspect job. The server itself reads here what strangers wrote, so everything has a largest size and a known kind.
+Accepted: config.json, a tokenizer, and weights in safetensors; a GGUF file becomes that (`trainers.unpack`). Whether
+transformers carries the architecture is told by the inspect job. The server itself reads here what strangers wrote, so
+everything has a largest size and a known kind.
 """
 
 import hashlib
@@ -26,6 +27,7 @@ MAX_README_BYTES = 256 << 10
 MAX_WORD = 200
 """Characters of what a model says of itself in a word: its architecture, its licence."""
 _BITS_A_BYTE = 8
+_PART = re.compile(r"-\d{5}-of-\d{5}\.gguf$", re.IGNORECASE)
 _LICENSE = re.compile(r"^license:[ \t]*[\"']?([^\s\"'\[{!&*#][^\"'\r\n#]*?)[\"']?[ \t]*(?:#.*)?$", re.MULTILINE)
 _FRONT_MATTER = re.compile(r"\A---\r?\n(.*?)\r?\n---", re.DOTALL)
 
@@ -78,15 +80,37 @@ def read_model_folder(path: str | Path) -> ModelFacts:
     )
 
 
+def packed_file(path: str | Path) -> Path | None:
+    """The GGUF file that this is, or that a folder holds in place of weights; four bytes are looked at, no more.
+
+    Raises:
+        RefusedInput: model.several_gguf, model.split_gguf.
+    """
+    found = _gguf_files(Path(path))
+    if not found:
+        return None
+    if _PART.search(found[0].name):
+        raise RefusedInput("model.split_gguf", path=str(found[0]))
+    if len(found) > 1:
+        raise RefusedInput("model.several_gguf", path=str(path), count=len(found), first=found[0].name)
+    return found[0]
+
+
+def _gguf_files(path: Path) -> list[Path]:
+    if path.is_file():
+        return [path] if path.suffix.lower() == ".gguf" or _starts_so(path) else []
+    return [] if any(path.glob("*.safetensors")) else sorted(path.glob("*.gguf"))
+
+
+def _starts_so(file: Path) -> bool:
+    with file.open("rb") as opened:
+        return opened.read(len(_GGUF)) == _GGUF
+
+
 def _refuse_gguf(path: Path) -> None:
-    """A GGUF file is for answering, not for training; four bytes of it are looked at, and nothing is parsed."""
-    weights = [path] if path.is_file() else sorted(path.glob("*.gguf"))
-    if not weights or any(path.glob("*.safetensors")):
-        return
-    with weights[0].open("rb") as file:
-        starts_so = file.read(len(_GGUF)) == _GGUF
-    if starts_so or weights[0].suffix.lower() == ".gguf":
-        raise RefusedInput("model.is_gguf", path=str(weights[0]))
+    found = _gguf_files(path)
+    if found:
+        raise RefusedInput("model.is_gguf", path=str(found[0]))
 
 
 def _refuse_links(folder: Path) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from studio.errors import Fault
+from studio.params.joined import seen_by_row
 from studio.params.methods import method_of
 from studio.params.schedules import MUON, PLATEAU, STABLE
 from studio.params.tunings import ADDS_TOKENS
@@ -60,6 +61,21 @@ def _category_weights_unread(values: Values) -> Fault | None:
         return Fault(
             "category_weights", "spec.not_weights", {"value": str(values["category_weights"]), "entry": str(error)}
         )
+    return None
+
+
+def _joined_by_row(values: Values) -> Fault | None:
+    # Where rows lie in one sequence, nothing tells any more whose row a token is.
+    if not values.get("padding_free"):
+        return None
+    name = seen_by_row(values)
+    return Fault("padding_free", "spec.joined_by_row", {"name": name}) if name else None
+
+
+def _joined_with_prompt(values: Values) -> Fault | None:
+    # What is learned stands before a row; in one sequence stand several.
+    if values.get("padding_free") and values["tuning"] in ADDS_TOKENS:
+        return Fault("padding_free", "spec.joined_with_prompt", {"value": values["tuning"]})
     return None
 
 
@@ -220,6 +236,8 @@ RULES: tuple[Callable[[Values], Fault | None], ...] = (
     _weights_packed,
     _category_weights_unread,
     _terms_packed,
+    _joined_by_row,
+    _joined_with_prompt,
     _plateau_unwatched,
     _plateau_warms_up,
     _longer_than_the_run,

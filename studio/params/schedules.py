@@ -15,7 +15,7 @@ LION_BETA = 0.99
 def schedule_arguments(values: Mapping[str, Any]) -> dict[str, Any]:
     """What a schedule needs besides its name. Specs may be older than its settings.
 
-    The length of `warmup_stable_decay`'s last part depends on the steps: `trainers.schedules`.
+    The length of `warmup_stable_decay`'s last part depends on the steps: `trainers.training.schedules`.
     """
     kind = values["lr_scheduler_type"]
     if kind == RESTARTS:
@@ -27,7 +27,7 @@ def schedule_arguments(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def optimizer_arguments(values: Mapping[str, Any]) -> dict[str, Any]:
-    """What an optimizer needs besides its name; Muon is not transformers' and is made by `trainers.optimizers`."""
+    """What an optimizer needs besides its name; Muon comes from `trainers.training.optimizers`."""
     if values["optim"] == MUON:
         return {"optim": "adamw_torch_fused"}
     return {"adam_beta2": LION_BETA} if "lion" in values["optim"] else {}

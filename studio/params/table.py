@@ -225,6 +225,8 @@ def _out_of_bounds(parameter: Parameter, value: Any) -> Fault | None:
 
 
 def _unknown(name: str, table: Mapping[str, Parameter]) -> Fault:
+    if name == "load_in_4bit":  # of the library; here it follows from the way of tuning
+        return Fault(name, "spec.four_bits")
     near = difflib.get_close_matches(str(name), table, n=1, cutoff=0.6)
     if near:
         return Fault(str(name), "spec.unknown_near", {"near": near[0]})

@@ -17,8 +17,8 @@ from studio.rewards.recipe import Recipe, Rule, parse
 
 REWARD_MODEL, JUDGE_MODEL = "reward_model", "judge_model"
 RUN = "run:"
-BYTES = "asked_models_bytes"
-"""No setting: what the memory calculator is told of them."""
+BYTES, TOKEN_BYTES = "asked_models_bytes", "asked_models_token_bytes"
+"""No settings: what the memory calculator is told of them, their weights and what the largest needs for a token."""
 FINISHED = ("", "succeeded", "stopped")
 """States of a run whose models may be asked; an untouched model comes from none."""
 MOST_KNOWN = 5
@@ -46,9 +46,11 @@ class Judge(msgspec.Struct, frozen=True, kw_only=True):
     parameters: int = 0
     squeezed_bits: int = 0
     """4 or 8 where its base is compressed."""
+    token_values: int = 0
+    """Numbers that it needs for each token it reads (`studio.memory.asked`); 0 where nobody knows."""
 
     def weight_bytes(self, *, on_gpu: bool) -> int:
-        """Its weights as a job loads them: 2-byte numbers on a GPU, 4-byte ones on a CPU (`trainers.loading`)."""
+        """Its weights as a job loads them: 2-byte numbers on a GPU, 4-byte ones else (`trainers.models.loading`)."""
         bits = {4: 4.8, 8: 8.8}.get(self.squeezed_bits, 16 if on_gpu else 32)
         return int(self.parameters * bits / 8)
 
@@ -81,12 +83,14 @@ def settled(recipe: Recipe, known: Judges) -> Recipe:
 def with_bytes(values: Mapping[str, Any], known: Judges, *, on_gpu: bool) -> Mapping[str, Any]:
     """A run's values with `asked_models_bytes`, the weights of the models that its reward asks; as they are without.
 
-    Each lies in memory once, beside the policy, however many rules ask it.
+    Each lies in memory once, beside the policy, however many rules ask it. They are asked one after the other.
     """
     recipe = parse(values["rewards"]) if values.get("rewards") else None
     found = [known[name] for name in asked_names(recipe) if name in known] if recipe else []
     size = sum(each.weight_bytes(on_gpu=on_gpu) for each in {each.name: each for each in found}.values())
-    return {**values, BYTES: size} if size else values
+    each_token = max((each.token_values for each in found), default=0) * (2 if on_gpu else 4)
+    told = {BYTES: size, TOKEN_BYTES: each_token}
+    return {**values, **{name: count for name, count in told.items() if count}}
 
 
 def _settled(rule: Rule, known: Judges) -> Rule:

@@ -1,6 +1,7 @@
 """Trials that were made, and the base model's sampled answers, kept by what they are of.
 
     <workspace>/cache/reports/samples-<model>-<rows>-<how asked>/report.json     answers of the base model
+    <workspace>/cache/reports/asked-<rows>/report.json                           what models said that rewards asked
     <workspace>/cache/reports/reward-<rows>-<reward and the rest>/report.json    what trying a reward came to
 
 Samples do not depend on the reward, so another one is tried on the same answers without the model.
@@ -15,6 +16,7 @@ from typing import Any
 import msgspec
 
 from studio.errors import RefusedInput
+from studio.graders.score import Score
 from studio.paths import Workspace
 from studio.protocol import write_struct
 from studio.rewards.report import Reason, TrialReport
@@ -43,6 +45,11 @@ class Samples(msgspec.Struct, frozen=True, kw_only=True):
     """Row's number -> what the model said."""
 
 
+class AskedScores(msgspec.Struct, frozen=True, kw_only=True):
+    scores: dict[str, Score]
+    """By the content that was asked about; see `trainers.rewards.asked_models`."""
+
+
 class Trial(msgspec.Struct, frozen=True, kw_only=True):
     """A report, and what it is of."""
 
@@ -60,6 +67,10 @@ class Trial(msgspec.Struct, frozen=True, kw_only=True):
 
 def samples_place(workspace: Workspace, model_hash: str, content_hash: str, asking: Asking) -> Path:
     return workspace.reports / f"samples-{model_hash[:16]}-{content_hash[:16]}-{_digest(asking)}"
+
+
+def asked_place(workspace: Workspace, content_hash: str) -> Path:
+    return workspace.reports / f"asked-{content_hash[:16]}"
 
 
 def trial_place(workspace: Workspace, content_hash: str, *asked: Any) -> Path:
@@ -140,7 +151,7 @@ def newest_samples(workspace: Workspace, content_hash: str) -> Path | None:
     return dated[-1][1] if dated else None
 
 
-def keep(folder: Path, kept: Samples | Trial) -> None:
+def keep(folder: Path, kept: Samples | AskedScores | Trial) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     write_struct(folder / REPORT, kept)
 
@@ -159,6 +170,14 @@ def read_samples(folder: Path) -> Samples:
         RefusedInput: there are none.
     """
     return _read(folder, Samples)
+
+
+def read_asked(folder: Path) -> dict[str, Score]:
+    """Empty where no model was asked about these rows, or what it said cannot be read."""
+    try:
+        return _read(folder, AskedScores).scores
+    except RefusedInput:
+        return {}
 
 
 def _read(folder: Path, kind: Any) -> Any:

@@ -15,6 +15,8 @@ from tests.browsing import unfold_and_fill
 
 pytestmark = pytest.mark.browser
 
+PHONE = {"width": 400, "height": 800}
+
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory):
@@ -36,18 +38,26 @@ def page(browser):
     opened.close()
 
 
-def test_every_page_opens_in_both_languages_and_asks_nobody_else(served, page):
+def test_every_page_opens_in_both_languages_fits_a_phone_and_asks_nobody_else(served, page):
     _, url = served
-    asked = []
+    asked, wide = [], page.viewport_size
     page.on("request", lambda request: asked.append(request.url))
     for language in LANGUAGES:
         for name in PAGES:
             page.goto(f"{url}/{language}/{'' if name == 'home' else name}")
             page.wait_for_selector(f"#{name}-top-bar nav a[aria-current]")
             assert page.evaluate("document.documentElement.lang").startswith(language)
+            page.set_viewport_size(PHONE)
+            page.wait_for_timeout(300)
+            assert width_of(page) <= PHONE["width"], (language, name)
+            page.set_viewport_size(wide)
     for name, text in mended_files().items():
         assert page.request.get(f"{url}/en/assets/{name}").text() == text
     assert {address.split("?")[0][: len(url)] for address in asked if not address.startswith("data:")} == {url}
+
+
+def width_of(page) -> int:
+    return page.evaluate("document.documentElement.scrollWidth")
 
 
 def test_eight_pages_at_once_all_work(served, browser):
@@ -149,15 +159,14 @@ def test_models_are_compared_from_the_page(served, page):
     assert page.locator(".lu-grid tbody tr").count() == 2
 
 
-def test_no_page_is_wider_than_a_phone(served, browser):
+def test_no_run_or_comparison_is_wider_than_a_phone(served, page):
     _, url = served
-    page = browser.new_page(viewport={"width": 400, "height": 800})
-    for path in ("/en/", "/en/runs", "/en/runs?run=1", "/en/checkpoints?compare=1", "/zh/train", "/zh/data"):
+    page.set_viewport_size(PHONE)
+    for path in ("/en/runs?run=1", "/en/checkpoints?compare=1"):
         page.goto(url + path)
         page.wait_for_selector(".lu-bar")
         page.wait_for_timeout(1000)
-        assert page.evaluate("document.documentElement.scrollWidth") <= 400, path
-    page.close()
+        assert width_of(page) <= PHONE["width"], path
 
 
 def test_a_setting_typed_in_the_fold_is_the_one_used(served, page):

@@ -1,6 +1,7 @@
 """Would a model fit that one does not have? The models page answers from its config.json alone."""
 
 import json
+from dataclasses import replace
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -8,11 +9,12 @@ from typing import Any
 import pytest
 
 from app.memory import not_owned as page
-from app.memory.fitted import fitted
+from app.memory.fitted import _fit, fitted
 from app.memory_command import machine_with
 from app.memory_options import asked
 from studio.errors import RefusedInput
 from studio.memory import survey
+from studio.memory.inventory import Module
 from studio.messages import LANGUAGES
 from tests.app.conftest import Filled
 from tests.unit.memory.test_estimate import LLAMA_8B
@@ -74,6 +76,39 @@ def test_a_file_does_as_well_as_a_text(empty: Filled, tmp_path: Path) -> None:
 def test_of_an_unknown_family_the_first_look_says_that_it_goes_on(empty: Filled) -> None:
     drawn = answered(empty, "24 GiB", config={**NEW, "model_type": "never_seen"})
     assert "ten seconds" in drawn and "<article" not in drawn
+
+
+SMALL = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4}
+SEES = {
+    "model_type": "llava",
+    "text_config": {"model_type": "llama", **SMALL, "vocab_size": 512},
+    "vision_config": {"model_type": "clip_vision_model", **SMALL, "image_size": 28, "patch_size": 14},
+}
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_model_that_sees_is_told_plainly_and_with_a_wide_band(empty: Filled, language: str) -> None:
+    context = empty.context(language)
+    words = asked(["--tuning", "lora", "--max-length", "2048"])
+    plain = page.fitted_at_once(LLAMA_8B, words, context.desk.workspace, machine_with("24GiB"))
+    assert plain is not None
+    tower = Module("Linear", "model.vision_tower.layers.*.fc1", (4096, 1024), 24)
+    seeing = _fit(replace(plain.model, modules=(*plain.model.modules, tower)), words, machine_with("24GiB"))
+    drawn = page.answer_html(context, page.Question(LLAMA_8B, machine_with("24GiB"), 2048), [seeing], is_closer=True)
+    low, high = seeing.fit.estimate.device_bytes
+    band = context.say("models.rough.band", low=page.bytes_text(low), high=page.bytes_text(high))
+    assert escape(band) in drawn and escape(context.say("memory.notes.tower_not_counted")) in drawn
+    assert low < seeing.fit.estimate.allocated_bytes and high > 1.7 * low
+    assert context.say("models.rough.band", low="", high="")[:8] not in answered(empty, "24GiB", language, LLAMA_8B)
+
+
+@pytest.mark.slow
+def test_the_page_answers_for_a_config_with_a_vision_tower(empty: Filled, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    context = empty.context("en")
+    assert "ten seconds" in page.first_look(context, None, json.dumps(SEES), "24 GiB", 128)
+    drawn = page.second_look(context, None, json.dumps(SEES), "24 GiB", 128)
+    assert "<article" in drawn and "pictures" in drawn and "rough figure" in drawn
 
 
 def test_compressed_models_are_told(empty: Filled) -> None:

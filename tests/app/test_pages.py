@@ -223,6 +223,20 @@ def test_a_hub_id_on_the_models_page_is_queued_and_told(context, filled):
     assert context.say("models.not_fetched", model=asked.title) in unescape(models.draw(context, {}))
 
 
+def test_a_gguf_file_on_the_models_page_is_unpacked_and_told(context, filled, tmp_path):
+    (tmp_path / "small.gguf").write_bytes(b"GGUF")
+    _, drawn = models.add(context, str(tmp_path), "mine")
+    assert context.say("models.unpacking", model="small.gguf") in unescape(drawn)
+    with filled.studio.registry.session() as session:
+        asked = jobs.list_jobs(session, kinds=("unpack",))[0]
+    with filled.writer.begin() as session:
+        jobs.move(session, asked.id, "starting")
+        values = {"path": "small.gguf", "error": "no weights"}
+        jobs.move(session, asked.id, "failed", reason="job.unpack.broken", values=values)
+    shown = unescape(models.draw(context, {}))
+    assert context.say("models.not_unpacked", model="small.gguf") in shown and "no weights" in shown
+
+
 def test_bound_handlers_turn_refusals_into_escaped_notices(context):
     def refuse(context, request: gr.Request, name: str) -> None:
         raise RefusedInput("name.unusable", name=name)

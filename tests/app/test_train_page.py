@@ -366,6 +366,16 @@ def test_a_changed_value_of_every_kind_is_marked_and_taken_back(studio: Filled, 
     assert page.context.say("train.changed") not in page.reasons[name]
 
 
+def test_a_preset_of_a_way_of_tuning_chooses_it(studio: Filled) -> None:
+    page = Page(studio)
+    before = page.fields["tuning"]
+    page.preset("prefix")
+    shown = [page.fields[name] for name in ("tuning", "num_virtual_tokens", "prefix_projection")]
+    assert shown == ["prefix_tuning", 10, True] and page.visible["num_virtual_tokens"] and not page.visible["lora_r"]
+    page.preset("")
+    assert page.fields["tuning"] == before
+
+
 def test_all_changes_are_taken_back_at_once_and_the_preset_with_them(studio: Filled) -> None:
     page = Page(studio)
     before = dict(page.fields)

@@ -3,8 +3,8 @@
     python -m tests.bench.saving [--tuning lora] [--steps 24] [--saves 4] [--long-from SECONDS]
 
 `--saves` are asked for, evenly; how many the run took is told. Runs of more than half an hour save at a pace
-(`trainers.pacing`); `--long-from` has that begin earlier, so that it shows in minutes: with `--tuning full` a save is
-1.6 GB, optimizer included.
+(`trainers.checkpoints.pacing`); `--long-from` has that begin earlier, so that it shows in minutes: with `--tuning full`
+a save is 1.6 GB, optimizer included.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from tests.trainers.jobs import SFT, events_of, model_ref, result_of, write_data
 
 RUN = """
 import runpy, sys
-from trainers import pacing
+from trainers.checkpoints import pacing
 pacing.SHORT_RUN_SECONDS = float(sys.argv.pop(2))
 runpy.run_module("trainers.sft", run_name="__main__", alter_sys=True)
 """

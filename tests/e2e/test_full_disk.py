@@ -14,7 +14,7 @@ from studio.paths import workspace
 from tests.e2e.running_studio import RunningStudio
 from tests.e2e.server import end_everything, wait_until
 from tests.faults.tiny import write_byte_model
-from trainers.manifest import TEMPORARY_PREFIX, damaged_files
+from trainers.checkpoints.manifest import TEMPORARY_PREFIX, damaged_files
 
 MEGABYTES = 200
 STEPS, SAVE_STEPS = 80, 10

@@ -17,7 +17,7 @@ FAULT = "LUTHIER_TEST_FAULT"
 
 def inject(text: str) -> None:
     """Have the trainer that a recipe builds bear the fault."""
-    from trainers import recipe, watchdog
+    from trainers.training import recipe, watchdog
 
     kind, _, value = text.partition(":")
     whole = recipe.trainer_class

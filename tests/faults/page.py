@@ -79,12 +79,16 @@ def _by_damage(trials: list[Mapping[str, Any]]) -> str:
     return "\n".join(["## Damaged checkpoints\n", note, "| damage | survived of tried |", "|---|---|", *lines, ""])
 
 
+BEFORE = {"None": "beginning"}
+"""Whoever is stopped before it has told a phase."""
+
+
 def _stops(trials: list[Mapping[str, Any]]) -> str:
     seconds = [float(found[1]) for each in trials if (found := re.search(r"gone in ([\d.]+) s", each["detail"]))]
     if not seconds:
         return ""
     phases = Counter(found[1] for each in trials if (found := re.search(r"while (\w+)", each["detail"])))
-    where = ", ".join(f"{phase} {count}" for phase, count in phases.most_common())
+    where = ", ".join(f"{BEFORE.get(phase, phase)} {count}" for phase, count in phases.most_common())
     told = f"The process and all that it had started were gone within {max(seconds):.1f} s (to reach: 15 s)"
     return f"## Stops\n\n{told}, in {len(seconds)} stops. What the runs did then: {where}.\n"
 

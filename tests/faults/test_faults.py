@@ -14,7 +14,7 @@ from tests.faults.server_kills import kill_servers
 from tests.faults.studio import SAVE_STEPS, STEPS, FaultStudio, fault_studio
 from tests.faults.trials import TRIALS, Reference, undisturbed
 from tests.faults.ways import FIRST
-from trainers.manifest import damaged_files
+from trainers.checkpoints.manifest import damaged_files
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,7 @@ import psutil
 from studio.jobs.lifecycle import ENDED
 from studio.protocol import RESULT, read_events
 from tests.faults.studio import PATIENCE_SECONDS, SAVE_STEPS, STEPS, FaultStudio
-from trainers.manifest import MANIFEST, TEMPORARY_PREFIX
+from trainers.checkpoints.manifest import MANIFEST, TEMPORARY_PREFIX
 
 STOP_SECONDS = 15.0
 """Within which a job that was asked to end is gone, all that it started included."""

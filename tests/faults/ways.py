@@ -2,8 +2,8 @@
 
     "lora": Way(tuning="lora")          joins the series, the slow tests and the page
 
-A way's method must be resumable as `trainers.recipe` has it; its rows are what the method learns from. What a way does
-not say of its settings stands in `tests.faults.studio.VALUES`, else in the parameter table.
+A way's method must be resumable as `trainers.training.recipe` has it; its rows are what the method learns from. What a
+way does not say of its settings stands in `tests.faults.studio.VALUES`, else in the parameter table.
 """
 
 from collections.abc import Mapping, Sequence

@@ -19,8 +19,8 @@ from studio.models.folder import read_model_folder
 from studio.protocol import CheckpointRef
 from tests.security.evil import PICKLES, change, write_code, write_pickle
 from tests.trainers.jobs import write_spec, write_tiny_model
-from trainers import model_config
-from trainers.manifest import digest_of, whole_folder
+from trainers.checkpoints.manifest import digest_of, whole_folder
+from trainers.models import model_config
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +44,7 @@ def own_workspace(workspace: Any) -> None:
 
 
 def load(path: Path) -> Any:
-    from trainers.loading import load_model, load_tokenizer
+    from trainers.models.loading import load_model, load_tokenizer
 
     load_tokenizer(path)
     return load_model(path, dtype="float32", device="cpu")
@@ -156,7 +156,7 @@ def test_code_in_a_models_folder_never_runs(model, mark, family, tmp_path, monke
     from transformers import dynamic_module_utils
 
     from trainers.inspect import inventory
-    from trainers.loading import load_tokenizer
+    from trainers.models.loading import load_tokenizer
 
     monkeypatch.setattr(dynamic_module_utils, "HF_MODULES_CACHE", str(tmp_path / "modules"))
     write_code(model, mark, family=family)
@@ -345,7 +345,7 @@ def checkpoint(model: Path, tmp_path: Path) -> Path:
 
 def asked(path: Path, digest: str) -> str | None:
     """The reason why a full checkpoint does not answer; None if it does."""
-    from trainers.generation import Models, Place
+    from trainers.models.generation import Models, Place
 
     try:
         with Models("cpu").ready(Place(str(path), digest=digest)):
@@ -372,7 +372,7 @@ def test_only_a_checkpoint_that_the_registry_knows_answers(checkpoint, mark):
 @pytest.mark.parametrize("name", [*PICKLES, "modeling_evil.py", "adapter_config.json", "sub/pytorch_model.bin"])
 def test_what_was_put_beside_a_checkpoint_keeps_it_from_being_used(checkpoint, mark, name, tmp_path):
     from trainers.attempt import Attempt
-    from trainers.resuming import newest_whole
+    from trainers.checkpoints.resuming import newest_whole
 
     known = digest_of(checkpoint)
     (checkpoint / name).parent.mkdir(exist_ok=True)

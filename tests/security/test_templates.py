@@ -11,9 +11,9 @@ import psutil
 import pytest
 
 from studio.errors import JobFailed
-from trainers import templates
-from trainers.data import Findings, Renderer, Sample, render_rows
-from trainers.templates import Templates
+from trainers.rows import templates
+from trainers.rows.data import Findings, Renderer, Sample, render_rows
+from trainers.rows.templates import Templates
 
 CHAT = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello!"}]
 LOOPS = "{% for a in range(99999) %}" * 3 + "{% endfor %}" * 3
@@ -54,7 +54,7 @@ ESCAPES = (
 
 @pytest.fixture(scope="module")
 def tokenizer(starter: Path) -> Any:
-    from trainers.loading import load_tokenizer
+    from trainers.models.loading import load_tokenizer
 
     return load_tokenizer(starter)
 

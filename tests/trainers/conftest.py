@@ -18,6 +18,6 @@ def tiny(starter: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def tokenizer(tiny: Path) -> object:
-    from trainers.loading import load_tokenizer
+    from trainers.models.loading import load_tokenizer
 
     return load_tokenizer(tiny)

@@ -12,10 +12,10 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, TrainerCallback
 
-from studio.memory.activations import TRAINS_OWN_WEIGHTS
 from studio.memory.methods import METHODS
+from studio.memory.ways import TRAINS_OWN_WEIGHTS
 from studio.params.table import parameters
-from trainers.storages import Storages
+from trainers.tracing.storages import Storages
 from trainers.tuning import bottleneck, vectors
 
 VOCABULARY = 2048
@@ -65,9 +65,20 @@ class Watch(TrainerCallback):
 
 
 def watched(
-    method: str, config: Any, folder: Path, *, tuning: str, optim: str = "adamw_torch_fused", **settings: Any
+    method: str,
+    config: Any,
+    folder: Path,
+    *,
+    tuning: str,
+    optim: str = "adamw_torch_fused",
+    has_value_model: bool = False,
+    **settings: Any,
 ) -> Seen:
-    """Two or three steps; optimizer states stand when the last one is looked at."""
+    """Two or three steps; optimizer states stand when the last one is looked at.
+
+    Args:
+        has_value_model: ppo's critic reads a model of its own, tuned as the policy is.
+    """
     watch = Watch()
     mixins, trainer_class, config_class = trainers_of(method)
 
@@ -91,6 +102,7 @@ def watched(
     if tuning in TRAINS_OWN_WEIGHTS and method in ("dpo", "kto"):
         more["ref_model"] = copy.deepcopy(model)
     adapter = adapter_of(tuning, "CAUSAL_LM" if METHODS[method].has_head else "SEQ_CLS", model)
+    second = _adapted(copy.deepcopy(model), adapter) if has_value_model else None
     if method == "classify":
         model = _adapted(model, adapter)
     else:
@@ -105,6 +117,7 @@ def watched(
     )
     if method == "ppo":
         trainer.values = {each.name: each.default for each in parameters("ppo")}
+        trainer.value_model = second
         trainer.begin_critic()
     if tuning == "freeze":
         _freeze(trainer.model, config.num_hidden_layers)
@@ -127,7 +140,7 @@ def trainers_of(method: str) -> tuple[tuple[Any, ...], Any, Any]:
     if method == "classify":
         import transformers
 
-        from trainers.class_loss import LearnsLabels
+        from trainers.training.class_loss import LearnsLabels
 
         return (LearnsLabels,), transformers.Trainer, transformers.TrainingArguments
     if method == "ppo":

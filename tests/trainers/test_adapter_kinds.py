@@ -11,8 +11,8 @@ import torch
 from studio.protocol import CheckpointRef, DatasetRef
 from tests.trainers.jobs import SFT, events_of, model_ref, run_here, write_dataset, write_spec
 from trainers import sft
-from trainers.generation import Models, Place
-from trainers.manifest import digest_of
+from trainers.checkpoints.manifest import digest_of
+from trainers.models.generation import Models, Place
 
 # peft uses a name that this transformers announces to rename.
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")

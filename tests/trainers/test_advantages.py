@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from trainers.advantages import (
+from trainers.rewards.advantages import (
     KLController,
     Running,
     explained_variance,

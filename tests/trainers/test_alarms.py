@@ -137,6 +137,24 @@ def test_a_model_that_cannot_do_it_is_told_so(tmp_path: Path, sure: Path, questi
 
 
 @pytest.mark.slow
+def test_a_task_that_is_learned_to_its_end_is_told_as_solved(tmp_path: Path, sure: Path, questions: DatasetRef) -> None:
+    values = {"max_steps": 30, "max_completion_length": 8, "learning_rate": 2e-2, "beta": 0.0}
+    rewards = [{"name": "contains", "texts": ["th"]}]
+    assert alarms(tmp_path, sure, questions, "grpo", rewards=rewards, **values) == {"solved": ()}
+    reward = curves_of(tmp_path / "attempts" / "1")["reward"]
+    assert reward.early < 0.5 and reward.late >= 0.9, "the best reward that there is"
+
+
+@pytest.mark.slow
+def test_ppo_comes_to_the_best_reward_that_there_is(tmp_path: Path, sure: Path, questions: DatasetRef) -> None:
+    values = {"max_steps": 60, "max_completion_length": 8, "learning_rate": 1e-2, "beta": 0.0, "kl_target": 0.0}
+    values |= {"num_iterations": 2, "missing_eos_penalty": 0.0, "entropy_coef": 0.0}
+    alarms(tmp_path, sure, questions, "ppo", rewards=[{"name": "contains", "texts": ["th"]}], **values)
+    told = curves_of(tmp_path / "attempts" / "1")
+    assert told["reward"].early < 0.5 and told["reward"].late >= 0.9
+
+
+@pytest.mark.slow
 def test_pairs_that_move_nothing_are_told(tmp_path: Path, sure: Path) -> None:
     pairs = imported(tmp_path / "data", "preference")
     found = alarms(tmp_path / "run", sure, pairs, "dpo", beta=5.0, learning_rate=1e-9, max_steps=16, max_length=256)

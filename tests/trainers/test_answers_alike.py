@@ -4,7 +4,7 @@ import hashlib
 
 import pytest
 
-from trainers.answers_alike import MOST_ANSWERS, alike
+from trainers.rewards.answers_alike import MOST_ANSWERS, alike
 
 LONG = "The studio keeps every answer beside the score that it was given."
 

@@ -19,11 +19,11 @@ from tests.trainers.test_score import ref
 from tests.unit.workshop.making import pair as plain_pair
 from tests.unit.workshop.making import version
 from trainers import trial
-from trainers.asked_models import AskedModels
-from trainers.generation import Place
-from trainers.labelling import Classifiers
-from trainers.manifest import digest_of
-from trainers.reward_scores import read_figures
+from trainers.checkpoints.manifest import digest_of
+from trainers.models.generation import Place
+from trainers.models.labelling import Classifiers
+from trainers.rewards.asked_models import AskedModels
+from trainers.rewards.reward_scores import read_figures
 from trainers.trial import ROWS_JUDGED
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning")
@@ -96,6 +96,18 @@ def test_a_reward_model_scores_what_it_would_alone_in_its_own_words(
     assert models.scores(ANSWERS, [Row()] * 4, prompts)["reward_model"] == found
 
 
+def test_what_a_model_said_before_is_not_asked_again(tiny: Path, judged_by: Path) -> None:
+    reward, models, known = parse([rule_of(judged_by)]), {"7": asked(tiny, judged_by)}, {}
+    prompts, rows = [said("user", "What is 31 plus 31?")] * 4, [Row()] * 4
+    first = AskedModels(reward, models, "cpu", kept=known).scores(ANSWERS, rows, prompts)["reward_model"]
+    assert len(known) == 4 and sorted(map(repr, known.values())) == sorted(map(repr, first))
+    silent = AskedModels(reward, models, "cpu", kept=dict(known))
+    silent._load = lambda *given: pytest.fail("nothing new is asked")
+    assert silent.scores(ANSWERS, rows, prompts)["reward_model"] == first
+    other = AskedModels(parse([rule_of(judged_by) | {"mean": 9.0}]), models, "cpu", kept=dict(known))
+    assert other.scores(ANSWERS[:1], rows[:1], prompts[:1])["reward_model"] != first[:1], "another rule asks anew"
+
+
 def test_what_is_too_long_for_the_model_has_no_score(tiny: Path, judged_by: Path) -> None:
     models = AskedModels(parse([rule_of(judged_by)]), {"7": asked(tiny, judged_by)}, "cpu")
     found = models.scores(["word " * 400, "It is 2."], [Row()] * 2, [said("user", "What?")] * 2)["reward_model"]
@@ -116,8 +128,11 @@ def test_nothing_but_a_whole_reward_model_of_the_studio_is_loaded(tmp_path: Path
     assert headless.value.reason == "reward.no_head"
 
 
+@pytest.mark.parametrize(
+    "method", ["grpo", *(pytest.param(method, marks=pytest.mark.slow) for method in ("rloo", "ppo"))]
+)
 def test_a_run_learns_from_a_reward_model_that_stays_as_it_was_and_goes_on_bit_for_bit(
-    tmp_path: Path, tiny: Path, judged_by: Path
+    tmp_path: Path, tiny: Path, judged_by: Path, method: str
 ) -> None:
     rows = write_dataset(tmp_path / "v", [{"prompt": f"What is {n} plus {n}?", "completion": "4"} for n in range(8)])
     before = digest_of(judged_by)
@@ -127,7 +142,7 @@ def test_a_run_learns_from_a_reward_model_that_stays_as_it_was_and_goes_on_bit_f
         "max_completion_length": 8,
     }
     models = {"7": asked(tiny, judged_by)}
-    folder = test_rewarded.train(tmp_path / "1", tiny, rows, "grpo", asked_models=models, **chosen)
+    folder = test_rewarded.train(tmp_path / "1", tiny, rows, method, asked_models=models, **chosen)
     told = next(event.data["values"] for event in events_of(folder, "metric") if "reward" in event.data["values"])
     total = told["rewards/reward_model/mean"] + 0.5 * told["rewards/length/mean"]
     assert told["rewards/reward_model/std"] > 0 and told["reward"] == pytest.approx(total, abs=1e-5)
@@ -135,7 +150,7 @@ def test_a_run_learns_from_a_reward_model_that_stays_as_it_was_and_goes_on_bit_f
     last = test_rewarded.last_of(folder)
     found = [CheckpointRef(step=2, path=str(last.with_name("step-2")), digest=digest_of(last.with_name("step-2")))]
     again = {"attempt": 2, "resume_from": found, "asked_models": models}
-    resumed = test_rewarded.train(tmp_path / "2", tiny, rows, "grpo", **again, **chosen)
+    resumed = test_rewarded.train(tmp_path / "2", tiny, rows, method, **again, **chosen)
     weights = test_rewarded.WEIGHTS
     assert (test_rewarded.last_of(resumed) / weights).read_bytes() == (last / weights).read_bytes()
 
@@ -183,4 +198,31 @@ def test_a_trial_asks_the_models_too_and_in_no_time_of_few_rows(tmp_path: Path, 
         codes = [reason.code for reason in report.reasons]
         assert report.rows == count and "elsewhere" not in codes and "not_sampled" in codes
         assert report.rules[0].means["own"] > report.rules[0].means["empty"]
+        told = kept.read_asked(tmp_path / place / "output" / "asked")
+        assert len(told) >= count and {each.why for each in told.values() if each.value is None} == {"beyond_model"}
         assert report.range == (-1, 1) and report.rules[0].missing == {"beyond_model": count}, "the long one"
+
+
+@pytest.mark.parametrize("writes", [False, True], ids=["scores", "judges"])
+def test_what_an_asked_model_needs_at_work(writes: bool) -> None:
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSequenceClassification
+
+    from studio.memory.asked import TOGETHER, values_each
+    from trainers.rewards import asked_models
+    from trainers.tracing.storages import Storages
+
+    assert TOGETHER == asked_models.TOGETHER
+    sizes = {"hidden_size": 128, "intermediate_size": 344, "num_hidden_layers": 4, "num_attention_heads": 4}
+    sizes |= {"num_key_value_heads": 2, "vocab_size": 2048}
+    kind = AutoModelForCausalLM if writes else AutoModelForSequenceClassification
+    model = kind.from_config(AutoConfig.for_model("llama", **sizes, pad_token_id=0, num_labels=1)).eval()
+    ids = torch.ones(TOGETHER, 256, dtype=torch.long)
+    storages, read = Storages(), torch.ones_like(ids)
+    storages.ignore([*model.parameters(), *model.buffers()])
+    with torch.inference_mode(), storages:
+        if writes:
+            model.generate(ids, attention_mask=read, max_new_tokens=4, do_sample=False)
+        else:
+            model(input_ids=ids, attention_mask=read)
+    assert max(storages.moments) == pytest.approx(4 * values_each(sizes) * ids.numel(), rel=0.05)

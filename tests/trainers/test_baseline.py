@@ -16,8 +16,8 @@ from tests.trainers.test_score import ref
 from tests.unit.workshop.making import chat, pair, version
 from trainers import baseline as job
 from trainers import sft
-from trainers.baseline_rows import examples_of, read_rows
-from trainers.data import Findings, Renderer
+from trainers.baselines.baseline_rows import examples_of, read_rows
+from trainers.rows.data import Findings, Renderer
 
 HELD = {"validation_split": 0.2, "seed": 7, "max_length": 128, "per_device_eval_batch_size": 3, "load_in_4bit": False}
 TEXT = "A red bicycle costs 300 euros.\n\nA blue bicycle costs 250 euros."
@@ -119,7 +119,7 @@ def test_writing_answers_takes_no_longer_than_it_may(tmp_path: Path, rows: Path,
 
 def test_half_an_answer_is_none(tiny: Path) -> None:
     from tests.trainers.test_score import loaded
-    from trainers.batched import answer_all
+    from trainers.models.batched import answer_all
 
     model, renderer = loaded(tiny)
     prompts = [renderer.prompt([{"role": "user", "content": text}]) for text in ("Hi", "What is that over there?")]

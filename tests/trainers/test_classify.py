@@ -21,12 +21,12 @@ from tests.trainers.jobs import (
     write_spec,
 )
 from trainers import classify
-from trainers.class_loss import LearnsLabels, balanced, confusion, f1_of
-from trainers.generation import Models, Place, Sampling
-from trainers.heads import Head, read_head
-from trainers.label_tokens import tokens_of_words
-from trainers.labelled_rows import count_labels, labelled_rows
-from trainers.labelling import shown
+from trainers.models.generation import Models, Place, Sampling
+from trainers.models.heads import Head, read_head
+from trainers.models.labelling import shown
+from trainers.rows.label_tokens import tokens_of_words
+from trainers.rows.labelled_rows import count_labels, labelled_rows
+from trainers.training.class_loss import LearnsLabels, balanced, confusion, f1_of
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*gradient_checkpointing.*:FutureWarning")
 CLASSIFY = {name: value for name, value in SFT.items() if name != "packing"} | {

@@ -11,9 +11,10 @@ import pytest
 from studio.workshop.reports import DIFFICULTY
 from tests.trainers.jobs import SFT, model_ref, run_here, write_dataset, write_spec
 from tests.trainers.resumed import STEADY, STEPS, assert_resumes_alike
-from trainers import recipe, sft
+from trainers import sft
 from trainers.attempt import Attempt
-from trainers.curricula import STAGES, order_of_run
+from trainers.rows.curricula import STAGES, order_of_run
+from trainers.training import recipe
 
 ROWS = 30
 

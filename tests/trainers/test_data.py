@@ -6,10 +6,11 @@ from typing import Any
 import pytest
 
 from tests.trainers.jobs import write_dataset
-from trainers.data import (
+from trainers.rows.data import (
     IGNORED,
     Findings,
     Renderer,
+    RowLeftOut,
     Sample,
     conversations,
     held_out,
@@ -61,6 +62,39 @@ def test_a_template_that_rewrites_earlier_turns_trains_the_last_answer_only(toke
     rendered = renderer.render(1, Sample(TWO))
     assert rendered.last_answer_only
     assert trained(renderer, TWO) == ["Fine.<|im_end|>"]
+
+
+BOTH_WAYS = [
+    {"role": "user", "content": "3 + 4?"},
+    {"role": "assistant", "content": "7", "reasoning_content": "Three and four make seven."},
+    {"role": "user", "content": "And 5 <think>aloud</think>?"},
+    {"role": "assistant", "content": "<think>\nSeven and five.\n</think>\n\n12 is it, not <think>13</think>"},
+]
+READS_REASONING = FORGETFUL.replace("{{ m.content if", "{{ m.thinking }}{{ m.content if").replace("[:2]", "")
+
+
+@pytest.mark.parametrize("template", [None, READS_REASONING])
+def test_reasoning_is_kept_or_stripped_on_purpose(tokenizer: Any, template: str | None) -> None:
+    import copy
+
+    other = copy.deepcopy(tokenizer)
+    other.chat_template = template or tokenizer.chat_template
+    kept, stripped = (
+        other.decode(Renderer(other, reasoning=how).render(1, Sample(BOTH_WAYS)).input_ids) for how in ("keep", "strip")
+    )
+    assert ("Three and four" in kept) == bool(template), "only where the template shows it"
+    assert "Seven and five" in kept and "aloud" in kept
+    assert "Three and four" not in stripped and "Seven and five" not in stripped
+    assert "12 is it, not <think>13</think>" in stripped and "aloud" in stripped
+    assert not Renderer(other, reasoning="strip").render(1, Sample(BOTH_WAYS)).reasoning_unread
+
+
+def test_an_answer_of_nothing_but_reasoning_is_none_when_stripped(tokenizer: Any) -> None:
+    only = [ONE[0], {"role": "assistant", "content": "<think>Hm.</think>"}]
+    assert Renderer(tokenizer).render(1, Sample(only)).input_ids
+    with pytest.raises(RowLeftOut) as caught:
+        Renderer(tokenizer, reasoning="strip").render(1, Sample(only))
+    assert str(caught.value) == "rows_without_answer"
 
 
 def test_a_model_without_template_reads_plain_text(tokenizer: Any) -> None:

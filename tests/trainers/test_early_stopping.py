@@ -2,7 +2,7 @@
 
 import pytest
 
-from trainers.early_stopping import validations_without_gain
+from trainers.training.early_stopping import validations_without_gain
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from tests.trainers.jobs import events_of, run_here, write_spec
 from trainers import combine, export
-from trainers.generation import Models, Place
-from trainers.manifest import digest_of, whole_folder
+from trainers.checkpoints.manifest import digest_of, whole_folder
+from trainers.models.generation import Models, Place
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore:Unsupported layer type:UserWarning")
 
@@ -21,7 +21,7 @@ def adapter(tiny: Path, folder: Path, config: Any, seed: int = 0) -> Path:
     """A checkpoint with an adapter whose weights are all drawn at random."""
     from peft import get_peft_model
 
-    from trainers.loading import load_model, load_tokenizer
+    from trainers.models.loading import load_model, load_tokenizer
 
     torch.manual_seed(seed)
     model = get_peft_model(load_model(tiny, dtype="float32", device="cpu"), config)

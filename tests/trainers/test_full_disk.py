@@ -10,7 +10,7 @@ import torch
 
 from studio.protocol import SPEC, Spec, read_result, write_struct
 from trainers.attempt import RESERVE, RESERVE_BYTES, Attempt
-from trainers.manifest import damaged_files, whole_folder
+from trainers.checkpoints.manifest import damaged_files, whole_folder
 
 
 @pytest.fixture

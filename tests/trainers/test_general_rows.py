@@ -8,8 +8,8 @@ from safetensors.torch import load_file
 from studio.protocol import CheckpointRef, DatasetRef
 from tests.trainers.jobs import events_of, write_dataset
 from tests.trainers.test_rewarded import WEIGHTS, last_of, train
-from trainers.general_rows import rows_of
-from trainers.manifest import digest_of
+from trainers.checkpoints.manifest import digest_of
+from trainers.rows.general_rows import rows_of
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning")
 
@@ -49,6 +49,17 @@ def test_general_answers_are_learned_beside_and_a_run_goes_on_bit_for_bit(
     found = [CheckpointRef(step=2, path=str(middle), digest=digest_of(middle))]
     resumed = train(tmp_path / "2", tiny, rows, method, **beside, attempt=2, resume_from=found)
     assert (last_of(resumed) / WEIGHTS).read_bytes() == (last / WEIGHTS).read_bytes()
+
+
+def test_general_rows_that_cannot_be_used_are_told_by_number(tmp_path: Path, tiny: Path, rows: DatasetRef) -> None:
+    long = {"prompt": "word " * 200, "completion": "Nobody."}
+    said = [{"prompt": f"Who lives at {n}?", "completion": "Nobody."} for n in range(3)]
+    general = write_dataset(tmp_path / "general" / "v1", [said[0], long, said[1], long, said[2]])
+    values = BESIDE | {"general_rows": "both", "old_dataset": general, "max_steps": 1, "max_length": 64}
+    folder = train(tmp_path / "1", tiny, rows, "grpo", **values)
+    told = {event.data["code"]: event.data["values"] for event in events_of(folder, "alert")}
+    for code in ("general_questions_left_out", "old_rows_left_out"):
+        assert (told[code]["rows"], told[code]["dataset"]) == ("2, 4", general.name)
 
 
 def test_general_questions_are_asked_among_the_others(

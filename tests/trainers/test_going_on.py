@@ -12,11 +12,12 @@ from safetensors.torch import load_file
 
 from studio.protocol import CheckpointRef, DatasetRef, read_spec
 from tests.trainers.jobs import SFT, events_of, model_ref, result_of, run_here, write_dataset, write_spec
-from trainers import recipe, sft, watchdog
+from trainers import sft
 from trainers.attempt import Attempt
-from trainers.manifest import damaged_files
-from trainers.pacing import SavePace
-from trainers.reporting import mean_loss
+from trainers.checkpoints.manifest import damaged_files
+from trainers.checkpoints.pacing import SavePace
+from trainers.training import recipe, watchdog
+from trainers.training.reporting import mean_loss
 
 STEPS, SAVE_STEPS = 6, 4
 WEIGHTS = "adapter_model.safetensors"
@@ -257,7 +258,7 @@ def test_other_libraries_are_told_when_a_run_goes_on(
     tmp_path: Path, begin: Callable[..., Path], left_alone: Path
 ) -> None:
     spec = read_spec(left_alone)
-    from trainers.resuming import changed_surroundings, surroundings
+    from trainers.checkpoints.resuming import changed_surroundings, surroundings
 
     now = {"surroundings": surroundings(spec) | {"threads": "8"}}
     assert changed_surroundings(Path(saved_by(left_alone)[0].path), now) == "threads 1 → 8"

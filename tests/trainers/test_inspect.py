@@ -135,3 +135,9 @@ def test_experts_can_be_counted_as_older_transformers_had_them() -> None:
     names = {module.last_name: (module.shape, module.count) for module in old.quantised}
     assert names["w1"] == names["w3"] == ((96, 64), 8 * 3) and names["w2"] == ((64, 96), 8 * 3)
     assert names["gate"] == ((8, 64), 3) and len(found.quantised) == 4 and old.before_5() is old
+
+
+@pytest.mark.parametrize(("family", "is_stateful"), [("mamba", True), ("llama", False)])
+def test_a_state_in_place_of_keys_and_values_is_told(family: str, is_stateful: bool) -> None:
+    config = AutoConfig.for_model(family, **SMALL, num_hidden_layers=2)
+    assert from_figures(inspect.figures_of(config)).is_stateful is is_stateful

@@ -7,12 +7,14 @@ from typing import Any
 import pytest
 import torch
 
+from studio.params.table import parameters
 from studio.protocol import CheckpointRef, DatasetRef, read_spec
 from tests.trainers.jobs import SFT, events_of, model_ref, run_here, write_dataset, write_spec
-from trainers import cpo, dpo, kto, orpo, pair_rows
+from trainers import cpo, dpo, kto, orpo
 from trainers.attempt import Attempt
-from trainers.loading import load_tokenizer
-from trainers.manifest import digest_of
+from trainers.checkpoints.manifest import digest_of
+from trainers.models.loading import load_tokenizer
+from trainers.rows import pair_rows
 
 # peft uses a name that this transformers announces to rename; trl says that ORPO and CPO are experimental.
 pytestmark = [
@@ -28,6 +30,10 @@ METHODS: dict[str, tuple[Any, dict[str, Any]]] = {
     "cpo": (cpo, {"loss_type": "simpo", "cpo_alpha": 0.0, "simpo_gamma": 0.5}),
     "kto": (kto, {"loss_type": "kto", "desirable_weight": 1.0, "undesirable_weight": 1.0}),
 }
+
+
+def choices_of(method: str, name: str) -> list[str]:
+    return [choice.value for each in parameters(method) if each.name == name for choice in each.choices]
 
 
 def said(role: str, text: str) -> list[dict[str, Any]]:
@@ -118,6 +124,39 @@ def test_every_method_learns_and_goes_on_bit_for_bit(
     )
     weights = "adapter_model.safetensors"
     assert (train(again, method) / weights).read_bytes() == (last / weights).read_bytes()
+
+
+FIRST_LOSSES = {
+    ("dpo", "hinge"): 1.0,
+    ("dpo", "ipo"): 25.0,  # (0 - 1 / (2 beta)) ** 2
+    ("dpo", "robust"): math.log(2),
+    ("dpo", "apo_zero"): 1.0,  # 1 - sigmoid(0) + sigmoid(0)
+    ("kto", "apo_zero_unpaired"): 0.5,
+    ("cpo", "sigmoid"): None,
+    ("cpo", "hinge"): None,
+    ("cpo", "ipo"): None,
+}
+"""By the papers' formulas, where the model is its own reference; CPO has none."""
+
+
+def test_every_loss_of_the_form_is_tried() -> None:
+    offered = {(method, name) for method in METHODS for name in choices_of(method, "loss_type")}
+    usual = {(method, own["loss_type"]) for method, (_, own) in METHODS.items() if "loss_type" in own}
+    assert offered == FIRST_LOSSES.keys() | usual
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("method", "loss_type"), FIRST_LOSSES)
+def test_every_loss_begins_where_its_formula_does(
+    tmp_path: Path, tiny: Path, rows: dict[str, DatasetRef], method: str, loss_type: str
+) -> None:
+    values = {"loss_type": loss_type, "label_smoothing": 0.1 if loss_type == "robust" else 0.0, "max_steps": 2}
+    folder = spec_of(tmp_path, tiny, rows[method], method, **values)
+    train(folder, method)
+    told = [event.data["values"]["loss"] for event in events_of(folder, "metric") if "loss" in event.data["values"]]
+    expected = FIRST_LOSSES[method, loss_type]
+    assert len(told) == 2 and told[0] != told[1]
+    assert math.isfinite(told[0]) if expected is None else told[0] == pytest.approx(expected, rel=1e-4)
 
 
 @pytest.mark.parametrize("method", ["dpo", "kto"])

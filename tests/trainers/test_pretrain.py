@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from datasets import Dataset
 
 from studio.errors import JobFailed
 from studio.protocol import DatasetRef
@@ -20,8 +21,8 @@ from tests.trainers.jobs import (
     write_spec,
 )
 from trainers import pretrain
-from trainers.chunks import Count, cut, ended
-from trainers.data import Rendered
+from trainers.rows.chunks import Count, cut, ended
+from trainers.rows.data import IGNORED, Rendered
 
 END = 2
 PRETRAIN = {name: value for name, value in SFT.items() if name != "packing"} | {"method": "pretrain", "max_length": 32}
@@ -127,3 +128,28 @@ def test_nothing_to_read_is_refused(tmp_path: Path, tiny: Path, tokenizer: Any) 
     with pytest.raises(JobFailed) as refused:
         prepared(tmp_path, tiny, rows, tokenizer)
     assert refused.value.code.endswith("no_usable_rows")
+
+
+@pytest.mark.parametrize("kind", ["texts", "conversations"])
+def test_what_was_known_before_is_read_again_and_scored_beside(tmp_path: Path, tiny: Path, kind: str) -> None:
+    """Old texts come whole, as pieces; of old conversations the answers alone are learned."""
+    texts = [{"text": text} for text in TEXTS]
+    old = texts[::-1] if kind == "texts" else [{"prompt": f"{n}?", "completion": f"It is {n}."} for n in range(30)]
+    values = PRETRAIN | {"continual": "replay", "replay_ratio": 0.5, "max_steps": 4, "save_steps": 2, "max_length": 64}
+    data = {
+        "dataset": write_dataset(tmp_path / "v1", texts),
+        "old_dataset": write_dataset(tmp_path / "old", old),
+        "model": model_ref(tiny),
+    }
+    whole = write_spec(tmp_path / "job", values=values, **data)
+    assert run_here(pretrain.main, whole).outcome == "succeeded"
+    scored = [event.data["step"] for event in events_of(whole, "metric") if "eval_old_loss" in event.data["values"]]
+    assert scored[0] == 0
+    again = write_spec(tmp_path / "second", values=values, resume_from=saved_by(whole)[:1], **data)
+    assert run_here(pretrain.main, again).outcome == "succeeded"
+    ends = [folder.parents[1] / "checkpoints" / "step-4" / "adapter_model.safetensors" for folder in (whole, again)]
+    assert ends[0].read_bytes() == ends[1].read_bytes()
+    (train,) = (Dataset.from_file(str(path)) for path in (whole / "cache").glob("old-train.arrow"))
+    is_masked = any(IGNORED in labels for labels in train["labels"])
+    assert is_masked is (kind == "conversations") and max(map(len, train["input_ids"])) <= values["max_length"]
+    assert (len(set(map(len, train["input_ids"][:-1]))) == 1) is (kind == "texts"), "pieces are full but for the last"

@@ -33,7 +33,7 @@ from tests.trainers.jobs import (
 )
 from trainers import inspect, probe_memory, sft
 from trainers.attempt import Attempt
-from trainers.peaks import Peaks
+from trainers.training.peaks import Peaks
 
 PHASES = ["load", "forward_and_loss", "layer_backward", "optimizer_step", "evaluation"]
 LONG = "What is it? " * 12
@@ -105,7 +105,7 @@ def test_the_probe_saves_nothing(probed: tuple[Path, Any]) -> None:
 
 @pytest.mark.parametrize("packing", [False, True])
 def test_rows_for_two_steps_fill_every_batch(packing: bool) -> None:
-    from trainers.data import Rendered
+    from trainers.rows.data import Rendered
 
     longest = [Rendered(1, [1] * 40, [1] * 40), Rendered(2, [1] * 30, [1] * 30)]
     values = SFT | {"packing": packing, "max_length": 100, "gradient_accumulation_steps": 2}

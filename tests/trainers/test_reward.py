@@ -12,11 +12,11 @@ from studio.protocol import CheckpointRef, DatasetRef
 from tests.trainers.jobs import SFT, events_of, model_ref, run_here, write_dataset, write_spec
 from tests.trainers.test_preference import LEFT_OUT, pair
 from trainers import reward
-from trainers.generation import Place
-from trainers.labelling import Classifiers
-from trainers.loading import load_tokenizer
-from trainers.manifest import digest_of
-from trainers.reward_scores import BINS, figures_of, read_figures
+from trainers.checkpoints.manifest import digest_of
+from trainers.models.generation import Place
+from trainers.models.labelling import Classifiers
+from trainers.models.loading import load_tokenizer
+from trainers.rewards.reward_scores import BINS, figures_of, read_figures
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")
 

@@ -11,9 +11,9 @@ from studio.rewards.recipe import parse
 from studio.rewards.scoring import score
 from tests.trainers.jobs import SFT, events_of, model_ref, run_here, write_dataset, write_spec
 from trainers import grpo, ppo, rloo
-from trainers.from_rewards import remembered
-from trainers.manifest import digest_of
-from trainers.rewarded import GENERATED, missing_of
+from trainers.checkpoints.manifest import digest_of
+from trainers.rewards.from_rewards import remembered
+from trainers.rewards.rewarded import GENERATED, missing_of
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning")
 
@@ -121,6 +121,27 @@ def test_answers_without_a_score_are_told_and_never_count_as_0(tmp_path: Path, t
     assert [(each["rule"], each["count"], each["total"]) for each in told] == [("numeric_match", 4, 4)]
     values = next(event.data["values"] for event in events_of(folder, "metric"))
     assert values["reward"] is None and values["loss"] == 0, "nothing was learned from them"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("loss_type", ["grpo", "dr_grpo"])
+def test_every_loss_of_grpo_learns(tmp_path: Path, tiny: Path, rows: DatasetRef, loss_type: str) -> None:
+    folder = train(tmp_path, tiny, rows, "grpo", loss_type=loss_type, max_steps=2)
+    told = [event.data["values"] for event in events_of(folder, "metric") if "grad_norm" in event.data["values"]]
+    assert len(told) == 2 and all(each["grad_norm"] > 0 for each in told)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("masks", [False, True])
+def test_answers_that_were_broken_off_are_learned_from_or_left_out(
+    tmp_path: Path, tiny: Path, rows: DatasetRef, masks: bool
+) -> None:
+    """A model of random weights hardly ever ends an answer."""
+    values = {"mask_truncated_completions": masks, "beta": 0.0, "max_steps": 1, "max_completion_length": 3}
+    folder = train(tmp_path, tiny, rows, "grpo", **values)
+    told = next(event.data["values"] for event in events_of(folder, "metric") if "loss" in event.data["values"])
+    assert told["completions/clipped_ratio"] == 1 and told["reward_std"] > 0
+    assert (told["grad_norm"] == 0) == masks
 
 
 @pytest.mark.parametrize("tuning", ["lora", "full"])

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from tests.trainers.resumed import STEPS, assert_resumes_alike, losses_of, metric_of, rows_of, run_of
-from trainers.optimizers import MuonWithAdamW
-from trainers.schedules import set_rate
+from trainers.training.optimizers import MuonWithAdamW
+from trainers.training.schedules import set_rate
 
 RATE = 1e-3
 HELD_OUT = {"validation_split": 0.25, "eval_steps": 2}
@@ -53,7 +53,7 @@ def test_muon_takes_matrices_between_layers_only(tiny: Path) -> None:
 
     from transformers import AutoModelForCausalLM, Trainer
 
-    from trainers.optimizers import UsesMuon
+    from trainers.training.optimizers import UsesMuon
 
     model = AutoModelForCausalLM.from_pretrained(tiny)
     of = type("T", (UsesMuon, Trainer), {"__init__": lambda self: None})()

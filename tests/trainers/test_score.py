@@ -18,8 +18,9 @@ from studio.workshop.versions.build import revise
 from studio.workshop.versions.reader import read_manifest
 from tests.trainers.jobs import ask, events_of, result_of, run_here, start, wait_until, write_spec
 from tests.unit.workshop.making import chat, pair, version
-from trainers import score, scoring
-from trainers.data import Findings, Renderer, Sample, conversations, difficulties
+from trainers import score
+from trainers.models import scoring
+from trainers.rows.data import Findings, Renderer, Sample, conversations, difficulties
 
 WORDS = [
     "the",
@@ -57,7 +58,7 @@ def ref(folder: Path) -> DatasetRef:
 
 
 def loaded(folder: Path) -> tuple[Any, Renderer]:
-    from trainers.generation import Models, Place
+    from trainers.models.generation import Models, Place
 
     with Models("cpu").ready(Place(str(folder))) as ready:
         return ready

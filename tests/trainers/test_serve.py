@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.trainers.jobs import ask, events_of, read_json, result_of, start, wait_until, write_spec
-from trainers.manifest import whole_folder
+from trainers.checkpoints.manifest import whole_folder
 
 ASKED = [{"role": "user", "content": "Which is the capital of France?"}]
 
@@ -138,8 +138,8 @@ def test_one_base_carries_its_adapters_and_damage_is_seen(tiny: Path, adapters: 
     import shutil
 
     from studio.errors import JobFailed
-    from trainers.generation import Models, Place, Sampling
-    from trainers.switching import MAX_ADAPTERS
+    from trainers.models.generation import Models, Place, Sampling
+    from trainers.models.switching import MAX_ADAPTERS
 
     models = Models("cpu")
 

@@ -28,10 +28,12 @@ from tests.trainers.jobs import (
     write_dataset,
     write_spec,
 )
-from trainers import recipe, sft, token_rows
+from trainers import sft
 from trainers.attempt import Attempt
-from trainers.manifest import damaged_files, digest_of, whole_folder
-from trainers.resuming import check_same, newest_whole, same_run
+from trainers.checkpoints.manifest import damaged_files, digest_of, whole_folder
+from trainers.checkpoints.resuming import check_same, newest_whole, same_run
+from trainers.rows import token_rows
+from trainers.training import recipe
 
 STEPS, SAVE_STEPS = 18, 6
 COMPARED = {"lora": "adapter_model.safetensors", "qlora": "adapter_model.safetensors", "full": "model.safetensors"}

@@ -9,9 +9,9 @@ from torch._subclasses import FakeTensorMode
 
 from studio.memory.layers import Mode
 from tests.trainers.test_trace import config_of
-from trainers import trace as tracing
-from trainers.storages import Storages, Terms, Uneven
-from trainers.trace import trace
+from trainers.tracing import trace as tracing
+from trainers.tracing.storages import Storages, Terms, Uneven
+from trainers.tracing.trace import trace
 
 # What transformers and peft say of one another.
 pytestmark = [pytest.mark.filterwarnings(f"ignore::{name}") for name in ("FutureWarning", "UserWarning")]

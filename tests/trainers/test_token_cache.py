@@ -9,9 +9,9 @@ import pytest
 
 from studio.protocol import DatasetRef, read_spec
 from tests.trainers.jobs import SFT, model_ref, write_dataset, write_spec, write_tiny_model
-from trainers import data, token_rows
 from trainers.attempt import Attempt
-from trainers.loading import load_tokenizer
+from trainers.models.loading import load_tokenizer
+from trainers.rows import data, token_rows
 
 
 @pytest.fixture

@@ -17,8 +17,8 @@ from studio.memory.inventory import from_figures
 from studio.memory.layers import Mode
 from studio.memory.stack import installed_stack
 from trainers.inspect import figures_of
-from trainers.storages import Storages
-from trainers.trace import trace, usual_profiles
+from trainers.tracing.storages import Storages
+from trainers.tracing.trace import trace, usual_profiles
 
 # What trl, peft and transformers say of one another.
 pytestmark = [pytest.mark.filterwarnings(f"ignore::{name}") for name in ("FutureWarning", "UserWarning")]

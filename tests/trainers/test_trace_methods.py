@@ -13,16 +13,16 @@ import pytest
 from transformers import AutoConfig
 
 from studio.hardware import Machine
-from studio.memory.activations import mode_of
 from studio.memory.estimate import Estimate, Shapes, estimate
 from studio.memory.inventory import Inventory, from_figures
 from studio.memory.layers import Mode
 from studio.memory.methods import METHODS
 from studio.memory.stack import installed_stack
+from studio.memory.ways import mode_of
 from tests.trainers.steps import BOTTLENECK, PROMPT, VOCABULARY, WRITES, WRITTEN, Seen, batch_size, watched
 from tests.trainers.test_trace import COMMON, FAMILIES, profiles_of
 from trainers.inspect import figures_of
-from trainers.trace import trace
+from trainers.tracing.trace import trace
 
 # What trl, peft and transformers say of one another.
 pytestmark = [pytest.mark.filterwarnings(f"ignore::{name}") for name in ("FutureWarning", "UserWarning")]
@@ -96,6 +96,17 @@ def test_a_real_step_needs_what_was_estimated(family: str, method: str, tuning: 
     if method in WRITES:
         before = max(counted(found, "generation"), counted(found, "reference_pass"))
         assert before == pytest.approx(seen.before, rel=0.01)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("tuning", ["lora", "full"])
+def test_a_critic_on_a_model_of_its_own_needs_what_was_estimated(tuning: str, tmp_path: Path) -> None:
+    seen = watched("ppo", config_of("llama"), tmp_path, tuning=tuning, has_value_model=True)
+    found = predicted("llama", "ppo", tuning, row_tokens=seen.row_tokens, value_model=True)
+    assert counted(found, "forward_and_loss") == pytest.approx(seen.loss, rel=0.01)
+    assert counted(found, "layer_backward") == pytest.approx(seen.backward, rel=0.03)
+    assert counted(found, "optimizer_step") == pytest.approx(seen.step, rel=0.01)
+    assert counted(found, "reference_pass") == pytest.approx(seen.before, rel=0.01)
 
 
 TUNINGS: dict[str, tuple[dict[str, Any], float]] = {

@@ -7,8 +7,8 @@ import torch
 
 from studio.memory.stack import coefficients
 from studio.params.table import parameters
-from trainers.optimizers import MuonWithAdamW
-from trainers.storages import Storages
+from trainers.tracing.storages import Storages
+from trainers.training.optimizers import MuonWithAdamW
 
 LARGEST = (2048, 512)
 SHAPES = [LARGEST, *[(512, 512)] * 8, *[(512,)] * 8]

@@ -17,10 +17,10 @@ from studio.params.tunings import TUNINGS, is_compressed, keeps_model
 from studio.protocol import CheckpointRef, DatasetRef
 from tests.trainers.jobs import SFT, events_of, model_ref, run_here, write_dataset, write_spec
 from trainers import sft
-from trainers.generation import Models, Place, Sampling
+from trainers.checkpoints.manifest import digest_of, read_manifest
 from trainers.inspect import figures_of
-from trainers.manifest import digest_of, read_manifest
-from trainers.model_config import read_config
+from trainers.models.generation import Models, Place, Sampling
+from trainers.models.model_config import read_config
 
 # peft and trl use names that this transformers announces to rename.
 pytestmark = [
@@ -160,7 +160,7 @@ def test_what_pissa_leaves_works_on_the_untouched_base(tiny: Path) -> None:
     """As the model answered in which it was trained, and with other matrices taken out on another machine too."""
     from peft import get_peft_model
 
-    from trainers.loading import load_model
+    from trainers.models.loading import load_model
     from trainers.tuning import kinds
     from trainers.tuning.beginnings import Pissa
 
@@ -194,7 +194,7 @@ def test_a_model_that_hears_no_prompt_is_refused(tiny: Path) -> None:
     """One whose prefix is lost on the way answers as it did without."""
     from peft import get_peft_model
 
-    from trainers.loading import load_model
+    from trainers.models.loading import load_model
     from trainers.tuning import kinds, prompts
 
     model = get_peft_model(load_model(tiny, dtype="float32", device="cpu"), kinds.prepare(None, values_of("prompt")))

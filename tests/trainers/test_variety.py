@@ -2,8 +2,8 @@
 
 import pytest
 
-from trainers.data import Sample
-from trainers.variety import unknown_markers, variety_of
+from trainers.rows.data import Sample
+from trainers.rows.variety import unknown_markers, variety_of
 
 QUESTIONS = [
     ("How do I change the strings of a violin?", "Loosen one peg at a time, so that the bridge stays where it is."),

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from trainers.manifest import MANIFEST, damaged_files, digest_of, whole_folder
+from trainers.checkpoints.manifest import MANIFEST, damaged_files, digest_of, whole_folder
 
 
 @pytest.fixture

@@ -66,7 +66,8 @@ def test_word_f1(answer, wanted, score):
 
 
 def test_every_preset_is_compared_with_its_own_values(small):
-    assert {preset.name for preset in presets_for("sft")} <= set(settings.RECIPES)
+    of_adapters = {preset.name for preset in presets_for("sft") if preset.values.get("tuning", "lora") == "lora"}
+    assert of_adapters <= set(settings.RECIPES), "other ways of tuning are `tests/bench/methods/tunings.py`'s"
     values = small.values("style", "small-sft")
     assert (values["learning_rate"], values["num_train_epochs"], values["lora_dropout"]) == (1e-5, 2.5, 0.2)
     assert settings.differing(values, small.defaults["style"]).keys() >= {"learning_rate", "lora_dropout"}

@@ -30,7 +30,7 @@ def prepare(attempt: Attempt, tokenizer: Any) -> Old | None:
         JobFailed: no_usable_rows.
     """
     from studio.errors import JobFailed
-    from trainers.data import TRAIN, VALIDATION, held_out
+    from trainers.rows.data import TRAIN, VALIDATION, held_out
 
     dataset = attempt.spec.old_dataset
     if dataset is None:
@@ -43,6 +43,14 @@ def prepare(attempt: Attempt, tokenizer: Any) -> Old | None:
         kept, chosen = held_out(len(train), share, seed=attempt.spec.seed)
         train, validation = train.select(kept), train.select(chosen or kept)
     return Old(train, validation.select(range(min(MOST, len(validation)))))
+
+
+def mixed_in(attempt: Attempt, new: Any, old: Old | None) -> Any:
+    """The rows to train on, with old ones among them where the run replays them."""
+    values = attempt.spec.values
+    if old is None or values.get("continual") != "replay":
+        return new
+    return replayed(new, old.train, values["replay_ratio"], seed=attempt.spec.seed)
 
 
 def replayed(new: Any, old: Any, ratio: float, *, seed: int) -> Any:
@@ -67,10 +75,20 @@ def replayed(new: Any, old: Any, ratio: float, *, seed: int) -> Any:
 def _tokens(attempt: Attempt, tokenizer: Any, split: str) -> Any | None:
     from datasets import Dataset
 
-    from trainers.data import Findings, Renderer, conversations, render_rows, write_tokens
+    from studio.params.methods import method_of
+    from studio.workshop.versions.layout import TEXT
+    from trainers.rows.chunks import Count, cut, ended
+    from trainers.rows.data import Findings, Renderer, conversations, render_rows, tell_left_out, write_tokens
 
-    rows = conversations(attempt.spec.old_dataset, split=split)
-    path = attempt.folder / "cache" / f"old-{split}.arrow"
-    max_length = attempt.spec.values["max_length"]
-    count = write_tokens(render_rows(rows, Renderer(tokenizer), max_length=max_length, findings=Findings()), path)
+    dataset, values, findings = attempt.spec.old_dataset, attempt.spec.values, Findings()
+    path, max_length = attempt.folder / "cache" / f"old-{split}.arrow", values["max_length"]
+    # Texts are read whole, as the new ones are.
+    is_cut = method_of(values).joins_rows and dataset.format == TEXT
+    rows, limit = conversations(dataset, split=split), None if is_cut else max_length
+    renderer = Renderer(tokenizer, reasoning=values.get("reasoning", "keep"))
+    rendered = render_rows(rows, renderer, max_length=limit, findings=findings)
+    if is_cut:
+        rendered = cut(ended(rendered, tokenizer.eos_token_id), max_length, Count())
+    count = write_tokens(rendered, path)
+    tell_left_out(attempt, "old_rows_left_out", findings, dataset.name)
     return Dataset.from_file(str(path)) if count else None

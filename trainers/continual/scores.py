@@ -6,7 +6,7 @@ checkpoint go by. So the old rows are scored apart, as eval_old_loss.
 
 from typing import Any
 
-from trainers.random_states import RandomStates
+from trainers.checkpoints.random_states import RandomStates
 
 OLD = "eval_old"
 

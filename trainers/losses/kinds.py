@@ -66,15 +66,15 @@ def _of_the_step(values: Mapping[str, Any]) -> list[type]:
     """What belongs to the optimizer, its rate, and the rows that it gets."""
     found: list[type] = []
     if values["optim"] == MUON:
-        from trainers.optimizers import UsesMuon
+        from trainers.training.optimizers import UsesMuon
 
         found.append(UsesMuon)
     if follows_difficulty(values):
-        from trainers.curricula import FollowsCurriculum
+        from trainers.rows.curricula import FollowsCurriculum
 
         found.append(FollowsCurriculum)
     if values["lr_scheduler_type"] == STABLE:
-        from trainers.schedules import Decays
+        from trainers.training.schedules import Decays
 
         found.append(Decays)
     return found

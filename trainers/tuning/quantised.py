@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from studio.params.tunings import is_compressed
-from trainers.loading import squeezed
+from trainers.models.loading import squeezed
 
 
 def config(values: Mapping[str, Any]) -> Any:

@@ -75,7 +75,7 @@ class Linears:
             tape.release(own)
             return [short]
 
-        return tape.node(output, [x], [x.storage] if is_trained else [], backward)
+        return tape.node(output, [x], [x.storage] if is_trained else [], backward, is_trained=is_trained)
 
     def _fused_norm(self, x: Tensor) -> Tensor:
         """One kernel keeps its input and a number a token; its gradient is written over the one that comes."""

@@ -7,28 +7,23 @@ and what stands there is not run again. `--page` writes the table into `docs/met
 """
 
 import argparse
-import fcntl
-import json
 import tempfile
 import time
 import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Mapping
 from pathlib import Path
-from statistics import fmean, stdev
+from statistics import fmean
 from typing import Any
 
-from studio.paths import PROJECT_ROOT
 from studio.protocol import CheckpointRef
+from tests.bench.methods.book import Book, held, spread
 from tests.bench.recipes.runs import SAVE_ONCE, Bench, _last_checkpoint
 from tests.bench.recipes.tasks import Task, tasks
 from tests.trainers.jobs import SFT, model_ref, run_here, write_dataset, write_spec
 from trainers import sft
-from trainers.manifest import digest_of
+from trainers.checkpoints.manifest import digest_of
 
-RESULTS = Path(__file__).with_name("results.jsonl")
-PAGE = PROJECT_ROOT / "docs" / "methods.md"
-ROOM = "forgetting"
+BOOK = Book("forgetting")
 OLD, NEW = "topic", "format"
 SEEDS = (1, 2, 3)
 FIRST, SECOND = 20, 20
@@ -65,7 +60,7 @@ def main() -> None:
     if not asked.page:
         warnings.simplefilter("ignore", FutureWarning)
         measure(until=time.monotonic() + 60 * asked.minutes, lock=asked.lock)
-    write_page()
+    BOOK.write(section())
 
 
 def measure(*, until: float, lock: Path | None = None) -> None:
@@ -73,18 +68,18 @@ def measure(*, until: float, lock: Path | None = None) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         bench = _Bench(Path(scratch), old, new)
         for seed in SEEDS:
-            done = {line["condition"] for line in _results() if line["seed"] == seed}
+            done = {line["condition"] for line in BOOK.lines() if line["seed"] == seed}
             todo = [name for name in ("first", *CONDITIONS) if name not in done]
             if not todo or time.monotonic() > until:
                 continue
-            with _held(lock):
+            with held(lock):
                 first = bench.first(seed)
                 if "first" in todo:
-                    _tell({"condition": "first", "seed": seed, **bench.judged(first)})
+                    BOOK.tell({"condition": "first", "seed": seed, **bench.judged(first)})
             for name in CONDITIONS:
                 if name in todo and time.monotonic() < until:
-                    with _held(lock):
-                        _tell({"condition": name, "seed": seed, **bench.second(first, CONDITIONS[name], seed)})
+                    with held(lock):
+                        BOOK.tell({"condition": name, "seed": seed, **bench.second(first, CONDITIONS[name], seed)})
 
 
 class _Bench(Bench):
@@ -128,38 +123,7 @@ class _Bench(Bench):
         return _last_checkpoint(job)
 
 
-@contextmanager
-def _held(lock: Path | None) -> Iterator[None]:
-    """One long computation at a time, where several programs share a machine."""
-    with lock.open("w") if lock else nullcontext() as file:
-        if file is not None:
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
-def _tell(line: dict[str, Any]) -> None:
-    line = {"room": ROOM, **line}
-    with RESULTS.open("a") as file:
-        file.write(json.dumps(line) + "\n")
-
-
-def _results() -> list[dict[str, Any]]:
-    lines = RESULTS.read_text("utf-8").splitlines() if RESULTS.exists() else []
-    return [each for each in map(json.loads, lines) if each.get("room") == ROOM]
-
-
 # -- the page --------------------------------------------------------------------------------------------------------
-
-BEGIN, END = "<!-- forgetting: begin -->", "<!-- forgetting: end -->"
-
-
-def write_page() -> None:
-    """Put the table between its marks; the file is made where it is not there."""
-    text = PAGE.read_text("utf-8") if PAGE.exists() else "# What the methods do\n"
-    if BEGIN not in text:
-        text += f"\n{BEGIN}\n{END}\n"
-    before, after = text[: text.index(BEGIN)], text[text.index(END) + len(END) :]
-    PAGE.write_text(f"{before}{BEGIN}\n{section()}{END}{after}", "utf-8")
 
 
 def section() -> str:
@@ -175,7 +139,7 @@ def section() -> str:
         "| while the new task is learned | seeds | old loss | old score | new loss | new score | forgotten | less |",
         "|---|---|---|---|---|---|---|---|",
     ]
-    by_seed = {(line["condition"], line["seed"]): line for line in _results()}
+    by_seed = {(line["condition"], line["seed"]): line for line in BOOK.lines()}
     for name in ("first", *CONDITIONS):
         found = [by_seed[name, seed] for seed in SEEDS if (name, seed) in by_seed]
         if found:
@@ -184,7 +148,7 @@ def section() -> str:
 
 
 def _row(name: str, found: list[dict[str, Any]], by_seed: Mapping[tuple[str, int], dict[str, Any]]) -> str:
-    cells = [_spread([each[key] for each in found]) for key in ("old_loss", "old_score", "new_loss", "new_score")]
+    cells = [spread([each[key] for each in found], 2) for key in ("old_loss", "old_score", "new_loss", "new_score")]
     label = "(before it)" if name == "first" else name
     if name == "first":
         return f"| {label} | {len(found)} | {' | '.join(cells)} | | |"
@@ -195,11 +159,7 @@ def _row(name: str, found: list[dict[str, Any]], by_seed: Mapping[tuple[str, int
             by_seed["nothing", each["seed"]]["old_loss"] - by_seed["first", each["seed"]]["old_loss"] for each in found
         ]
         less = f"{fmean(1 - kept / lost for kept, lost in zip(forgotten, bare, strict=True)):.0%}".replace("%", " %")
-    return f"| {label} | {len(found)} | {' | '.join(cells)} | {_spread(forgotten)} | {less} |"
-
-
-def _spread(values: list[float]) -> str:
-    return f"{fmean(values):.2f} ± {stdev(values) if len(values) > 1 else 0:.2f}"
+    return f"| {label} | {len(found)} | {' | '.join(cells)} | {spread(forgotten, 2)} | {less} |"
 
 
 if __name__ == "__main__":

@@ -1,50 +1,62 @@
 """What label smoothing, adversarial training and a curriculum bring.
 
-    python -m tests.bench.methods.losses --minutes 30
+    python -m tests.bench.methods.losses --minutes 30 [--lock FILE] [--only fgm plain ...]
 
-One task of the recipe bench, naming a message's topic, with more rows held out and each of them a second time with
-typing errors. The studio trains the starter model with what its form fills in; one setting changes. Three seeds; a
-result is a line of `results.jsonl` as soon as it is there, and what stands there is not run again. `--page` writes the
-tables into `docs/methods.md`.
+Naming a message's topic, with more rows held out than trained on; where noise is the question each of those a second
+time with typing errors. The studio trains the starter model with what its form fills in, in small steps; one setting
+changes. A row counts as right where every token of its answer is the likeliest one: what greedy writing would give,
+told by the same pass as its loss. Three seeds; a result is a line of `results.jsonl` as soon as it is there, and what
+stands there under the same `PLAN` is not run again. `--page` only writes the table into `docs/methods.md`.
 """
 
 import argparse
-import json
 import random
+import shutil
 import tempfile
 import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from statistics import fmean, stdev
+from statistics import fmean
 from typing import Any
 
 import polars as pl
+import torch
 
 from studio.params.table import check
-from studio.paths import PROJECT_ROOT
 from studio.workshop.reports import DIFFICULTY
+from tests.bench.methods.book import Book, held, spread
 from tests.bench.recipes.runs import SAVE_ONCE, Bench, _figures, _last_checkpoint
 from tests.bench.recipes.settings import resolved
 from tests.bench.recipes.tasks import LONGEST_QUESTION, ROWS_SEED, TOPICS, Row, Task, same
 from tests.trainers.jobs import model_ref, run_here, write_spec
 from trainers import sft
-from trainers.data import Findings, Sample
-from trainers.generation import Place
-from trainers.scoring import answer_losses
+from trainers.checkpoints.manifest import digest_of
+from trainers.models.generation import Place
+from trainers.models.scoring import _logits, _padded, answer_losses, batches
+from trainers.rows.data import IGNORED, Findings, Rendered, Sample
 from trainers.starter import corpus_pairs
 
-RESULTS = Path(__file__).with_name("results.jsonl")
-PAGE = PROJECT_ROOT / "docs" / "methods.md"
-ROOM = "losses"
+BOOK = Book("losses")
 SEEDS = (1, 2, 3)
-TRAIN_EACH, HELD_OUT_EACH = 12, 20
+TRAIN_EACH, HELD_OUT_EACH = 8, 12
 """Rows of each topic."""
 WRONG = 0.25
 """Share of the labels that are wrong, where they are."""
 TYPOS = 3
 """Pairs of letters that are swapped in a held-out message."""
+STEPS_OF_FOUR = {
+    "per_device_train_batch_size": 4,
+    "gradient_accumulation_steps": 1,
+    "num_train_epochs": 2.0,
+    "max_steps": -1,
+    "learning_rate": 1e-3,
+}
+"""As many steps as the form would take, of half the rows."""
+PLAN = f"{TRAIN_EACH}, {HELD_OUT_EACH}, {STEPS_OF_FOUR}"
+NOISY = ("plain", "fgm", "pgd")
+"""Conditions that are judged with typing errors too."""
 
 CONDITIONS: Mapping[str, tuple[str, dict[str, Any]]] = {
     "plain": ("clean", {}),
@@ -63,32 +75,36 @@ CONDITIONS: Mapping[str, tuple[str, dict[str, Any]]] = {
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, default=30)
+    parser.add_argument("--lock", type=Path, help="held while a run goes on")
+    parser.add_argument("--only", nargs="*", choices=CONDITIONS, default=list(CONDITIONS))
     parser.add_argument("--page", action="store_true", help="only write the tables")
     asked = parser.parse_args()
     if not asked.page:
         warnings.simplefilter("ignore", FutureWarning)
-        measure(until=time.monotonic() + 60 * asked.minutes)
-    write_page()
+        measure(asked.only, until=time.monotonic() + 60 * asked.minutes, lock=asked.lock)
+    BOOK.write(section())
 
 
-def measure(*, until: float) -> None:
-    todo = [each for each in _all() if each not in {(line["condition"], line["seed"]) for line in _results()}]
+def measure(names: Iterable[str], *, until: float, lock: Path | None) -> None:
+    known = {(line["condition"], line["seed"]) for line in _results()}
+    todo = [(name, seed) for seed in SEEDS for name in names if (name, seed) not in known]
     if not todo:
         return
     clean, wrong, typos = tasks()
     with tempfile.TemporaryDirectory() as scratch:
         bench = _Bench(Path(scratch))
-        facts, hardness = bench.look(clean), bench.hardness(clean)
+        with held(lock):
+            facts, hardness = bench.look(clean), bench.hardness(clean)
         for name, seed in todo:
             if time.monotonic() > until:
                 return
             labels, changes = CONDITIONS[name]
-            values = check(resolved("default", facts, seed=seed) | changes)
-            found = bench.train(clean if labels == "clean" else wrong, values, hardness, typos)
-            line = {"room": ROOM, "condition": name, "seed": seed, "rows": clean.rows_hash, **found}
-            with RESULTS.open("a") as file:
-                file.write(json.dumps(line) + "\n")
-            print(json.dumps(line), flush=True)  # noqa: T201
+            values = check(resolved("default", facts, seed=seed) | STEPS_OF_FOUR | changes)
+            with held(lock):
+                found = bench.train(clean if labels == "clean" else wrong, values, hardness)
+                if name in NOISY:
+                    found |= bench.judged_with(typos)
+            BOOK.tell({"condition": name, "seed": seed, "plan": PLAN, "rows": clean.rows_hash, **found})
 
 
 def tasks() -> tuple[Task, Task, Task]:
@@ -123,50 +139,76 @@ def _mistyped(text: str, chance: random.Random) -> str:
 
 
 class _Bench(Bench):
+    _trained: Place
+
     def hardness(self, task: Task) -> list[float]:
         """The untouched model's loss on each row to train on, as ranks."""
         with self._models.ready(Place(str(self._model))) as (model, renderer):
             rows = enumerate((Sample(messages=task.messages(row)) for row in task.train), 1)
-            losses = [each.loss for each in answer_losses(model, renderer, rows, max_length=None, findings=Findings())]
+            found = answer_losses(model, renderer, rows, max_length=None, findings=Findings())
+            losses = [each.loss for each in sorted(found, key=lambda each: each.row)]
         order = sorted(losses)
         return [order.index(loss) / len(order) for loss in losses]
 
-    def train(self, task: Task, values: dict[str, Any], hardness: list[float], typos: Task) -> dict[str, Any]:
+    def train(self, task: Task, values: dict[str, Any], hardness: list[float]) -> dict[str, Any]:
         with self._job(task) as (job, dataset):
             scores = pl.DataFrame({"row": range(1, len(hardness) + 1), "difficulty": hardness})
             scores.write_parquet(Path(dataset.path) / DIFFICULTY)
             values = values | {"save_steps": SAVE_ONCE}
             folder = write_spec(job, dataset=dataset, model=model_ref(self._model), values=values, seed=values["seed"])
+            began = time.process_time()
             figures = _figures(run_here(sft.main, folder))
-            trained = _last_checkpoint(job)
-            score, loss = self._judge(task, trained)
-            noisy, noisy_loss = self._judge(typos, trained)
-        measured = {"seconds": round(figures["seconds"], 1), "peak_bytes": figures["peak_memory_bytes"]}
-        scored = {"score": score, "loss": loss, "score_with_typos": noisy, "loss_with_typos": noisy_loss}
-        return {"steps": figures["steps"], **measured, **{name: round(value, 4) for name, value in scored.items()}}
+            used = time.process_time() - began
+            kept = self._scratch / "trained"
+            shutil.rmtree(kept, ignore_errors=True)
+            shutil.move(_last_checkpoint(job), kept)
+        self._trained = Place(str(self._model), str(kept), digest=digest_of(kept))
+        score, loss = self._right_and_loss(task)
+        measured = {"processor_seconds": round(used, 1), "peak_bytes": figures["peak_memory_bytes"]}
+        return {"steps": figures["steps"], **measured, "score": score, "loss": loss}
+
+    def judged_with(self, typos: Task) -> dict[str, float]:
+        score, loss = self._right_and_loss(typos)
+        return {"score_with_typos": score, "loss_with_typos": loss}
+
+    def _right_and_loss(self, task: Task) -> tuple[float, float]:
+        """Share of held-out rows whose every answer token is the likeliest, and the mean loss of an answer token."""
+        with self._models.ready(self._trained) as (model, renderer):
+            rows = (renderer.render(n, Sample(messages=task.messages(row))) for n, row in enumerate(task.held_out))
+            judged = [
+                pair
+                for batch in batches(list(rows), vocab_size=model.config.vocab_size)
+                for pair in _judged(model, batch, renderer.tokenizer)
+            ]
+        return round(fmean(right for right, _ in judged), 4), round(fmean(loss for _, loss in judged), 4)
 
 
-def _all() -> Iterator[tuple[str, int]]:
-    return ((name, seed) for seed in SEEDS for name in CONDITIONS)
+def _judged(model: Any, batch: list[Rendered], tokenizer: Any) -> Iterator[tuple[float, float]]:
+    """Of each row whether it would be written so, and the mean loss of its answer, its end token being the last."""
+    ids = _padded([row.input_ids for row in batch], tokenizer.pad_token_id)  # (B, T)
+    read = _padded([[1] * len(row.input_ids) for row in batch], 0)
+    targets = _padded([_until_end(row.labels, tokenizer.eos_token_id)[1:] for row in batch], IGNORED)  # (B, T - 1)
+    asked = (targets != IGNORED).any(dim=0).nonzero().squeeze(1)  # (K,)
+    with torch.inference_mode():
+        logits = _logits(model, ids, read, asked).float()  # (B, K, V)
+    targets = targets[:, asked]
+    counts = targets != IGNORED
+    right = ((logits.argmax(-1) == targets) | ~counts).all(1)
+    losses = torch.nn.functional.cross_entropy(logits.mT, targets, ignore_index=IGNORED, reduction="none").sum(1)
+    yield from zip(right.double().tolist(), (losses / counts.sum(1)).tolist(), strict=True)
+
+
+def _until_end(labels: list[int], end: int) -> list[int]:
+    """The template's line break behind the end is never written."""
+    last = len(labels) - labels[::-1].index(end)
+    return labels[:last] + [IGNORED] * (len(labels) - last)
 
 
 def _results() -> list[dict[str, Any]]:
-    lines = RESULTS.read_text("utf-8").splitlines() if RESULTS.exists() else []
-    return [each for each in map(json.loads, lines) if each.get("room") == ROOM]
+    return [line for line in BOOK.lines() if line.get("plan") == PLAN]
 
 
 # -- the page --------------------------------------------------------------------------------------------------------
-
-BEGIN, END = "<!-- losses: begin -->", "<!-- losses: end -->"
-
-
-def write_page() -> None:
-    """Put the table between its marks; the file is made where it is not there."""
-    text = PAGE.read_text("utf-8") if PAGE.exists() else "# What the methods do\n"
-    if BEGIN not in text:
-        text += f"\n{BEGIN}\n{END}\n"
-    before, after = text[: text.index(BEGIN)], text[text.index(END) + len(END) :]
-    PAGE.write_text(f"{before}{BEGIN}\n{section()}{END}{after}", "utf-8")
 
 
 def section() -> str:
@@ -174,11 +216,12 @@ def section() -> str:
     lines = [
         "## Loss, noise and order",
         "",
-        f"Naming a message's topic, {TRAIN_EACH * len(TOPICS)} rows, {HELD_OUT_EACH * len(TOPICS)} held out, "
-        "the form's own filling for the starter model with one thing changed. Mean and standard deviation over seeds; "
-        "seconds depend on what else the machine did. `python -m tests.bench.methods.losses`.",
+        f"Naming a message's topic, {TRAIN_EACH * len(TOPICS)} rows, {HELD_OUT_EACH * len(TOPICS)} held out, two "
+        "epochs of four rows a step, the form's own filling for the starter model else, with one thing changed. Score: "
+        "share of rows that would be answered exactly so. Mean and standard deviation over seeds. "
+        "`python -m tests.bench.methods.losses`.",
         "",
-        "| | seeds | score | loss | score with typing errors | loss with them | seconds | peak GiB |",
+        "| | seeds | score | loss | score with typing errors | loss with them | processor seconds | peak GiB |",
         "|---|---|---|---|---|---|---|---|",
     ]
     lines += [_row(name, found) for name, found in by_name.items() if found]
@@ -186,14 +229,11 @@ def section() -> str:
 
 
 def _row(name: str, found: list[dict[str, Any]]) -> str:
-    cells = [_spread([each[key] for each in found]) for key in ("score", "loss", "score_with_typos", "loss_with_typos")]
-    seconds = fmean(each["seconds"] for each in found)
+    keys = ("score", "loss", "score_with_typos", "loss_with_typos")
+    cells = [spread([each[key] for each in found], 3) if key in found[0] else "" for key in keys]
+    seconds = fmean(each["processor_seconds"] for each in found)
     peak = max(each["peak_bytes"] for each in found) / 2**30
     return f"| {name} | {len(found)} | {' | '.join(cells)} | {seconds:.0f} | {peak:.2f} |"
-
-
-def _spread(values: list[float]) -> str:
-    return f"{fmean(values):.3f} ± {stdev(values) if len(values) > 1 else 0:.3f}"
 
 
 if __name__ == "__main__":

@@ -7,14 +7,11 @@ into `docs/methods.md`.
 """
 
 import argparse
-import fcntl
 import gc
-import json
 import tempfile
 import time
 import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,16 +19,15 @@ from studio.advisor.complete import complete
 from studio.memory.adapters import trained as counted
 from studio.memory.stack import installed_stack
 from studio.params.tunings import is_compressed, keeps_model
-from studio.paths import PROJECT_ROOT
+from tests.bench.methods.book import Book, held
 from tests.bench.recipes.runs import SAVE_ONCE, Bench, _figures, _last_checkpoint
 from tests.bench.recipes.tasks import tasks
 from tests.trainers.jobs import model_ref, run_here, write_spec
 from trainers import sft
-from trainers.generation import Place
+from trainers.models.generation import Place
 
-RESULTS = Path(__file__).with_name("results.jsonl")
-PAGE = PROJECT_ROOT / "docs" / "methods.md"
-ROOM, STEPS, SEED = "tunings", 12, 1
+BOOK = Book("tunings")
+STEPS, SEED = 12, 1
 TURN_SECONDS = 300.0
 """A lock is given back after this long, and asked for again."""
 
@@ -72,11 +68,11 @@ def main() -> None:
     if not asked.page:
         warnings.simplefilter("ignore", FutureWarning)
         measure(asked.only, until=time.monotonic() + 60 * asked.minutes, lock=asked.lock)
-    write_page()
+    BOOK.write(section())
 
 
 def measure(names: list[str], *, until: float, lock: Path | None) -> None:
-    known = {line["way"] for line in _results()}
+    known = {line["way"] for line in BOOK.lines()}
     todo = [name for name in names if name not in known]
     if not todo:
         return
@@ -85,15 +81,13 @@ def measure(names: list[str], *, until: float, lock: Path | None) -> None:
         bench = _Bench(Path(scratch))
         facts = None
         while todo and time.monotonic() < until:
-            with _held(lock):
+            with held(lock):
                 turn = min(until, time.monotonic() + TURN_SECONDS)
                 facts = facts or bench.look(task)
                 while todo and time.monotonic() < turn:
                     name = todo.pop(0)
                     found = bench.untouched(task) if name == UNTOUCHED else bench.train(task, facts, WAYS[name])
-                    line = {"room": ROOM, "way": name, "seed": SEED, "rows": task.rows_hash, **found}
-                    with RESULTS.open("a") as file:
-                        file.write(json.dumps(line) + "\n")
+                    BOOK.tell({"way": name, "seed": SEED, "rows": task.rows_hash, **found})
 
 
 class _Bench(Bench):
@@ -131,37 +125,11 @@ def _rounded(score: float, loss: float) -> dict[str, float]:
     return {"score": round(score, 4), "loss": round(loss, 4)}
 
 
-@contextmanager
-def _held(lock: Path | None) -> Iterator[None]:
-    if lock is None:
-        yield
-        return
-    with lock.open("a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
-def _results() -> list[dict[str, Any]]:
-    lines = RESULTS.read_text("utf-8").splitlines() if RESULTS.exists() else []
-    return [each for each in map(json.loads, lines) if each.get("room") == ROOM]
-
-
 # -- the page --------------------------------------------------------------------------------------------------------
-
-BEGIN, END = "<!-- tunings: begin -->", "<!-- tunings: end -->"
-
-
-def write_page() -> None:
-    """Put the table between its marks; the file is made where it is not there."""
-    text = PAGE.read_text("utf-8") if PAGE.exists() else "# What the methods do\n"
-    if BEGIN not in text:
-        text += f"\n{BEGIN}\n{END}\n"
-    before, after = text[: text.index(BEGIN)], text[text.index(END) + len(END) :]
-    PAGE.write_text(f"{before}{BEGIN}\n{section()}{END}{after}", "utf-8")
 
 
 def section() -> str:
-    found = sorted(_results(), key=lambda line: (line["way"] != UNTOUCHED, -line["score"], line["loss"]))
+    found = sorted(BOOK.lines(), key=lambda line: (line["way"] != UNTOUCHED, -line["score"], line["loss"]))
     lines = [
         "## What is trained",
         "",

@@ -23,9 +23,9 @@ from tests.bench.recipes.tasks import Task
 from tests.starter import whole_starter
 from tests.trainers.jobs import model_ref, run_here, write_dataset, write_spec
 from trainers import inspect, sft
-from trainers.data import Findings, Sample
-from trainers.generation import Models, Place
-from trainers.scoring import answer_losses
+from trainers.models.generation import Models, Place
+from trainers.models.scoring import answer_losses
+from trainers.rows.data import Findings, Sample
 
 LIBRARIES = ("torch", "transformers", "trl", "peft")
 SAVE_ONCE = 1_000_000

@@ -43,8 +43,8 @@ RECIPES: Mapping[str, Mapping[str, Any]] = {
     "70b": {"preset": "70b"},
 }
 
-OUTSIDE = ("model_name_or_path", "dataset", "run_name", "goal", "intention", "seed")
-"""Not part of a recipe."""
+OUTSIDE = ("model_name_or_path", "dataset", "run_name", "goal", "intention", "seed", "padding_free")
+"""Not part of a recipe: names, and what changes nothing in what is learned."""
 MEASURED_ELSEWHERE = {"validation_split": 0.0}
 """The bench holds out rows of its own; a run trains on all that it is given."""
 WATCHING = (

@@ -8,10 +8,9 @@ Judged on pairs that no run has seen. The untouched model and an untrained rewar
 
 import random
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 from studio.advisor.complete import complete
@@ -22,9 +21,9 @@ from tests.bench.rl.results import UNTOUCHED
 from tests.starter import whole_starter
 from tests.trainers.jobs import model_ref, run_here, write_dataset, write_spec
 from trainers import dpo, inspect, kto, orpo, reward
-from trainers.data import Findings, Sample
-from trainers.generation import Models, Place
-from trainers.scoring import answer_losses
+from trainers.models.generation import Models, Place
+from trainers.models.scoring import answer_losses
+from trainers.rows.data import Findings, Sample
 from trainers.starter import corpus_pairs
 
 NAME = "pairs"
@@ -41,6 +40,12 @@ EVASIONS = (
     "This has been discussed for a long time and will be for a long time to come.",
     "I could tell you, but finding out for yourself is half of the fun.",
     "Questions like this one show how much there is to learn in the world.",
+)
+
+HOW = (
+    f"{TRAIN} pairs of a right and an evasive answer to learn from (KTO: as many single answers), {STEPS} steps of "
+    f"{BATCH}, the form's own filling; judged on {HELD_OUT} other pairs: a model prefers the answer whose mean "
+    "log-probability a token is higher. A reward model begins without an opinion, right in half of the pairs."
 )
 
 Pair = tuple[str, str, str]
@@ -100,7 +105,7 @@ class Bench:
     def _scored(self, place: Place) -> list[float]:
         import torch
 
-        from trainers.labelling import load_with_head
+        from trainers.models.labelling import load_with_head
 
         model, renderer, _ = load_with_head(place, "cpu")
         scores = []
@@ -131,32 +136,3 @@ def _rows(known: Iterable[Pair], method: str) -> Iterable[dict[str, Any]]:
 
 def _said(text: str) -> list[dict[str, str]]:
     return [{"role": "assistant", "content": text}]
-
-
-def section(lines: Sequence[Mapping[str, Any]]) -> str:
-    from tests.bench.rl.page import bootstrap
-
-    known = [line for line in lines if line["task"] == NAME]
-    untouched = next((line for line in known if line["method"] == UNTOUCHED), None)
-    if untouched is None:
-        return ""
-    told = [
-        "## Preferences",
-        "",
-        f"{TRAIN} pairs to learn from (KTO: as many single answers), {STEPS} steps of {BATCH}, the form's own filling; "
-        f"judged on {HELD_OUT} other pairs. A reward model begins without an opinion: right in half of the pairs.",
-        "",
-        "| method | learning rate | seed | held-out pairs right | difference |",
-        "|---|---|---|---|---|",
-        f"| untouched | – | – | {fmean(untouched['right']):.2f} | – |",
-    ]
-    for line in sorted(known, key=lambda each: (each["method"], str(each["changes"]), each["seed"])):
-        if line["method"] == UNTOUCHED:
-            continue
-        before = [0.5] * HELD_OUT if line["method"] == "reward" else untouched["right"]
-        gain, low, high = bootstrap(before, line["right"])
-        told.append(
-            f"| {line['method']} | {line['learning_rate']:g} | {line['seed']} | {fmean(line['right']):.2f} "
-            f"| {gain:+.2f} ({low:+.2f} to {high:+.2f}) |"
-        )
-    return "\n".join(told)

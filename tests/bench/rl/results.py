@@ -6,6 +6,8 @@ from typing import Any
 
 UNTOUCHED = "untouched"
 """The model before any training."""
+PEER = "trl-1.12-ppo"
+"""A run of `peer_ppo`."""
 RESULTS = Path(__file__).with_name("results.jsonl")
 
 

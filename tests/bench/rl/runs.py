@@ -5,8 +5,9 @@ fills in, and so takes more optimizer steps. Before and after, the model answers
 likeliest words, and by chance at the temperature of the training.
 """
 
+import math
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ import torch
 
 from studio.advisor.complete import complete
 from studio.advisor.facts import facts_from
+from studio.alarms.curves import curve
+from studio.alarms.watching import watch
 from studio.protocol import DatasetRef
 from tests.bench.recipes.runs import SAVE_ONCE, _figures, _last_checkpoint
 from tests.bench.recipes.settings import MACHINE
@@ -21,10 +24,10 @@ from tests.bench.rl.tasks import Task
 from tests.starter import whole_starter
 from tests.trainers.jobs import events_of, model_ref, run_here, write_dataset, write_spec
 from trainers import grpo, inspect, ppo, rloo
-from trainers.generation import Models, Place
+from trainers.models.generation import Models, Place
 
 METHODS = {"grpo": grpo, "rloo": rloo, "ppo": ppo}
-ANSWERS = 640
+ANSWERS = 400
 """That a run writes and learns from."""
 BATCH = 16
 """Answers of one step."""
@@ -64,10 +67,11 @@ class Bench:
             made = {"dataset": _rows(task, folder), "model": self._ref, "values": dict(values), "seed": values["seed"]}
             spec = write_spec(job, **made)
             figures = _figures(run_here(METHODS[values["method"]].main, spec))
-            told = [event.data["values"] for event in events_of(spec, "metric")]
-            rewards = [round(each["reward"], 4) for each in told if each.get("reward") is not None]
+            steps = [(event.data["step"], event.data["values"]) for event in events_of(spec, "metric")]
             after = self.judged(task, Place(str(self._model), str(_last_checkpoint(job))))
-        return {"rewards": rewards, **after, "seconds": round(figures["seconds"], 1)}
+        rewards = [round(each["reward"], 4) for _, each in steps if each.get("reward") is not None]
+        alarms = first_alarms(steps, values)
+        return {"rewards": rewards, "alarms": alarms, **after, "seconds": round(figures["seconds"], 1)}
 
     def judged(self, task: Task, place: Place | None = None) -> dict[str, list[float]]:
         """Reward of each held-out answer."""
@@ -83,6 +87,19 @@ class Bench:
     @property
     def _ref(self) -> Any:
         return model_ref(self._model)
+
+
+def first_alarms(steps: Sequence[tuple[int, Mapping[str, Any]]], values: Mapping[str, Any]) -> dict[str, int]:
+    """The step at which each alarm rang first, as the run's page would have shown it."""
+    rang: dict[str, int] = {}
+    points: dict[str, list[tuple[int, float]]] = {}
+    for step, told in steps:
+        for name, value in told.items():
+            points.setdefault(name, []).append((step, math.nan if value is None else value))
+        curves = {name: curve(*zip(*known, strict=True)) for name, known in points.items()}
+        for alarm in watch(curves, values):
+            rang.setdefault(alarm.code, step)
+    return rang
 
 
 BY_CHANCE = {"do_sample": True, "temperature": TEMPERATURE, "top_p": 1.0, "top_k": 0}

@@ -66,11 +66,15 @@ def _json() -> Task:
     return Task("json", "JSON with two keys", "Answer as JSON.", rewards, *_parted(rows), max_completion_length=20)
 
 
-ASKS = ('{{"word": "{word}", "kind": ?}}', "word: {word}, kind: ?", "What kind of thing is {word}? Keys: word, kind")
+ASKS = (
+    '{{"word": "{word}", "kind": ?}}',
+    'Complete this JSON: {{"word": "{word}", "kind": "?"}}',
+    'Answer as {{"word": "{word}", "kind": ...}}',
+)
 
 
 def _sums() -> Task:
-    pairs = [(a, b) for a in range(1, 61) for b in range(1, 10)]
+    pairs = [(a, b) for a in range(1, 31) for b in range(1, 13)]
     rows = [(f"What is {a} + {b}? Answer with the number only.", str(a + b)) for a, b in pairs]
     rewards = [{"name": "numeric_match"}, {"name": "exact_match"}]
     return Task("sums", "a sum, the number alone", "Be brief.", rewards, *_parted(rows), max_completion_length=10)

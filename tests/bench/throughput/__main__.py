@@ -57,8 +57,8 @@ def main() -> None:
 
 def rows_and_model() -> dict[str, Any]:
     from tests.starter import whole_starter
-    from trainers.data import Renderer, Sample
-    from trainers.loading import load_tokenizer
+    from trainers.models.loading import load_tokenizer
+    from trainers.rows.data import Renderer, Sample
     from trainers.starter import corpus_pairs
 
     model = whole_starter().starter_model

@@ -1,6 +1,6 @@
 """One contender in a process of its own: `python -m tests.bench.throughput.contenders NAME PLAN.json RESULT.json`.
 
-studio          `trainers.sft` on a job folder, with the values that stand in the plan
+studio          `trainers.sft` on a job folder, with the values of the plan and what the form fills in for its speed
 trl             trl's SFTTrainer as it comes: bfloat16 and checkpointed activations, on a CPU too
 trl at its best the same with what is quickest here: float32, activations kept
 llamafactory    its own trainer as it comes, in an environment of its own; knows nothing of the studio's packages
@@ -18,9 +18,14 @@ except ImportError:
     from recording import Recorder
 
 
+OWN = {"save_steps": 10_000, "lora_dropout": 0.0, "padding_free": True}
+"""Saving is not measured, no contender has dropout, and the form joins such rows by itself."""
+
+
 def studio(plan: dict[str, Any], recorder: Recorder, scratch: Path) -> None:
     from tests.trainers.jobs import SFT, model_ref, run_here, write_dataset, write_spec
-    from trainers import recipe, sft
+    from trainers import sft
+    from trainers.training import recipe
 
     build = recipe.build
 
@@ -30,7 +35,7 @@ def studio(plan: dict[str, Any], recorder: Recorder, scratch: Path) -> None:
         return trainer
 
     recipe.build = watched
-    values = SFT | {name: plan[name] for name in plan if name in SFT} | {"save_steps": 10_000, "lora_dropout": 0.0}
+    values = SFT | {name: plan[name] for name in plan if name in SFT} | OWN
     rows = write_dataset(scratch / "v1", plan["rows"])
     job = write_spec(
         scratch / "job", values=values, dataset=rows, model=model_ref(Path(plan["model"])), threads=plan["threads"]

@@ -14,9 +14,9 @@ from peft import LoraConfig, get_peft_model
 from trl.trainer.utils import add_fused_lm_head
 
 from tests.bench.throughput.__main__ import PLAN, rows_and_model
-from trainers.data import IGNORED, Renderer, Sample
-from trainers.loading import load_model, load_tokenizer
 from trainers.losses.answers import _Answers
+from trainers.models.loading import load_model, load_tokenizer
+from trainers.rows.data import IGNORED, Renderer, Sample
 
 TIMES = 3
 

@@ -12,7 +12,7 @@ from trainers.losses.answers import ScoresAnswersOnly
 from trainers.losses.kinds import mixins
 
 ENTRIES = [
-    path for path in (PROJECT_ROOT / "trainers").glob("*.py") if "recipe.trainer_class(" in path.read_text("utf-8")
+    path for path in (PROJECT_ROOT / "trainers").rglob("*.py") if "recipe.trainer_class(" in path.read_text("utf-8")
 ]
 
 

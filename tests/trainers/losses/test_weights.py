@@ -10,8 +10,9 @@ import pytest
 from studio.errors import JobFailed
 from studio.protocol import DatasetRef
 from tests.trainers.jobs import SFT, events_of, model_ref, run_here, write_dataset, write_spec
-from trainers import sft, token_rows
+from trainers import sft
 from trainers.losses.row_weights import row_weights
+from trainers.rows import token_rows
 
 SIZES = {"refund": 6, "delivery": 2}
 PRIORITIES = [3, 1, None, "0.5", 1, 1, 1, 0]
@@ -115,7 +116,7 @@ def row_losses(model_path: Path, rows: DatasetRef, folder: Path) -> tuple[dict[i
 
     from studio.protocol import read_spec
     from trainers.attempt import Attempt
-    from trainers.loading import load_tokenizer
+    from trainers.models.loading import load_tokenizer
 
     model = AutoModelForCausalLM.from_pretrained(model_path).eval()
     attempt = spec_of(folder / "looked", model_path, rows)

@@ -1,5 +1,7 @@
 """Machines, models and data as the advisor sees them."""
 
+from dataclasses import replace
+
 import pytest
 
 from studio.advisor.data_facts import DataFacts
@@ -37,10 +39,11 @@ def machine(gpu_gib=None, capability=(8, 9)):
 
 @pytest.fixture
 def facts():
-    def make(size="135M", rows=300, gpu=None, capability=(8, 9), longest=180, **known):
+    def make(size="135M", rows=300, gpu=None, capability=(8, 9), longest=180, *, has_flash_attention=False, **known):
         lengths = Lengths(mean=longest / 3, p95=longest // 2, p99=int(longest * 0.8), longest=longest)
         clean = DataFacts(was_looked_at=True, was_checked=True, duplicates=0, unclean=0, leaks=0)
         defaults = {"max_positions": 8192, "disk_free_bytes": 100 * GIB, "data": clean, "inventory": model(size)}
-        return Facts(machine=machine(gpu, capability), rows=rows, lengths=lengths, **(defaults | known))
+        here = replace(machine(gpu, capability), has_flash_attention=has_flash_attention)
+        return Facts(**({"machine": here, "rows": rows, "lengths": lengths} | defaults | known))
 
     return make

@@ -43,6 +43,26 @@ def test_adversarial_training_takes_as_many_passes_as_it_has(facts):
         )
 
 
+def seconds_of(known, method, **chosen):
+    chosen = {"max_steps": 20, "validation_split": 0, "per_device_train_batch_size": 4} | chosen
+    return plan(known, method=method, gradient_accumulation_steps=2, **chosen).seconds - START
+
+
+def test_both_answers_of_a_pair_and_the_reference_take_their_time(facts):
+    """A pair is two texts; with LoRA a text is gone through twice, and a third time by the reference."""
+    known = facts(rows=160)
+    alone, pairs, referred = (seconds_of(known, method) for method in ("sft", "orpo", "dpo"))
+    assert (pairs / alone, referred / alone) == (pytest.approx(2), pytest.approx(3))
+    assert seconds_of(known, "kto") / alone == pytest.approx(1.5)
+    # 160 updates of a row, and each row once beforehand.
+    assert seconds_of(known, "dpo", precompute_ref_log_probs=True) / alone == pytest.approx(2 * (1 + 1 / 2))
+
+
+def test_a_speed_measured_with_a_reference_is_carried_over_to_a_run_without(facts):
+    values = complete({**NAMED, "method": "orpo"}, facts())[0]
+    assert seconds_per_token(facts(speeds=(speed(0.03, asks_reference=True),)), values) == pytest.approx(0.02)
+
+
 GROUPS = {"method": "grpo", "per_device_train_batch_size": 8, "gradient_accumulation_steps": 1, "num_generations": 4}
 GROUPS |= {"rewards": [{"name": "length", "min": 5, "max": 60, "weight": 1.0}], "validation_split": 0}
 

@@ -6,6 +6,7 @@ import pytest
 
 from studio.advisor.complete import complete
 from studio.advisor.counting import steps_of, training_rows, validation_rows
+from studio.advisor.facts import Lengths
 from studio.advisor.forecast import forecast
 from studio.advisor.measures import measures
 from studio.advisor.prefill import prefill
@@ -276,7 +277,7 @@ def test_without_an_inspection_the_form_is_still_whole(facts):
 
 
 def test_held_out_rows_are_counted_as_the_trainer_does():
-    from trainers.data import held_out
+    from trainers.rows.data import held_out
 
     for rows in (2, 9, 10, 11, 105, 1000):
         for share in (0.0, 0.1, 0.25):
@@ -359,3 +360,42 @@ def test_pairs_keep_the_beta_of_their_loss_and_a_target_the_weight_that_it_moves
     assert complete(REWARDED | {"method": "ppo", "kl_target": 6.0}, facts())[0]["beta"] == 0.05, (
         "from 0 it could never rise"
     )
+
+
+UNLIKE, ALIKE = Lengths(mean=40, p95=60, p99=70, longest=80), Lengths(mean=58, p95=60, p99=60, longest=60)
+LONG = Lengths(mean=400, p95=600, p99=700, longest=800)
+
+
+@pytest.mark.parametrize(
+    ("known", "chosen", "joins"),
+    [
+        ({"lengths": UNLIKE}, {}, True),
+        ({"lengths": ALIKE}, {}, False),
+        ({"lengths": LONG}, {}, False),
+        ({"lengths": UNLIKE}, {"per_device_train_batch_size": 1}, False),
+        ({"lengths": UNLIKE}, {"adversarial": "fgm"}, False),
+        ({"lengths": UNLIKE}, {"neftune_noise_alpha": 5}, False),
+        ({"lengths": UNLIKE}, {"tuning": "prompt_tuning"}, False),
+        ({"lengths": UNLIKE}, {"label_smoothing_factor": 0.1}, True),
+    ],
+)
+def test_rows_lie_behind_each_other_where_that_saves_more_than_it_costs(facts, known, chosen, joins):
+    assert values_of(facts(**known), **chosen)["padding_free"] is joins
+
+
+@pytest.mark.parametrize("is_installed", [False, True])
+def test_flash_attention_is_filled_in_where_it_is_installed_and_then_long_rows_are_joined_too(facts, is_installed):
+    known = facts(gpu=80, lengths=LONG)
+    known = replace(known, machine=replace(known.machine, has_flash_attention=is_installed))
+    values = values_of(known)
+    assert values["attn_implementation"] == ("flash_attention_2" if is_installed else "sdpa")
+    assert values_of(known, gradient_accumulation_steps=1)["padding_free"] is is_installed
+    assert values_of(known, dtype="float32", mixed_precision="no")["attn_implementation"] == "sdpa"
+
+
+def test_old_rows_that_are_mixed_in_take_steps_too(facts):
+    """As many as `trainers.continual.old_rows.replayed` adds: a fifth of all is a quarter of the new ones."""
+    named = {"validation_split": 0, "num_train_epochs": 1, "per_device_train_batch_size": 8}
+    alone = values_of(facts(), **named, gradient_accumulation_steps=1)
+    replayed = alone | {"continual": "replay", "replay_ratio": 0.2}
+    assert (steps_of(alone, 320), steps_of(replayed, 320)) == (40, 50)

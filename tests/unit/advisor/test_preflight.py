@@ -7,13 +7,14 @@ import pytest
 
 from studio.advisor.complete import complete, complete_spec, kept_with_run
 from studio.advisor.data_facts import DataFacts
+from studio.advisor.facts import Lengths
 from studio.advisor.forecast import forecast
 from studio.advisor.measures import is_vague, measures
 from studio.advisor.preflight import LOOKS, SEVERITIES, preflight, rules
 from studio.errors import SpecRefused
 from studio.memory.inventory import Module
 from studio.messages import LANGUAGES, catalogue
-from studio.params.table import parameters
+from studio.params.table import every_parameter
 from studio.paths import TEMPLATES
 from studio.rewards.recipe import digest, parse
 from tests.unit.advisor.conftest import model
@@ -39,6 +40,7 @@ FOUR = {"answers": 4, "categories": 0, "tags": 0, "smallest": 9}
 NONE = {"answers": 0, "categories": 0, "tags": 0, "smallest": 0}
 EAGER_ONLY = replace(model("135M"), attention=("eager",))
 WITHOUT_NORMS = replace(model("135M"), modules=tuple(m for m in model("135M").modules if m.kind != "Norm"))
+STATEFUL = replace(model("135M"), is_stateful=True)
 EXPERTS = replace(model("135M"), modules=(*model("135M").modules, Module("other", "layers.*.experts", (4, 8, 8), 2)))
 
 # Every rule: what it fires on, and the nearest case on which it stays silent; each (what is known, what was chosen).
@@ -84,7 +86,17 @@ CASES = {
         ({"labels": NONE | {"tags": 2}}, {"method": "classify", "task_type": "TOKEN_CLS"}),
     ),
     "unfit_for_classify": (({"format": "tokens"}, {"method": "classify"}), ({"format": "tokens"}, {})),
+    "prefix_nowhere": (({"inventory": STATEFUL}, {"tuning": "prefix_tuning"}), ({"inventory": STATEFUL}, {})),
+    "rows_all_cut": (
+        ({"lengths": Lengths(mean=60, p95=80, p99=90, longest=99, shortest=33)}, {"max_length": 32}),
+        ({"lengths": Lengths(mean=60, p95=80, p99=90, longest=99, shortest=33)}, {"max_length": 33}),
+    ),
+    "rows_refused": (({"rows_refused": 1}, {}), ({"rows_refused": 0}, {})),
     "few_rows": (({"rows": 49}, {}), ({"rows": 50}, {})),
+    "flash_missing": (
+        ({"gpu": 24}, {"attn_implementation": "flash_attention_2"}),
+        ({"gpu": 24, "has_flash_attention": True}, {"attn_implementation": "flash_attention_2"}),
+    ),
     "flash_on_cpu": (
         ({}, {"attn_implementation": "flash_attention_2", "dtype": "bfloat16"}),
         ({"gpu": 24}, {"attn_implementation": "flash_attention_2"}),
@@ -248,7 +260,7 @@ def test_every_rule_is_whole(facts):
     known = facts()
     values, _ = complete(NAMED, known)
     names = set(measures(known, values, forecast(known, values)))
-    fields = {parameter.name for parameter in parameters("sft")}
+    fields = set(every_parameter())
     for rule in rules():
         assert rule.severity in SEVERITIES and rule.source
         limits = {limit for each in rule.when.values() for limit in each.values() if isinstance(limit, str)}

@@ -7,6 +7,7 @@ from studio.advisor.presets import presets, presets_for
 from studio.errors import SpecRefused
 from studio.messages import LANGUAGES
 from studio.params.table import METHODS, check, effective_batch_size, find_fault, parameters
+from studio.params.tunings import TUNINGS
 
 NAMED = {"model_name_or_path": "m", "dataset": "d"}
 OUR_WORDS = {"effective_batch_size", "dropout"}
@@ -31,11 +32,23 @@ def test_names_and_both_ends_are_legal(method):
 
 
 @pytest.mark.parametrize("tuning", ["lora", "qlora", "full"])
-def test_a_preset_makes_a_legal_spec(tuning):
-    for preset in presets_for("sft"):
-        check(
-            {**NAMED, "tuning": tuning, **preset.resolved(method="sft", tuning=tuning, per_device_train_batch_size=4)}
-        )
+@pytest.mark.parametrize("method", ["sft", "pretrain", "classify"])
+def test_a_preset_makes_a_legal_spec(method, tuning, facts):
+    for preset in presets_for(method):
+        spec = {**NAMED, "method": method, "tuning": preset.values.get("tuning", tuning), "preset": preset.name}
+        complete(with_preset(spec, facts()), facts())
+
+
+def test_every_way_of_supervised_training_and_of_tuning_has_a_preset():
+    assert all(presets_for(method) for method in ("sft", "pretrain", "classify"))
+    own = {preset.values.get("tuning") for preset in presets_for("sft")}
+    assert own | {"lora"} >= set(TUNINGS)
+
+
+def test_a_preset_of_a_tuning_chooses_it_and_sets_what_it_has(facts):
+    values, _ = complete(with_preset({**NAMED, "preset": "prefix"}, facts()), facts())
+    assert (values["tuning"], values["num_virtual_tokens"], values["prefix_projection"]) == ("prefix_tuning", 10, True)
+    assert "lora_r" not in values
 
 
 def test_the_exact_values_of_document_a_for_dpo_and_ppo():
@@ -61,6 +74,17 @@ def test_the_help_of_beta_says_which_way_it_works(language, closer, slower):
     assert "0.1" in dpo.notes[language] and beta.default == 0.1
 
 
+def test_the_exact_values_of_document_a_for_medium_data():
+    medium = next(preset for preset in presets() if preset.name == "medium-sft")
+    assert dict(medium.values) == {
+        "num_train_epochs": [3, 5],
+        "learning_rate": 3e-5,
+        "effective_batch_size": 16,
+        "weight_decay": 0.03,
+        "dropout": 0.15,
+    }
+
+
 def test_the_exact_values_of_document_a():
     small = next(preset for preset in presets() if preset.name == "small-sft")
     assert dict(small.values) == {
@@ -78,7 +102,27 @@ def test_the_exact_values_of_document_a():
         "gradient_accumulation_steps": 2,
         "lora_dropout": 0.2,
     }
-    assert "lora_dropout" not in small.resolved(method="sft", tuning="full", per_device_train_batch_size=8)
+    whole = small.resolved(method="sft", tuning="full", per_device_train_batch_size=8)
+    assert whole["attention_dropout"] == 0.2 and "lora_dropout" not in whole, "the only dropout of Llama-like models"
+
+
+def test_the_exact_values_of_document_b():
+    values = {preset.name: dict(preset.values) for preset in presets()}
+    assert values["lora-standard"] == {
+        "lora_r": 8,
+        "lora_alpha": 16,
+        "lora_dropout": 0.05,
+        "lora_target_modules": ["q_proj", "v_proj"],
+    }
+    rates = {"7b": [2e-5, 5e-5], "13b": [1e-5, 3e-5], "70b": [5e-6, 1e-5]}
+    schedules = {"7b": (0.1, "cosine"), "13b": (0.05, "linear"), "70b": (0.01, "constant_with_warmup")}
+    for name, rate in rates.items():
+        warmup, schedule = schedules[name]
+        assert values[name] == {"learning_rate": rate, "warmup_ratio": warmup, "lr_scheduler_type": schedule}
+
+
+def test_document_bs_lora_is_for_classes_too():
+    assert "lora-standard" in {preset.name for preset in presets_for("classify")}
 
 
 def test_a_spec_may_name_a_preset(facts):

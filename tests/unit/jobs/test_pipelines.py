@@ -178,6 +178,19 @@ def test_all_stages_are_settled_at_once_and_train_the_same_weights(desk: Desk, b
     assert second["lora_target_modules"] == first.values["lora_target_modules"]
 
 
+def test_a_policy_that_a_stage_has_tuned_is_held_to_it_and_a_stage_without_a_reward_is_refused(
+    desk: Desk, begun: Row
+) -> None:
+    rewarded = {"dataset": "asked", "method": "grpo", "rewards": ["exact_match"]}
+    number = desk.train_pipeline([STAGES[1] | {"model_name_or_path": "small"}, rewarded])
+    with begun.shop.writer.begin() as session:
+        assert pipelines._stages(session, number)[1].values["beta"] == 0.001
+    del rewarded["rewards"]
+    with pytest.raises(SpecRefused) as refused:
+        desk.train_pipeline([STAGES[0], rewarded])
+    assert [fault.field for fault in refused.value.faults] == ["stage 2: rewards"]
+
+
 def test_faults_name_their_stage(desk: Desk) -> None:
     with pytest.raises(SpecRefused) as refused:
         desk.train_pipeline([STAGES[0], STAGES[1] | {"learning_rate": -1}])

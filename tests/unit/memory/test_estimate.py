@@ -9,6 +9,7 @@ from studio.hardware import Gpu, Machine
 from studio.memory.estimate import Shapes, estimate
 from studio.memory.inventory import from_config, from_figures
 from studio.memory.stack import Stack, coefficients
+from studio.memory.survey import shipped
 from studio.params.table import check, parameters
 
 GIB = 2**30
@@ -185,3 +186,12 @@ def test_an_inspect_job_and_the_config_tell_the_same():
         + [{"kind": "Linear", "name": "lm_head", "shape": [49152, 576], "count": 1, "dtype": "bfloat16"}],
     }
     assert replace(from_figures(figures), family="llama") == config
+
+
+def test_weights_that_lie_on_their_side_are_put_upright() -> None:
+    """GPT-2's three projections in one are (inputs, outputs); its adapters scale 2304 outputs, not 768."""
+    known = shipped({"model_type": "gpt2"})
+    assert known is not None
+    found = from_figures(known["inventory"])
+    shapes = {module.last_name: module.shape for module in found.modules if module.is_weight}
+    assert shapes["c_attn"] == (2304, 768) and shapes["c_fc"] == (3072, 768)

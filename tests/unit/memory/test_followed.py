@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from studio.memory import survey as surveys
-from studio.memory.activations import mode_of
 from studio.memory.estimate import Shapes, estimate
 from studio.memory.inventory import FOLLOWED, Inventory, from_figures
 from studio.memory.stack import installed_stack
 from studio.memory.survey import SHIPPED, followed_of, survey
+from studio.memory.ways import mode_of
 from tests.unit.memory.test_estimate import LLAMA_8B, settings
 
 SHIPS = [

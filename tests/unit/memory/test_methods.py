@@ -6,6 +6,7 @@ from studio.errors import RefusedInput
 from studio.memory.adapters import TUNINGS
 from studio.memory.estimate import Shapes, as_document, estimate
 from studio.memory.inventory import from_config
+from studio.memory.knobs import largest_terms
 from studio.memory.methods import METHODS
 from studio.memory.stack import Stack
 from tests.unit.memory.test_estimate import LLAMA_8B, SMOL, card, settings
@@ -185,3 +186,11 @@ def test_holding_an_earlier_task_takes_copies_of_what_is_trained(changes, copies
     plain, held = (predict("sft", **more).phases["optimizer_step"] for more in ({}, changes))
     assert held.get("kept_from_before", 0) == copies * plain["adapter"], "both have four bytes a weight"
     assert "kept_from_before" not in plain
+
+
+def test_a_critic_that_does_not_fit_names_the_setting_to_switch_off():
+    values = settings(tuning="lora", validation_split=0) | {"method": "ppo", "value_model": True} | WRITTEN
+    inventory, shapes = from_config(LLAMA_8B), Shapes(512)
+    found = estimate(inventory, values, shapes=shapes, machine=None)
+    knobs = {term.name: term.knob for term in largest_terms(inventory, values, found, shapes=shapes, machine=None)}
+    assert knobs["critic"] == "value_model"

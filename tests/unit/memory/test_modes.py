@@ -4,11 +4,12 @@ from dataclasses import replace
 
 import pytest
 
-from studio.memory.activations import layers_of, mode_of
+from studio.memory.activations import layers_of
 from studio.memory.adapters import TUNINGS
 from studio.memory.inventory import from_config
 from studio.memory.layers import Mode, Peak, Profile, Size
 from studio.memory.stack import Stack, installed_stack
+from studio.memory.ways import mode_of
 from tests.unit.memory.test_estimate import LLAMA_8B, settings
 
 PROFILE = Profile(

@@ -30,9 +30,8 @@ def all_estimates():
         }
         yield predict(machine=machine, **changes)
     yield predict(machine=CPU, continual="ewc", old_dataset="old")
-    for method, more in product(
-        METHODS, ({}, {"reward_model": "other", "num_generations": 4, "asked_models_bytes": 1 << 20})
-    ):
+    asked = {"asked_models_bytes": 1 << 20, "asked_models_token_bytes": 1 << 10}
+    for method, more in product(METHODS, ({}, {"reward_model": "other", "num_generations": 4, **asked})):
         values = {**settings(tuning="full"), **more}
         yield estimate(from_config(SMOL), values, shapes=Shapes(200), method=method)
 

@@ -10,6 +10,7 @@ from studio.db import lineage, models
 from studio.db.judges import asked_models, judges
 from studio.db.tables import Checkpoint, Job, Model
 from studio.errors import RefusedInput, SpecRefused
+from studio.memory.asked import MORE_TOKENS, TOGETHER
 from studio.rewards.judges import BYTES, Judge, by_name, settled, with_bytes
 from studio.rewards.recipe import digest, parse, to_document
 from tests.unit.advisor.conftest import facts as fixture_facts
@@ -80,6 +81,19 @@ def test_weights_of_every_model_count_once_in_the_memory(facts, gpu, each):
     assert all("asked_models" in parts for parts in found.phases.values())
     plain, _ = complete(spec | {"rewards": ["length"]}, known)
     assert "asked_models" not in memory_of(known, plain).terms
+
+
+def test_the_largest_model_at_work_counts_while_answers_are_judged(facts):
+    from msgspec.structs import replace
+
+    known = by_name([replace(FINISHED, token_values=1000), replace(KNOWN["starter"], token_values=400)])
+    rewards = [{"name": "reward_model", "model": "run:3"}, {"name": "judge_model", "model": "starter"}]
+    spec = {"model_name_or_path": "m", "dataset": "d", "method": "grpo", "rewards": rewards}
+    values, _ = complete(spec, facts(judges=known))
+    found = memory_of(facts(judges=known), values).phases["judging"]
+    tokens = 180 + values["max_completion_length"] + MORE_TOKENS
+    assert found["judging"] == TOGETHER * tokens * 1000 * 4 and found["asked_models"] == 5000 * 4
+    assert "judging" not in memory_of(facts(judges=KNOWN), values).phases, "nobody knows their sizes"
 
 
 def test_the_registry_tells_which_models_there_are_and_where_they_lie(tmp_path):

@@ -17,7 +17,7 @@ from studio.workshop.versions.diff import compare
 from studio.workshop.versions.export import export
 from studio.workshop.versions.finding import Wanted, find_rows
 from studio.workshop.versions.reader import iterate_problems, read_manifest, read_problems, read_rows
-from trainers.data import conversations
+from trainers.rows.data import conversations
 
 FOLDER = Path(__file__).with_name("layout_1")
 CHAT, PAIRS = FOLDER / "chat", FOLDER / "pairs"
