@@ -12,7 +12,8 @@
    <button data-shortcut="s">                     the key clicks it while it is to be seen and no text is being typed
    <input data-remember="annotator">              an empty one is filled with what was last typed there in this browser
    <div data-form data-fresh="17">                Gradio keeps the fields of a redrawn panel with what is typed in them; when this
-                                                  mark is another than before they take the values that the server gives them */
+                                                  mark is another than before they take the values that the server gives them
+   This script may come after what the panel shows; until it hears (`data-hears`) nothing of it can be seen or pressed. */
 (() => {
   "use strict";
   const PATIENCE_MS = 8000;
@@ -192,6 +193,7 @@
     };
     watch("value", drawn);
     drawn();
+    element.dataset.hears = "";
   }
 
   window.luthierPanel = luthierPanel;

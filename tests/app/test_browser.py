@@ -56,6 +56,55 @@ def test_every_page_opens_in_both_languages_fits_a_phone_and_asks_nobody_else(se
     assert {address.split("?")[0][: len(url)] for address in asked if not address.startswith("data:")} == {url}
 
 
+CLOSED_LATE = """
+  const fetched = window.fetch;
+  window.fetch = async (...given) => {
+    const answer = await fetched(...given);
+    if (!String(given[0].url || given[0]).includes("queue/data")) return answer;
+    const parts = answer.body.getReader(), text = new TextDecoder(), bytes = new TextEncoder();
+    const body = new ReadableStream({ async pull(into) {
+      const { value, done } = await parts.read();
+      if (done) return into.close();
+      const [before, closing] = text.decode(value).split(/(?=data: [^\\n]*close_stream)/);
+      into.enqueue(bytes.encode(before));
+      if (!closing && !before.includes("close_stream")) return;
+      window.closing = (window.closing || 0) + 1;
+      await new Promise((done) => setTimeout(done, 1500));
+      if (closing) into.enqueue(bytes.encode(closing));
+    } });
+    return new Response(body, { status: answer.status, headers: answer.headers });
+  };
+"""
+"""The browser hears late that the stream of answers is closed, as on a busy machine."""
+
+
+def test_a_press_while_the_stream_of_answers_closes_is_answered(served, page):
+    _, url = served
+    page.add_init_script(CLOSED_LATE)
+    page.goto(f"{url}/en/settings")
+    page.fill("#settings-kept input[name=token]", "short")
+    page.click("#settings-kept button[data-do=keep]")
+    page.wait_for_selector("#settings-kept .lu-notice.lu-bad")
+    page.fill("#settings-kept input[name=limit]", "19")
+    page.click("#settings-kept button[data-do=limit]")
+    page.wait_for_selector("#settings-kept .lu-notice.lu-good", timeout=6000)
+    assert page.evaluate("window.closing") >= 1
+
+
+def test_a_press_on_a_page_whose_script_comes_late_is_answered(served, page):
+    _, url = served
+
+    def late(route):
+        page.wait_for_timeout(1500)
+        route.continue_()
+
+    page.route("**/panel.js*", late)
+    page.goto(f"{url}/en/settings")
+    page.fill("#settings-kept input[name=token]", "short")
+    page.click("#settings-kept button[data-do=keep]")
+    page.wait_for_selector("#settings-kept .lu-notice.lu-bad", timeout=6000)
+
+
 def width_of(page) -> int:
     return page.evaluate("document.documentElement.scrollWidth")
 

@@ -19,6 +19,7 @@ from tests.trainers.jobs import SFT, events_of, model_ref, run_here, write_datas
 from trainers import sft
 from trainers.checkpoints.manifest import digest_of, read_manifest
 from trainers.inspect import figures_of
+from trainers.models import loading
 from trainers.models.generation import Models, Place, Sampling
 from trainers.models.model_config import read_config
 
@@ -121,6 +122,30 @@ def test_a_run_goes_on_bit_for_bit(tmp_path: Path, tiny: Path, rows: DatasetRef,
     found = [CheckpointRef(step=2, path=str(middle), digest=digest_of(middle))]
     resumed = run(tmp_path, tiny, rows, way, attempt=2, resume_from=found)
     assert weights(resumed) == weights(trained(way)) != weights(middle)
+
+
+@pytest.mark.parametrize("bits", [4, 8])
+def test_a_validation_leaves_the_squeezed_base_model_as_it_was(
+    tiny: Path, bits: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a processor with AVX-512 for bfloat16 bitsandbytes packs 4-bit weights anew, rounded and without gradients."""
+    monkeypatch.setattr("bitsandbytes.nn.modules.has_avx512bf16", lambda: True)
+    squeezed = loading.squeezed("float32", in_4bit=bits == 4, in_8bit=bits == 8)
+    model = loading.load_model(tiny, dtype="float32", device="cpu", quantization=squeezed)
+    model.get_input_embeddings().weight.requires_grad_()
+    tokens = torch.arange(3, 35)[None]
+
+    def learned() -> torch.Tensor:
+        model.train()
+        (gradient,) = torch.autograd.grad(
+            model(input_ids=tokens, labels=tokens).loss, [model.get_input_embeddings().weight]
+        )
+        return gradient
+
+    before = learned()
+    with torch.no_grad():
+        model.eval()(input_ids=tokens)
+    assert torch.equal(learned(), before)
 
 
 def check_in_turn(tiny: Path, trained: Trained, ways: Iterable[str]) -> None:

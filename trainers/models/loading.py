@@ -79,7 +79,19 @@ def load_model(  # noqa: PLR0913 - what a model is loaded with
     faults = sorted(missing) + sorted(str(key) for key in info["mismatched_keys"])
     if faults:
         raise JobFailed("model_incomplete", path=str(path), count=len(faults), first=faults[0])
+    _keep_as_squeezed(model)
     return model
+
+
+def _keep_as_squeezed(model: Any) -> None:
+    """Keep bitsandbytes from packing 4-bit weights anew for AVX-512 on their first pass outside of training.
+
+    What it packs has scales rounded to bfloat16 and passes no gradient on to the layers below: a run that validates
+    would learn less from then on, and end otherwise when it is resumed.
+    """
+    for module in model.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False
 
 
 def refuse_adapter(path: str | Path) -> None:
