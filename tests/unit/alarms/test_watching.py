@@ -76,7 +76,7 @@ CASES = {
     "entropy_collapses ": (
         "ppo",
         {"entropy": steps_up(1.0, 0.02)},
-        {"entropy": steps_up(1.0, 0.02), "reward": line(0.4, 2.0)},
+        {"entropy": steps_up(1.0, 0.02), "reward": line(0.4, 1.75)},
     ),
     "length_grows": (
         "grpo",
