@@ -23,6 +23,10 @@ out, and with it a draw from the random generator, so that what went on from the
 its own shows it now (`tests/trainers/test_going_on.py`).
 A bit flipped in a key of a manifest was an unexpected error that ended the resumed run; it is damage like any
 other now (`tests/unit/test_manifest.py`, every bit).
+On a processor with AVX-512 for bfloat16, QLoRA runs of the starter model that were resumed after a validation ended with
+other weights: bitsandbytes packs 4-bit weights anew on their first pass outside of training, rounds their scales, and
+passes no gradient on from there. It is kept from that now (`tests/trainers/test_tunings.py`), for the undisturbed run's
+sake as well, which had learned less from its first validation on.
 """
 WHAT = {
     "kill": "killed (SIGKILL) at a random moment of its life",
