@@ -9,16 +9,19 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+import xxhash
 
 from studio.protocol import sync_folder, write_atomically
 
 MANIFEST = "manifest.json"
 TEMPORARY_PREFIX = ".unfinished-"
 LITTLE_SPACE_BYTES = 16 << 20
+_BLOCK_BYTES = 1 << 22
 OPENED_KINDS = frozenset(
     {".safetensors", ".json", ".jinja", ".model", ".txt", ".py", ".bin", ".pt", ".pth", ".ckpt", ".pkl", ".npz"}
 )
@@ -119,3 +122,13 @@ def _is_as_listed(path: Path, listed: dict[str, Any]) -> bool:
             return hashlib.file_digest(file, "sha256").hexdigest() == listed["sha256"]
     except (OSError, LookupError, TypeError, ValueError):  # the manifest itself may be damaged: a key, a name
         return False
+
+
+def content_of(files: Iterable[Path]) -> str:
+    """One digest (xxh3, 128 bits) of the bytes of these files, one after another: for telling whether they changed."""
+    digest = xxhash.xxh3_128()
+    for path in files:
+        with path.open("rb") as file:
+            while block := file.read(_BLOCK_BYTES):
+                digest.update(block)
+    return digest.hexdigest()

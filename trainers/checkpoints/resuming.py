@@ -11,19 +11,16 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import xxhash
-
 from studio.errors import JobFailed
 from studio.params.changing import CONTINUABLE, FREE_TO_CHANGE, shaping
 from studio.protocol import CheckpointRef, Spec
 from trainers.attempt import Attempt
-from trainers.checkpoints.manifest import MANIFEST, damaged_files, digest_of, read_manifest
+from trainers.checkpoints.manifest import MANIFEST, content_of, damaged_files, digest_of, read_manifest
 
 DAMAGED_PREFIX = "damaged-"
 BATCH = {"per_device_train_batch_size", "gradient_accumulation_steps"}
 LIBRARIES = ("torch", "transformers", "trl", "peft", "accelerate", "bitsandbytes")
 """Those whose version may change what a step computes."""
-_BLOCK_BYTES = 1 << 22
 
 
 def start_of(attempt: Attempt) -> Path | None:
@@ -61,9 +58,9 @@ def same_run(spec: Spec, token_files: Iterable[Path]) -> dict[str, Any]:
     folder = Path(spec.model.path)
     values = {name: value for name, value in spec.values.items() if name not in FREE_TO_CHANGE}
     return {
-        "dataset": _content(token_files),
-        "model": _content(sorted(folder.glob("*.safetensors"))),
-        "config": _content([folder / "config.json"]),
+        "dataset": content_of(token_files),
+        "model": content_of(sorted(folder.glob("*.safetensors"))),
+        "config": content_of([folder / "config.json"]),
         "values": {"seed": spec.seed} | values,
         "surroundings": surroundings(spec),
     }
@@ -135,12 +132,3 @@ def _set_aside(attempt: Attempt, saved: CheckpointRef, damaged: list[str], *, is
     attempt.events.write("set_aside", step=saved.step, path=str(aside), files=damaged)
     code = "checkpoint_set_aside_last" if is_last else "checkpoint_set_aside"
     attempt.alert(code, step=saved.step, files=", ".join(damaged), path=str(aside))
-
-
-def _content(files: Iterable[Path]) -> str:
-    digest = xxhash.xxh3_128()
-    for path in files:
-        with path.open("rb") as file:
-            while block := file.read(_BLOCK_BYTES):
-                digest.update(block)
-    return digest.hexdigest()

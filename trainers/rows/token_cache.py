@@ -12,14 +12,13 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import xxhash
 
 from studio.protocol import Spec
-from trainers.checkpoints.manifest import TEMPORARY_PREFIX, damaged_files, whole_folder
+from trainers.checkpoints.manifest import TEMPORARY_PREFIX, content_of, damaged_files, whole_folder
 
 TOKENS, FINDINGS = "rows.arrow", "findings.json"
 LAYOUT = 1
@@ -30,7 +29,6 @@ LEFT_SECONDS = 86_400
 SMALL_BYTES = 64 << 20
 """Files of a model's folder up to this size may be part of its tokenizer."""
 _LIBRARIES = ("transformers", "trl")
-_BLOCK_BYTES = 1 << 22
 
 
 @dataclass(frozen=True)
@@ -77,24 +75,15 @@ def _key(spec: Spec, split: str) -> str:
     small = sorted(each for each in model.iterdir() if each.is_file() and each.stat().st_size <= SMALL_BYTES)
     named = {
         "layout": LAYOUT,
-        "rows": _digest([Path(spec.dataset.path) / ROWS]),
+        "rows": content_of([Path(spec.dataset.path) / ROWS]),
         "format": spec.dataset.format,
         "split": split,
-        "tokenizer": [(each.name, _digest([each])) for each in small if each.suffix != ".safetensors"],
+        "tokenizer": [(each.name, content_of([each])) for each in small if each.suffix != ".safetensors"],
         "max_length": spec.values["max_length"],
         "reasoning": spec.values.get("reasoning", "keep"),
         "libraries": [spec.libraries.get(name) for name in _LIBRARIES],
     }
     return xxhash.xxh3_128(json.dumps(named, sort_keys=True).encode()).hexdigest()
-
-
-def _digest(files: Iterable[Path]) -> str:
-    digest = xxhash.xxh3_128()
-    for path in files:
-        with path.open("rb") as file:
-            while block := file.read(_BLOCK_BYTES):
-                digest.update(block)
-    return digest.hexdigest()
 
 
 def _link(source: Path, target: Path) -> None:
