@@ -10,11 +10,12 @@ from studio.alarms.curves import Curve, curve
 from studio.alarms.watching import watch
 from studio.protocol import DatasetRef, read_spec
 from tests.fixture_sets import imported
-from tests.trainers.jobs import events_of, model_ref, run_here, write_dataset, write_spec, write_tiny_model
-from tests.trainers.test_preference import BASE
+from tests.trainers.jobs import SFT, events_of, model_ref, run_here, write_dataset, write_spec, write_tiny_model
+from tests.trainers.test_preference import BASE, said
 from tests.trainers.test_preference import METHODS as PREFERENCES
 from tests.trainers.test_rewarded import METHODS as REWARDED
 from tests.trainers.test_rewarded import VALUES
+from trainers import sft
 
 pytestmark = [pytest.mark.filterwarnings("ignore::FutureWarning"), pytest.mark.filterwarnings("ignore::UserWarning")]
 
@@ -152,6 +153,72 @@ def test_ppo_comes_to_the_best_reward_that_there_is(tmp_path: Path, sure: Path, 
     alarms(tmp_path, sure, questions, "ppo", rewards=[{"name": "contains", "texts": ["th"]}], **values)
     told = curves_of(tmp_path / "attempts" / "1")
     assert told["reward"].early < 0.5 and told["reward"].late >= 0.9
+
+
+@pytest.mark.slow
+def test_a_reward_that_short_answers_meet_by_chance_makes_them_short(
+    tmp_path: Path, ending: Path, questions: DatasetRef
+) -> None:
+    values = {"max_steps": 30, "max_completion_length": 24, "learning_rate": 1e-2, "beta": 0.0, "tuning": "full"}
+    values |= {"per_device_train_batch_size": 16, "num_generations": 8}
+    rewards = [{"name": "pattern", "pattern": r"^[\s\S]{0,35}$"}]
+    assert "length_shrinks" in alarms(tmp_path, ending, questions, "grpo", rewards=rewards, **values)
+
+
+@pytest.mark.slow
+def test_a_rule_that_is_met_by_breaking_another_is_told_with_half_its_weight(
+    tmp_path: Path, sure: Path, questions: DatasetRef
+) -> None:
+    values = {"max_steps": 24, "max_completion_length": 8, "learning_rate": 2e-2, "beta": 0.0}
+    wanted, unwanted = {"name": "contains", "texts": ["th"]}, {"name": "pattern", "pattern": r"(?i)^((?!th)[\s\S])*$"}
+    rewards = [wanted | {"weight": 3.0}, unwanted | {"weight": 1.0}]
+    found = alarms(tmp_path, sure, questions, "grpo", rewards=rewards, **values)
+    assert found["hacked_rule"][0]["rewards"] == [wanted | {"weight": 1.5}, unwanted | {"weight": 1.0}]
+
+
+@pytest.mark.slow
+def test_a_reward_that_held_out_questions_do_not_share_is_told(tmp_path: Path, sure: Path) -> None:
+    """What is learned from is more of the letter t, what is held out wants e."""
+    letters = {"train": ("t", range(12)), "validation": ("e", range(12, 20))}
+    rows = [
+        {"prompt": f"What is {n} plus {n}?", "completion": letter, "split": split}
+        for split, (letter, numbers) in letters.items()
+        for n in numbers
+    ]
+    values = {"max_steps": 24, "max_completion_length": 8, "learning_rate": 2e-2, "beta": 0.0, "eval_steps": 6}
+    values |= {"rewards": [{"name": "similarity", "measure": "chrf"}], "validation_split": 0.25}
+    found = alarms(tmp_path / "run", sure, write_dataset(tmp_path / "v1", rows), "grpo", **values)
+    assert set(found) == {"hacked_held_out"}
+
+
+@pytest.mark.slow
+def test_a_reward_that_comes_once_in_a_while_makes_the_critic_swing(
+    tmp_path: Path, sure: Path, questions: DatasetRef
+) -> None:
+    values = {"max_steps": 24, "max_completion_length": 8, "learning_rate": 1e-5, "beta": 0.0, "kl_target": 0.0}
+    values |= {"normalize_rewards": False, "missing_eos_penalty": 0.0, "entropy_coef": 0.0}
+    found = alarms(tmp_path, sure, questions, "ppo", rewards=[{"name": "contains", "texts": ["qu"]}], **values)
+    assert found["value_loss_swings"][0] == {"normalize_rewards": True}
+
+
+@pytest.mark.slow
+def test_a_model_that_knew_the_better_answers_and_loses_them_is_told(tmp_path: Path, sure: Path) -> None:
+    asked = [f"What is {n} plus {n}?" for n in range(12)]
+    good, bad = ([f"It is {2 * n} {what}." for n in range(12)] for what in ("apples", "pears"))
+    rows = [{"prompt": question, "completion": answer} for question, answer in zip(asked, good, strict=True)]
+    pairs = [
+        {"prompt": said("user", question), "chosen": said("assistant", one), "rejected": said("assistant", other)}
+        for question, one, other in zip(asked, good, bad, strict=True)
+    ]
+    whole = {name: value for name, value in SFT.items() if not name.startswith("lora_")}
+    values = whole | {"tuning": "full", "max_steps": 40, "learning_rate": 1e-2, "save_steps": 40}
+    rows = write_dataset(tmp_path / "rows", rows)
+    first = write_spec(tmp_path / "sft", values=values, dataset=rows, model=model_ref(sure))
+    assert run_here(sft.main, first).outcome == "succeeded"
+    knows = Path(events_of(first, "checkpoint")[-1].data["path"])
+    values = {"beta": 0.01, "learning_rate": 3e-2, "max_steps": 16, "max_length": 256}
+    found = alarms(tmp_path / "dpo", knows, write_dataset(tmp_path / "pairs", pairs), "dpo", **values)
+    assert found == {"runs_off": ({"beta": 0.02}, {"learning_rate": 1.5e-2})}
 
 
 @pytest.mark.slow
