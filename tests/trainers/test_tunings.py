@@ -22,6 +22,8 @@ from trainers.inspect import figures_of
 from trainers.models import loading
 from trainers.models.generation import Models, Place, Sampling
 from trainers.models.model_config import read_config
+from trainers.models.scoring import answer_losses
+from trainers.rows.data import Findings, Sample, render_rows
 
 # peft and trl use names that this transformers announces to rename.
 pytestmark = [
@@ -179,6 +181,20 @@ def test_what_is_written_is_what_is_likeliest(tiny: Path, trained: Trained, way:
             row = torch.tensor([ids])
             ids.append(int(model(input_ids=row, attention_mask=torch.ones_like(row)).logits[0, -1].argmax()))
         assert made.tokens and renderer.tokenizer.decode(ids[begun:], skip_special_tokens=True) == made.text
+
+
+@EACH
+def test_an_answers_loss_is_what_training_counts(tiny: Path, trained: Trained, way: str) -> None:
+    turns = [(f"What is {n}?", f"It is {'so ' * n}{n}.") for n in range(1, 4)]
+    rows = [Sample([{"role": "user", "content": q}, {"role": "assistant", "content": a}]) for q, a in turns]
+    with Models("cpu").ready(place(tiny, trained(way), way)) as (model, renderer):
+        told = answer_losses(model, renderer, enumerate(rows), max_length=None, findings=Findings())
+        found = {each.row: each.loss for each in told}
+        for row in render_rows(enumerate(rows), renderer, max_length=None, findings=Findings()):
+            ids, labels = torch.tensor([row.input_ids]), torch.tensor([row.labels])
+            with torch.inference_mode():
+                loss = model(input_ids=ids, attention_mask=torch.ones_like(ids), labels=labels).loss
+            assert found[row.row] == pytest.approx(loss.item(), rel=1e-3)
 
 
 def test_what_pissa_leaves_works_on_the_untouched_base(tiny: Path) -> None:

@@ -105,11 +105,14 @@ def _batch_losses(model: Any, batch: list[Rendered], pad: int) -> Iterator[RowLo
 
 
 def _logits(model: Any, ids: torch.Tensor, read: torch.Tensor, asked: torch.Tensor) -> torch.Tensor:
-    """The logits at the places that count, (B, K, V); models that can compute only those."""
-    base = model.get_base_model() if hasattr(model, "get_base_model") else model
-    if "logits_to_keep" in inspect.signature(base.forward).parameters:
-        return model(input_ids=ids, attention_mask=read, use_cache=False, logits_to_keep=asked).logits
-    return model(input_ids=ids, attention_mask=read, use_cache=False).logits[:, asked]
+    """The logits at the places that count, (B, K, V); from the first of them on where a model can leave others out.
+
+    Places count from the end: the tokens of a learned prompt, which stand before a row, have logits too.
+    """
+    base, longest = model.get_base_model() if hasattr(model, "get_base_model") else model, ids.shape[1]
+    fewer = {"logits_to_keep": longest - int(asked[0])}
+    kept = fewer if "logits_to_keep" in inspect.signature(base.forward).parameters else {}
+    return model(input_ids=ids, attention_mask=read, use_cache=False, **kept).logits[:, asked - longest]
 
 
 def _padded(rows: list[list[int]], value: int) -> torch.Tensor:
