@@ -52,6 +52,12 @@ WAYS: Mapping[str, dict[str, Any]] = {
     "p-tuning, 1e-2": {"tuning": "p_tuning", "learning_rate": 1e-2},
     "prompt tuning, 1e-1": {"tuning": "prompt_tuning", "learning_rate": 1e-1},
     "full, 1e-4": {"tuning": "full", "learning_rate": 1e-4},
+    "full, 3e-4": {"tuning": "full", "learning_rate": 3e-4},
+    "top layers, 1e-3": {"tuning": "freeze", "learning_rate": 1e-3},
+    "IA3, 3e-2": {"tuning": "ia3", "learning_rate": 3e-2},
+    "layer norms, 3e-2": {"tuning": "ln_tuning", "learning_rate": 3e-2},
+    "prompt tuning, 3e-1": {"tuning": "prompt_tuning", "learning_rate": 3e-1},
+    "p-tuning, 3e-2": {"tuning": "p_tuning", "learning_rate": 3e-2},
     "rsLoRA": {"use_rslora": True},
     "DoRA": {"use_dora": True},
 }
