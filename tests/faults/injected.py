@@ -2,6 +2,7 @@
 
 FAULT=out_of_memory:7       the device has no memory left in step 7, as long as more than one row is learned at once
 FAULT=non_finite:7          a gradient of step 7 is no number
+FAULT=non_finite_loss:7     the loss of step 7 is no number, its gradients are
 FAULT=hang:7                the loader of step 7 never comes back (and the watchdog waits 3 s, not 15 minutes)
 FAULT=library:7             a library raises something unforeseen in step 7
 FAULT=slow_evaluation:0.2   every batch of an evaluation takes so many seconds
@@ -53,6 +54,12 @@ class _NonFinite(_Faulty):
         return loss
 
 
+class _NonFiniteLoss(_Faulty):
+    def compute_loss(self, *args: Any, **named: Any) -> Any:
+        loss = super().compute_loss(*args, **named)
+        return loss + float("nan") if self.is_now() else loss
+
+
 class _Hang(_Faulty):
     def get_batch_samples(self, *args: Any, **named: Any) -> Any:
         if self.is_now():
@@ -82,6 +89,7 @@ class _SlowBatch(_Faulty):
 FAULTS = {
     "out_of_memory": _OutOfMemory,
     "non_finite": _NonFinite,
+    "non_finite_loss": _NonFiniteLoss,
     "hang": _Hang,
     "library": _Library,
     "slow_evaluation": _SlowEvaluation,

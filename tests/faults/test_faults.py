@@ -59,6 +59,7 @@ def test_no_event_is_lost_or_doubled_when_servers_are_killed(tmp_path: Path) -> 
     [
         ("out_of_memory:5", "job.out_of_memory", {"batch": 2}),
         ("non_finite:5", "job.non_finite", {"step": 5}),
+        ("non_finite_loss:5", "job.non_finite", {"step": 5}),
         ("hang:5", "job.hung", {"minutes": 1}),
         ("library:5", "job.unexpected", {}),
     ],

@@ -1,5 +1,6 @@
 """What leaves the studio works without it, merged or not; several adapters as one answer as their sum."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from tests.security.evil import PICKLES, write_pickle
 from tests.trainers.jobs import events_of, run_here, write_spec
 from trainers import combine, export
 from trainers.checkpoints.manifest import digest_of, whole_folder
@@ -155,3 +157,20 @@ def test_what_cannot_be_added_up_is_refused(tmp_path: Path, tiny: Path, kind: An
     checkpoint = adapter(tiny, tmp_path / "a" / "step-1", kind())
     result, _ = combined(tmp_path / "job", tiny, {checkpoint: 0.5})
     assert (result.outcome, result.reason) == ("failed", "job.weights.cannot_combine")
+
+
+@pytest.mark.parametrize("way", ["as it is", "merged", "combined"])
+def test_a_checkpoint_with_a_pickle_that_was_put_there_does_not_leave(tmp_path: Path, tiny: Path, way: str) -> None:
+    """And nobody opens it, or the mark would appear. One file is of the checkpoint's own names: `optimizer.pt`."""
+    mark, other = tmp_path / "mark", adapter(tiny, tmp_path / "other" / "step-1", lora())
+    for name in (*PICKLES, "sub/adapter_model.bin"):
+        checkpoint = shutil.copytree(other, tmp_path / name.replace("/", "-") / "step-1")
+        (checkpoint / name).parent.mkdir(exist_ok=True)
+        write_pickle(checkpoint / name, mark)
+        job = checkpoint.with_name("job")
+        if way == "combined":
+            result, _ = combined(job, tiny, {other: 0.5, checkpoint: 0.5})
+        else:
+            result, _ = exported(job, tiny, checkpoint, merge=way == "merged")
+        assert (result.outcome, result.reason) == ("failed", "job.answer_checkpoint_damaged"), name
+        assert not mark.exists() and not list(job.rglob("*.safetensors")), name

@@ -2,9 +2,12 @@
 
 import pytest
 
+from studio.params.methods import METHODS
+from studio.params.tunings import TUNINGS
 from studio.paths import PROJECT_ROOT
 from tests.faults.__main__ import PAGE, results
 from tests.faults.page import page
+from tests.faults.ways import TINY, WAYS
 
 
 def trial(name: str, kind: str, detail: str, *, survived: bool = True, tuning: str = "lora", problem: str = "") -> dict:
@@ -33,6 +36,13 @@ def test_what_was_tried_and_survived_is_counted_and_a_repeated_trial_counts_once
     assert "2 kills (SIGKILL)" in told and "0 events lost and 0 doubled of 1,200, in 3 jobs" in told
     assert "1 rounds of two clients at the same instant: 1 double starts" in told
     assert "- damage lora 0: a flipped bit: a. other weights" in told
+
+
+def test_every_method_and_every_way_of_tuning_can_be_hurt():
+    """With a tiny model: a new one joins `tests/faults/ways.py`, or this fails."""
+    ways = [WAYS[name] for name in TINY]
+    assert {way.method for way in ways} == METHODS.keys()
+    assert {way.tuning for way in ways if way.method == "sft"} == TUNINGS.keys()
 
 
 @pytest.mark.slow

@@ -4,6 +4,7 @@ import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import psutil
 import pytest
 
 from studio.db import jobs, metrics
@@ -12,7 +13,7 @@ from studio.db.jobs import NewJob, Waiting
 from studio.db.queue import QueueRules
 from studio.desk_runs import next_time
 from studio.errors import Failure, RefusedInput
-from studio.jobs import queueing
+from studio.jobs import queueing, supervisor
 from studio.jobs.folders import folder_bytes
 from studio.jobs.queueing import Devices, Holder, Wait, decide
 from studio.jobs.supervisor import Supervisor
@@ -120,6 +121,21 @@ def test_two_gpus_run_two_jobs_each_on_its_own_and_never_a_third(shop_of_two):
     shop.until(lambda: shop.job(third).state == "running")
     assert leases(shop) == {"cuda:1": first, "cuda:0": third}
     for job in (first, third):
+        shop.wish(job, "stop_now")
+    shop.until(lambda: leases(shop) == {})
+
+
+def test_a_job_sees_its_gpu_alone_and_has_its_share_of_the_threads(shop_of_two, monkeypatch):
+    shop = shop_of_two
+    monkeypatch.setattr(supervisor, "cpu_count", lambda: 13)
+    queued = {device: queue_on(shop, device) for device in reversed(GPUS)}
+    shop.until(lambda: all(shop.job(job).state == "running" for job in queued.values()))
+    for device, job in queued.items():
+        with shop.writer.begin() as session:
+            given = psutil.Process(jobs.newest_attempt(session, job).pid).environ()
+        told = read_spec(shop.workspace.attempt(job, 1))
+        assert (told.device, given["CUDA_VISIBLE_DEVICES"]) == (device, device.removeprefix("cuda:"))
+        assert (told.threads, given["OMP_NUM_THREADS"]) == (6, "6"), "of 13 cores, for two GPUs"
         shop.wish(job, "stop_now")
     shop.until(lambda: leases(shop) == {})
 
