@@ -25,7 +25,7 @@ class ExportingDesk:
     workspace: Workspace
 
     def export_checkpoint(self, checkpoint: int, *, merge: bool = False) -> int:
-        """Queue a folder in `exports/` that peft or transformers read; returns the job.
+        """Queue a folder in `exports/` that peft or transformers read, unless its tuning is ours; returns the job.
 
         Args:
             merge: make the adapter part of the base model's weights.
@@ -42,6 +42,7 @@ class ExportingDesk:
             place = place_of(session, {"checkpoint": chosen.id})
             folder = _free_name(self.workspace.exports, f"{_plain(chosen.run)}-step-{chosen.step}", merge)
             values = {"checkpoint": chosen.id, "place": place, "base": base.name, "merge": merge, "folder": folder}
+            values["tuning"] = chosen.tuning
             return add_job(
                 session,
                 NewJob(kind="export", title=folder, values=values, needs_device=merge, model_id=base.id),

@@ -15,7 +15,7 @@ def export(
     wait: Wait = False,
     as_json: AsJson = False,
 ) -> None:
-    """Put a checkpoint into a folder that transformers or peft read."""
+    """Put a checkpoint into a folder that transformers or peft read; no other program reads a bottleneck adapter's."""
     place = workspace()
     _show(client.call(place, "export_checkpoint", checkpoint=checkpoint, merge=merge), wait=wait, as_json=as_json)
 

@@ -40,6 +40,7 @@ def build(context: Context) -> None:
         combine_button = gr.Button(say("weights.combine_now"), elem_id="checkpoints-combine-now")
     made = gr.HTML(elem_id="checkpoints-made")
     redraw_on_change(context, draw, outputs=[taken, parts, made])
+    taken.change(bind(tell_how, context), [taken], [merged])
     out_button.click(bind(take_out, context), [taken, merged], [made])
     combine_button.click(bind(combine, context), [parts, weights], [made])
 
@@ -50,6 +51,15 @@ def draw(context: Context, query: dict[str, str]) -> list[Any]:
     every = [(_label(context, each), each.id) for each in saved]
     addable = [(_label(context, each), each.id) for each in saved if TUNINGS[each.tuning].combines]
     return [gr.update(choices=every), gr.update(choices=addable), made_html(context)]
+
+
+def tell_how(context: Context, checkpoint: int | None) -> Any:
+    """What can be done with that checkpoint's folder: one that no other program reads says so before it is made."""
+    if checkpoint is None:
+        return gr.update(info=context.say("weights.how_help"))
+    with context.registry.session() as session:
+        chosen = checkpoints.checkpoint(session, int(checkpoint))
+    return gr.update(info=context.say("weights.ours_help" if _is_ours(chosen.tuning) else "weights.how_help"))
 
 
 def take_out(context: Context, checkpoint: int | None, merged: str) -> str:
@@ -100,10 +110,15 @@ def _where(context: Context, job: JobView, saved: dict[int, list[CheckpointView]
         return "–"
     if job.kind == "export":
         folder = context.desk.workspace.exports / job.values["folder"]
-        return escape(f"{path_text(folder)} · {bytes_text(job.figures.get('bytes', 0))}")
+        told = f"{path_text(folder)} · {bytes_text(job.figures.get('bytes', 0))}"
+        return escape(f"{told} · {context.say('weights.ours')}" if _is_ours(job.values.get("tuning")) else told)
     made = saved.get(job.id)
     address = page_path(context.language, "checkpoints", pick=made[0].id) if made else None
     return link(address, context.say("weights.ask_it")) if address else "–"
+
+
+def _is_ours(tuning: str | None) -> bool:
+    return tuning in TUNINGS and TUNINGS[tuning].is_ours
 
 
 def _label(context: Context, each: CheckpointView) -> str:

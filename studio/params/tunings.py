@@ -23,6 +23,8 @@ class Tuning:
     """It only changes weights that are there, so they can be made part of the base model's."""
     combines: bool = False
     """Several of them on one base model can be added up."""
+    is_ours: bool = False
+    """No other program reads the folder that is taken out."""
 
 
 TUNINGS = {
@@ -37,7 +39,7 @@ TUNINGS = {
         Tuning(name="prompt_tuning", keeps="adapter", rates="prompts"),
         Tuning(name="p_tuning", keeps="adapter", rates="prompts"),
         Tuning(name="prefix_tuning", keeps="adapter", rates="prompts"),
-        Tuning(name="bottleneck", keeps="adapter", rates="lora"),
+        Tuning(name="bottleneck", keeps="adapter", rates="lora", is_ours=True),
     )
 }
 ADDS_TOKENS = frozenset({"prompt_tuning", "p_tuning", "prefix_tuning"})

@@ -13,6 +13,7 @@ from studio.db import checkpoints, jobs
 from studio.db.tables import Job
 from studio.errors import RefusedInput
 from studio.jobs.products import take_product
+from studio.messages import LANGUAGES
 
 
 def saved(filled):
@@ -69,6 +70,19 @@ def test_the_folder_that_a_job_leaves_is_moved_among_the_exports(filled):
     with filled.writer.begin() as session:
         take_product(session, filled.workspace, session.get_one(Job, job_id))
     assert (filled.workspace.exports / folder / "adapter_config.json").exists() and not made.exists()
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize(("tuning", "is_ours"), [("bottleneck", True), ("lora", False)])
+def test_a_folder_that_no_other_program_reads_says_so_before_and_after(filled, language, tuning, is_ours):
+    retuned(filled, tuning)
+    context, first = filled.context(language), saved(filled)[0]
+    assert (taking_out.tell_how(context, first.id)["info"] == context.say("weights.ours_help")) == is_ours
+    assert taking_out.tell_how(context, None)["info"] == context.say("weights.how_help")
+    job_id = context.desk.export_checkpoint(first.id)
+    with filled.writer.begin() as session:
+        session.get_one(Job, job_id).state = "succeeded"
+    assert (context.say("weights.ours") in taking_out.made_html(context)) == is_ours
 
 
 def test_folders_have_names_of_their_own(filled):
