@@ -8,6 +8,7 @@ import copy
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable
+from heapq import nlargest
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from studio.protocol import DatasetRef
 from trainers.attempt import Attempt, run_attempt
 
 MAX_ROWS = 2000
+NUM_LONGEST = 32
 NUM_SAMPLES = 3
 PERCENTILES = (50, 90, 95, 99)
 LIMITS = (512, 1024, 2048)
@@ -261,7 +263,10 @@ def _build_of(module: Any) -> tuple:
 
 
 def inspect_rows(attempt: Attempt, dataset: DatasetRef, tokenizer: Any) -> tuple[dict[str, Any], list[list]]:
-    """Token lengths of the rows to train on (MAX_ROWS of them, evenly spread) and the first of them as trained."""
+    """Token lengths of the rows to train on (MAX_ROWS of them, evenly spread) and the first of them as trained.
+
+    The longest row decides the memory, so where not all are read, those with the most text are read besides.
+    """
     from trainers.rows.data import TRAIN, Findings, Renderer, conversations, render_rows, segments
 
     rows, findings = dataset.training_rows, Findings()
@@ -278,12 +283,17 @@ def inspect_rows(attempt: Attempt, dataset: DatasetRef, tokenizer: Any) -> tuple
             attempt.events.write("progress", done=len(lengths), total=expected, unit="rows", seconds_left=None)
     if not lengths:
         raise JobFailed("no_usable_rows", dataset=dataset.name, max_length="–")
+    told = _statistics(lengths)
+    if stride > 1:
+        longest = nlargest(NUM_LONGEST, conversations(dataset), key=lambda numbered: numbered[1].num_bytes)
+        found = render_rows(longest, Renderer(tokenizer), max_length=None, findings=Findings())
+        told["max"] = max(told["max"], *(len(rendered.input_ids) for rendered in found))
     tokens = {
         "rows": rows,
         "held_out": {side: count for side, count in dataset.splits.items() if side != TRAIN},
         "sampled_rows": expected,
         "is_sample": stride > 1,
-        "lengths": _statistics(lengths),
+        "lengths": told,
         "answers": _statistics(answers),
         "share_above": {str(limit): sum(n > limit for n in lengths) / len(lengths) for limit in LIMITS},
         "left_out": {code: findings.named(code) for code in findings.rows},

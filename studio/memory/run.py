@@ -48,7 +48,11 @@ class Configured:
 
     @cached_property
     def batch(self) -> Batch:
-        return self._batch_of(self.values["per_device_train_batch_size"])
+        found = self._batch_of(self.values["per_device_train_batch_size"])
+        if not self.values.get("padding_free") or self.values["attn_implementation"] == "flash_attention_2":
+            return found
+        # Rows behind each other are one long row to these kernels: pairs of all their tokens, masked.
+        return replace(found, rows=1, row_tokens=found.tokens, scored_tokens=found.scored)
 
     @property
     def evaluation_batch(self) -> Batch:

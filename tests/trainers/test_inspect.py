@@ -60,6 +60,25 @@ def test_only_rows_that_train_are_measured_and_shown(tmp_path: Path, tiny: Path)
     assert tokens["lengths"]["p50"] == tokens["lengths"]["max"]
 
 
+def test_the_longest_of_many_rows_is_found_though_not_all_are_read(
+    tmp_path: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inspect, "MAX_ROWS", 10)
+    rows = [{"prompt": f"What is {n}?", "completion": "so " * (90 if n == 17 else n % 3)} for n in range(40)]
+
+    def looked(name: str, rows: list[dict[str, str]]) -> dict:
+        folder = write_spec(
+            tmp_path / name,
+            kind="inspect",
+            model=model_ref(tiny),
+            dataset=write_dataset(tmp_path / f"{name} rows", rows),
+        )
+        return run_here(inspect.main, folder).figures["tokens"]
+
+    found, alone = looked("many", rows), looked("alone", rows[17:18])
+    assert found["is_sample"] and found["lengths"]["max"] == alone["lengths"]["max"] > found["lengths"]["p99"]
+
+
 def test_a_folder_that_is_no_language_model_is_a_sentence(tmp_path: Path, tiny: Path) -> None:
     import shutil
 

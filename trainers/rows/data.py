@@ -68,6 +68,14 @@ class Sample:
     labels: list[int] | None = None
     """Beside `input_ids`; None: every token is learned."""
 
+    @property
+    def num_bytes(self) -> int:
+        """Of its text in UTF-8, which tells long rows from short ones in any language; its tokens where it has those."""
+        if self.input_ids is not None:
+            return len(self.input_ids)
+        turns = (turn.get(part) for turn in self.messages for part in ("content", "reasoning_content"))
+        return sum(len(text.encode()) for text in (self.text, *turns) if isinstance(text, str))
+
 
 @dataclass(frozen=True)
 class Rendered:

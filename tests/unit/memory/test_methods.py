@@ -52,6 +52,29 @@ def test_the_values_may_name_the_method():
     assert named == estimate(from_config(SMOL), values, shapes=Shapes(100), method="dpo")
 
 
+@pytest.mark.parametrize(
+    ("kernel", "least", "most"), [("eager", 1.8, 30.0), ("sdpa", 1.0, 1.5), ("flash_attention_2", 1.0, 1.0)]
+)
+def test_rows_behind_each_other_are_one_row_to_kernels_that_keep_pairs(kernel, least, most):
+    """Published rows have none; what grows with the pairs of all tokens is what these kernels keep."""
+    padded, joined = (
+        predict(
+            "sft",
+            longest=1024,
+            attn_implementation=kernel,
+            per_device_train_batch_size=8,
+            gradient_checkpointing=True,
+            padding_free=is_joined,
+        )
+        for is_joined in (False, True)
+    )
+    ratio = total(joined, "layer_backward") / total(padded, "layer_backward")
+    assert least <= ratio <= most and joined.allocated_bytes >= padded.allocated_bytes
+    if kernel == "eager":
+        pairs = 32 * (8 * 1024) ** 2
+        assert joined.phases["layer_backward"]["layer"] > 4 * pairs, "probabilities of every pair in float32"
+
+
 def test_pairs_are_two_rows():
     # trl switches dropout off for pairs; what weights need does not grow with the rows.
     one, pair = (
