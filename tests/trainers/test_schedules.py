@@ -2,6 +2,7 @@
 
 import copy
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -46,6 +47,24 @@ def test_an_optimizer_learns(tmp_path: Path, tiny: Path, optim: str) -> None:
     folder = run_of(tmp_path / "job", tiny, rows_of(tmp_path / "rows"), optim=optim, tuning="full")
     losses = losses_of(folder)
     assert losses[STEPS] < losses[1] - 0.05
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:Paged optimizers are not supported on CPU:UserWarning")
+@pytest.mark.parametrize("optim", ["adamw_bnb_8bit", "paged_adamw_8bit", "lion_8bit", "paged_lion_8bit", "adafactor"])
+def test_an_optimizer_that_saves_memory_learns_and_goes_on(tmp_path: Path, tiny: Path, optim: str) -> None:
+    """With matrices so large that their states are in 8 bits; of paged ones nothing is paged on a CPU."""
+    folder = assert_resumes_alike(tmp_path, tiny, optim=optim, tuning="full", weight_decay=0.01)
+    losses = losses_of(folder)
+    assert losses[STEPS] < losses[1] - 0.05
+    kept = torch.load(tmp_path / "whole" / "checkpoints" / f"step-{STEPS}" / "optimizer.pt", weights_only=True)
+    assert (torch.uint8 in dtypes_in(kept["state"])) == optim.endswith("8bit")
+
+
+def dtypes_in(state: Any) -> set[torch.dtype]:
+    if torch.is_tensor(state):
+        return {state.dtype}
+    return set().union(*map(dtypes_in, state.values())) if isinstance(state, dict) else set()
 
 
 def test_muon_takes_matrices_between_layers_only(tiny: Path) -> None:
