@@ -113,6 +113,8 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True):
     libraries: dict[str, str] = {}
     cache_path: str = ""
     """Folder for what runs share as it takes time to make (`trainers.rows.token_cache`); empty: nothing is shared."""
+    temporary_path: str = ""
+    """The attempt's `TMPDIR`, deleted when it has ended; empty: the system's own."""
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):

@@ -3,7 +3,7 @@
 What it does is told by its spec's values: `steps`, `seconds_a_step`, `save_every`, `best_at` (the step whose held-out
 loss is lowest), `scored_later` (a checkpoint's held-out loss, told after it), `fail_at` (with `fail_reason`, and only
 with more than `fits` rows at once), `die_at` (killed from outside, so to speak), `deaf` (obeys no request), `child`
-(starts a process that outlives it), `torn_line`, `bad_line`.
+(starts a process that outlives it), `litters` (leaves a temporary file and prints its path), `torn_line`, `bad_line`.
 """
 
 import hashlib
@@ -11,6 +11,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -22,8 +23,7 @@ def main(folder: Path) -> None:
     values = spec.values
     events = EventLog(folder)
     events.write("phase", name="training")
-    if values.get("child"):
-        subprocess.Popen(["sleep", "120"])
+    _leave_behind(values)
     whole = [saved for saved in spec.resume_from if saved.step != values.get("sets_aside")]
     for saved in spec.resume_from:
         if saved not in whole:
@@ -52,6 +52,14 @@ def main(folder: Path) -> None:
     write_struct(
         folder / RESULT, Result(outcome="succeeded", figures={"steps": values["steps"]}, finished_at=utc_now())
     )
+
+
+def _leave_behind(values: dict) -> None:
+    if values.get("child"):
+        subprocess.Popen(["sleep", "120"])
+    if values.get("litters"):
+        sys.stdout.write(tempfile.mkstemp()[1])
+        sys.stdout.flush()
 
 
 def _fail(folder: Path, values: dict, step: int) -> None:

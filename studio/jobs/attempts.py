@@ -83,6 +83,8 @@ def environment_of(workspace: Workspace, spec: Spec) -> dict[str, str]:
     }
     if spec.kind != "fetch":
         environment |= {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}
+    if spec.temporary_path:
+        environment["TMPDIR"] = spec.temporary_path
     if spec.threads:
         environment["OMP_NUM_THREADS"] = str(spec.threads)
     if spec.device == "cpu":

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from msgspec import structs
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
@@ -22,7 +23,7 @@ from studio.db.jobs import live, move, newest_attempt, num_waiting, record_event
 from studio.db.tables import Attempt, Checkpoint, Job, Lease
 from studio.errors import Failure, StudioError
 from studio.hardware import cpu_count
-from studio.jobs import processes, queueing
+from studio.jobs import processes, queueing, temporary
 from studio.jobs.attempts import environment_of, saved_checkpoints, spec_of
 from studio.jobs.folders import folder_bytes
 from studio.jobs.ingest import ingest
@@ -216,6 +217,7 @@ class Supervisor:
         self._watches.pop((job.id, attempt.number), None)
         if attempt.pid:
             processes.end_leftovers(attempt.pid, str(folder))
+        temporary.delete_folder(folder)
         job.disk_bytes = folder_bytes(self._workspace.job(job.id))
         result = read_result(folder)
         if result is not None:
@@ -271,6 +273,7 @@ class Supervisor:
         try:
             process = self._launch(spec)
         except OSError as error:
+            temporary.delete_folder(folder)
             with self._writer.begin() as session:
                 move(session, job_id, "failed", reason="job.could_not_start", values={"detail": error.strerror or ""})
             _log.exception("Job %s could not be started in %s", job_id, folder)
@@ -300,9 +303,10 @@ class Supervisor:
         saved = saved_checkpoints(session, job_id) if job.attempt > 1 else []
         # Runs on several GPUs share the processors.
         threads = max(1, cpu_count() // len(self._devices)) if job.needs_device else 1
-        spec = spec_of(session, job, self._workspace, device, threads, saved)
         folder = self._workspace.attempt(job_id, job.attempt)
         folder.mkdir(parents=True, exist_ok=True)
+        spec = spec_of(session, job, self._workspace, device, threads, saved)
+        spec = structs.replace(spec, temporary_path=str(temporary.make_folder(folder)))
         write_struct(folder / SPEC, spec)
         session.add(
             Attempt(

@@ -2,7 +2,11 @@
 
 import os
 import signal
+import socket
+import tempfile
 import time
+from collections.abc import Iterator
+from pathlib import Path
 from types import SimpleNamespace
 
 import psutil
@@ -10,11 +14,11 @@ import pytest
 
 from studio.db import checkpoints, jobs, lineage
 from studio.db.jobs import newest_attempt
-from studio.jobs import processes, supervisor
+from studio.jobs import processes, supervisor, temporary
 from studio.jobs.retention import surplus
 from studio.params.changing import smaller
 from studio.paths import Workspace
-from studio.protocol import read_spec
+from studio.protocol import LOG, SPEC, Spec, read_spec, write_struct
 from tests.unit.jobs.conftest import Shop
 
 BATCH = {"per_device_train_batch_size": 4, "gradient_accumulation_steps": 3, "gradient_checkpointing": True}
@@ -140,6 +144,74 @@ def test_a_job_that_reports_and_does_not_obey_is_ended_all_the_same(tmp_path):
     assert (shop.job(job_id).reason, clock[0] <= 15) == ("job.stopped_by_force", True)
     assert not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
     shop.writer.close()
+
+
+# -- temporary files -------------------------------------------------------------------------------------------------
+
+DEEP = "d" * 80
+"""A folder's name with which no path below is one of a socket any more."""
+
+
+@pytest.fixture(params=["", DEEP], ids=["shallow", "deep"])
+def shop_at(request, monkeypatch) -> Iterator[Shop]:
+    """A studio in a folder with a short path, as a person's is, and one in a deep folder."""
+    with tempfile.TemporaryDirectory(prefix="w") as short:
+        monkeypatch.setattr(tempfile, "tempdir", short)
+        made = Shop(Workspace(Path(short) / "h" / request.param).make())
+        yield made
+        made.writer.close()
+
+
+@pytest.mark.parametrize(
+    ("values", "state"),
+    [({}, "succeeded"), ({"fail_at": 2}, "failed"), ({"die_at": 2}, "lost"), ({"steps": 9000}, "stopped")],
+    ids=["whole", "failed", "killed", "stopped"],
+)
+def test_temporary_files_of_an_attempt_end_with_it(shop_at, values, state):
+    shop, system = shop_at, Path(tempfile.gettempdir())
+    job_id = shop.queue(**{"steps": 3, "litters": True} | values)
+    if state == "stopped":
+        shop.until_state(job_id, "running")
+        shop.wish(job_id, "stop_now")
+    attempts = [shop.workspace.attempt(job_id, n + 1) for n in range(shop.until_state(job_id, state).attempt)]
+    assert len(attempts) == (2 if state == "lost" else 1)
+    for attempt in attempts:
+        left = Path((attempt / LOG).read_text().strip())
+        assert left.parent == Path(read_spec(attempt).temporary_path) and not left.parent.exists()
+        assert left.parent.parent == (system if DEEP in str(attempt) else attempt)
+    assert list(system.iterdir()) == [system / "h"]
+
+
+def test_a_job_that_cannot_start_leaves_no_temporary_files(shop_at):
+    shop = shop_at
+    shop.supervisor = supervisor.Supervisor(shop.workspace, shop.writer, command=lambda *_: ["/no/such/python"])
+    job_id = shop.queue()
+    shop.until_state(job_id, "failed")
+    assert not Path(read_spec(shop.workspace.attempt(job_id, 1)).temporary_path).exists()
+
+
+def test_sockets_of_loaders_fit_behind_the_folder(shop_at):
+    attempt = shop_at.workspace.attempt(1, 1)
+    attempt.mkdir(parents=True)
+    folder = temporary.make_folder(attempt)
+    assert folder.stat().st_mode & 0o077 == 0 or folder.is_relative_to(shop_at.workspace.root)
+    for name in ("pymp-12345678/listener-12345678", "torch-shm-dir-123456/manager.sock"):
+        (folder / name).parent.mkdir()
+        with socket.socket(socket.AF_UNIX) as listening:
+            listening.bind(str(folder / name))
+
+
+def test_nothing_but_such_a_folder_is_deleted(tmp_path):
+    """Whatever stands in the spec of a workspace that came from elsewhere."""
+    precious = tmp_path / "precious"
+    precious.mkdir()
+    fields = {"job_id": 1, "attempt": 1, "kind": "train", "values": {}, "checkpoints_path": "", "output_path": ""}
+    for named in (str(precious), str(tmp_path), ""):
+        write_struct(tmp_path / SPEC, Spec(**fields, temporary_path=named))
+        temporary.delete_folder(tmp_path)
+    (tmp_path / SPEC).write_text("{")
+    temporary.delete_folder(tmp_path)
+    assert precious.exists()
 
 
 # -- checkpoints -----------------------------------------------------------------------------------------------------
