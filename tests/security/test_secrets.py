@@ -1,5 +1,6 @@
 """Tokens: one file of mode 600, and no other place; text of other programs; what the terminal is told."""
 
+import contextlib
 import json
 import os
 import subprocess
@@ -11,6 +12,7 @@ import httpx
 import psutil
 import pytest
 
+from app.commands import followed
 from app.show import plain
 from studio import tokens
 from studio.errors import RefusedInput
@@ -59,8 +61,20 @@ def test_a_damaged_file_is_as_none(workspace, content):
     assert tokens.known(workspace) == frozenset()
 
 
-def test_a_kept_token_stands_nowhere_else(server: Server):
+def told_of(root: psutil.Process) -> set[str]:
+    """Command line and environment of a process and of all that it started, as the process list shows them."""
+    found = set()
+    for process in [root, *root.children(recursive=True)]:
+        with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
+            found.add(" ".join(process.cmdline()) + json.dumps(process.environ()))
+    return found
+
+
+def test_a_kept_token_stands_nowhere_else(server: Server, tmp_path: Path):
     """Kept by the command as a person does, used by a job that asks the hub in vain, searched for everywhere."""
+    source = tmp_path / "rows.jsonl"
+    source.write_text('{"prompt": "One?", "completion": "Two."}\n' * 3, "utf-8")
+    assert followed(server.workspace, server.do("import_dataset", source=str(source), name="kept")).state == "succeeded"
     environment = os.environ | {"LUTHIER_HOME": str(server.workspace.root)}
     typing = subprocess.Popen(
         [sys.executable, "-m", "app.cli", "token", "keep", "hub"],
@@ -76,15 +90,15 @@ def test_a_kept_token_stands_nowhere_else(server: Server):
     job = server.do("fetch_model", model_id="owner/name")
     deadline, seen = time.monotonic() + 60, set()
     while time.monotonic() < deadline:
-        for process in psutil.Process(server.pid).children(recursive=True):
-            try:
-                seen.add(" ".join(process.cmdline()) + json.dumps(process.environ()))
-            except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
-                continue
+        seen |= told_of(psutil.Process(server.pid))
         if (server.workspace.attempt(job, 1) / "result.json").exists():
             break
         time.sleep(0.05)
-    assert seen and not [each for each in seen if TOKEN in each]
+    assert [each for each in seen if " ui " in each], "the server"
+    assert [each for each in seen if "trainers.fetch" in each], "the job that has the token"
+    assert not [each for each in seen if TOKEN in each]
+    assert followed(server.workspace, server.do("export_dataset", name="kept")).state == "succeeded"
+    assert (server.workspace.exports / "kept-v1.jsonl").stat().st_size > 0, "searched too, below"
     page = httpx.get(f"{server.url}/en/settings", timeout=30)
     assert TOKEN not in page.text
     assert places_with(server.workspace.root, TOKEN) == [server.workspace.secrets]
