@@ -1,21 +1,27 @@
 """The life of a job with real processes: starting, following, stopping, dying, and coming back."""
 
+import json
 import os
 import signal
+import sqlite3
 import threading
 import time
+from contextlib import closing
+from pathlib import Path
 
 import numpy as np
 import psutil
 import pytest
+from sqlalchemy import create_engine
 
 from studio.db import checkpoints, jobs, metrics
 from studio.db.jobs import newest_attempt
+from studio.db.migrate import upgrade
 from studio.errors import Conflict
 from studio.jobs import processes, supervisor
 from studio.jobs.processes import Process
 from studio.jobs.supervisor import Supervisor
-from studio.protocol import EVENTS
+from studio.protocol import EVENTS, SPEC
 from tests.unit.jobs.conftest import Shop
 
 
@@ -149,6 +155,43 @@ def test_a_new_server_adopts_what_runs_and_misses_nothing(shop):
     assert pid_of(fresh, job_id) == pid
     fresh.until_state(job_id, "succeeded")
     assert steps_of(fresh, job_id) == list(range(1, 61))
+
+
+def make_older(registry: Path, revision: str) -> None:
+    """Leave what an older version of the studio would have written: its tables and columns, with their rows."""
+    newer = registry.rename(registry.with_name("newer.sqlite"))
+    engine = create_engine(f"sqlite:///{registry}")
+    upgrade(engine, revision)
+    engine.dispose()
+    with closing(sqlite3.connect(registry)) as older, older:
+        older.execute("ATTACH ? AS newer", (str(newer),))
+        tables = [name for (name,) in older.execute("SELECT name FROM main.sqlite_master WHERE type = 'table'")]
+        for table in set(tables) - {"alembic_version"}:
+            columns = ", ".join(f'"{row[1]}"' for row in older.execute(f'PRAGMA main.table_info("{table}")'))
+            older.execute(f'INSERT OR REPLACE INTO main."{table}" ({columns}) SELECT {columns} FROM newer."{table}"')
+    newer.unlink()
+
+
+def test_a_new_version_adopts_what_the_old_one_started_and_misses_nothing(shop):
+    """The registry is brought up to date while the job runs, whose spec lacks what the old version did not know."""
+    job_id = shop.queue(steps=160, seconds_a_step=0.02, save_every=40)
+    shop.until(lambda: len(steps_of(shop, job_id)) > 5)
+    pid, seen = pid_of(shop, job_id), len(steps_of(shop, job_id))
+    shop.writer.close()
+    make_older(shop.workspace.registry, "0003")
+    spec = shop.workspace.attempt(job_id, 1) / SPEC
+    spec.write_text(json.dumps({key: value for key, value in json.loads(spec.read_text()).items() if value}))
+    fresh = Shop(shop.workspace)
+    assert (steps_of(fresh, job_id), pid_of(fresh, job_id)) == (list(range(1, seen + 1)), pid)
+    fresh.supervisor.tick()
+    assert fresh.job(job_id).state == "running"
+    assert fresh.until_state(job_id, "succeeded").attempt == 1
+    assert steps_of(fresh, job_id) == list(range(1, 161))
+    with fresh.writer.begin() as session:
+        assert [each.step for each in checkpoints.list_checkpoints(session, job_id)] == [40, 80, 120, 160]
+        assert jobs.lease_holders(session) == {}
+    assert fresh.queue() == job_id + 1
+    fresh.writer.close()
 
 
 def test_a_job_that_ended_while_no_server_ran_has_the_right_end(shop):
