@@ -41,7 +41,7 @@ def measures(facts: Facts, values: Mapping[str, Any], plan: Forecast) -> dict[st
         "validation_rows": validation_rows(values, rows, facts.validation_rows) if rows is not None else None,
         "steps": plan.steps,
         "max_positions": facts.max_positions,
-        **{name: values[name] for name in ("max_length", "save_steps", "eval_steps", "seed")},
+        **{name: values[name] for name in ("max_length", "save_steps", "eval_steps", "validation_split", "seed")},
         "patience": values["early_stopping_patience"],
         "missing_difficulty": int(follows_difficulty(values) and not is_control(values) and not facts.has_difficulty),
         "is_full": int(values["tuning"] == "full"),

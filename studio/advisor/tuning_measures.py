@@ -18,11 +18,15 @@ def tuning_measures(model: Inventory | None, values: Mapping[str, Any]) -> dict[
         return dict.fromkeys(names)
     missing = missing_layers(model, values)
     ranks = [min(module.shape[-2:]) for module in model.targets(values.get("lora_target_modules", []))]
+    is_lora = "lora_target_modules" in values
     return {
+        **{name: values.get(name) for name in ("tuning", "lora_r", "lora_dropout", "freeze_trainable_layers")},
+        "targets": ", ".join(values.get("lora_target_modules", [])),
+        "names_field": "lora_target_modules" if is_lora else "freeze_trainable_modules",
+        "names_all": "all-linear" if is_lora else "all",
         "missing_layers": len(missing),
         "missing_names": ", ".join(missing),
         "known_names": ", ".join(sorted(model.layer_names)[:MOST_NAMES]),
-        "lora_r": values.get("lora_r"),
         "largest_rank": min(ranks, default=None),
         "rank_over": int(bool(ranks) and values.get("lora_r", 0) > min(ranks)),
         "num_layers": model.num_hidden_layers,

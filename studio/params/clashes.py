@@ -80,7 +80,9 @@ def _joined_with_prompt(values: Values) -> Fault | None:
 
 
 def _full_in_float16(values: Values) -> Fault | None:
-    return Fault("dtype", "spec.full_in_float16") if _trains_itself(values) and values["dtype"] == "float16" else None
+    if _trains_itself(values) and values["dtype"] == "float16":
+        return Fault("dtype", "spec.full_in_float16", {"value": values["tuning"]})
+    return None
 
 
 def _precision_clash(values: Values) -> Fault | None:
@@ -116,14 +118,15 @@ def _generations_divide(values: Values) -> Fault | None:
 def _beta_zero(values: Values) -> Fault | None:
     # With a factor of 0 the loss is the same whatever the model prefers.
     if values.get("beta") == 0 and values["method"] in ("dpo", "orpo", "cpo", "kto"):
-        return Fault("beta", "spec.beta_zero")
+        return Fault("beta", "spec.beta_zero", {"method": values["method"]})
     return None
 
 
 def _kto_alone(values: Values) -> Fault | None:
     # How far the model has moved is estimated with the answers to the other questions of a batch.
-    alone = values.get("method") == "kto" and values["loss_type"] == "kto"
-    return Fault("per_device_train_batch_size", "spec.kto_alone") if alone and _rows(values) < 2 else None
+    if values.get("method") == "kto" and values["loss_type"] == "kto" and _rows(values) < 2:
+        return Fault("per_device_train_batch_size", "spec.kto_alone", {"value": _rows(values)})
+    return None
 
 
 def _rows(values: Values) -> int:
@@ -139,45 +142,50 @@ def _pissa_with_dora(values: Values) -> Fault | None:
 
 def _old_rows_missing(values: Values) -> Fault | None:
     # SI holds weights without them; they would only be scored.
-    needs_them = values.get("continual") in ("replay", "ewc") or values.get("general_rows", "none") != "none"
-    if needs_them and not values.get("old_dataset"):
-        return Fault("old_dataset", "spec.old_rows_missing")
+    if values.get("old_dataset"):
+        return None
+    for name, needing in (("continual", ("replay", "ewc")), ("general_rows", ("answers", "questions", "both"))):
+        if values.get(name) in needing:
+            return Fault("old_dataset", "spec.old_rows_missing", {"name": name, "value": values[name]})
     return None
 
 
 def _replay_in_order(values: Values) -> Fault | None:
     # Old rows have no place in the order of the new ones.
     if values.get("continual") == "replay" and values.get("curriculum", "none") != "none":
-        return Fault("curriculum", "spec.replay_in_order")
+        return Fault("curriculum", "spec.replay_in_order", {"value": values["curriculum"]})
     return None
 
 
 def _held_with_pissa(values: Values) -> Fault | None:
     # What PiSSA trains is cut out of the base model anew in each run, so weights of two runs do not compare.
     if values.get("continual") in ("ewc", "si") and values.get("init_lora_weights") == "pissa":
-        return Fault("continual", "spec.held_with_pissa")
+        return Fault("continual", "spec.held_with_pissa", {"value": values["continual"]})
     return None
 
 
 def _head_beside_adapter(values: Values) -> Fault | None:
     # A new head must be trained whole; these tunings are tried with it, the others are not.
     allowed = {"classify": ("lora", "qlora", "full"), "reward": ("lora", "qlora", "full", "freeze")}
-    if values["tuning"] not in allowed.get(values.get("method"), (values["tuning"],)):
-        return Fault("tuning", "spec.tuning_without_head", {"value": values["tuning"]})
-    return None
+    method, tuning = values.get("method"), values["tuning"]
+    if method not in allowed or tuning in allowed[method]:
+        return None
+    choices = ", ".join(allowed[method])
+    return Fault("tuning", "spec.tuning_without_head", {"value": tuning, "method": method, "choices": choices})
 
 
 def _tuning_beside_reference(values: Values) -> Fault | None:
     # What is asked for comparison is the base model without its adapter; these tunings are tried with that.
     if method_of(values).prefers and values["tuning"] not in ("lora", "qlora", "full", "freeze"):
-        return Fault("tuning", "spec.tuning_beside_reference", {"value": values["tuning"]})
+        known = {"value": values["tuning"], "method": values["method"]}
+        return Fault("tuning", "spec.tuning_beside_reference", known)
     return None
 
 
 def _pissa_beside_reference(values: Values) -> Fault | None:
     # PiSSA takes part of the base model away, which then no longer is what it was.
     if method_of(values).prefers and values.get("init_lora_weights") == "pissa":
-        return Fault("init_lora_weights", "spec.pissa_beside_reference")
+        return Fault("init_lora_weights", "spec.pissa_beside_reference", {"method": values["method"]})
     return None
 
 

@@ -251,6 +251,35 @@ def test_a_rule_fires_with_words(findings, code):
         assert told[0] != told[1]
 
 
+TWO_SETTINGS = {
+    "rank_over": ("lora_r", "lora_target_modules"),
+    "dropout_on_experts": ("lora_dropout", "lora_target_modules"),
+    "missing_layers": ("lora_target_modules", "model_name_or_path"),
+    "layers_over": ("freeze_trainable_layers", "model_name_or_path"),
+    "nothing_trained": ("tuning", "model_name_or_path"),
+    "prefix_nowhere": ("tuning", "model_name_or_path"),
+    "rows_all_cut": ("max_length", "dataset"),
+    "one_validation_row": ("validation_split", "early_stopping_patience"),
+    "no_bf16": ("dtype", "mixed_precision"),
+}
+
+
+@pytest.mark.parametrize("code", sorted(TWO_SETTINGS))
+def test_what_clashes_is_named_by_its_name_or_by_its_label(findings, code):
+    finding = findings(*CASES[code][0])[code]
+    for language in LANGUAGES:
+        words = finding.message(language).casefold()
+        for setting in TWO_SETTINGS[code]:
+            label = every_parameter()[setting].label(language)
+            assert setting in words or label.casefold() in words, (language, setting, words)
+
+
+def test_layers_that_are_frozen_or_not_are_named_by_their_own_setting(findings):
+    chosen = {"tuning": "freeze", "freeze_trainable_modules": "nope"}
+    words = findings({}, chosen)["missing_layers"].message("en")
+    assert "freeze_trainable_modules" in words and "all-linear" not in words
+
+
 @pytest.mark.parametrize("code", sorted(CASES))
 def test_a_rule_stays_silent_beside_its_case(findings, code):
     assert code not in findings(*CASES[code][1])
