@@ -1,6 +1,7 @@
 """Ways of tuning: each trains what the calculator counts, changes the model, goes on bit for bit, and answers again."""
 
 import threading
+import time
 from collections.abc import Callable, Iterable
 from functools import cache
 from pathlib import Path
@@ -20,6 +21,7 @@ from trainers import sft
 from trainers.checkpoints.manifest import digest_of, read_manifest
 from trainers.inspect import figures_of
 from trainers.models import loading
+from trainers.models.batched import answer_all
 from trainers.models.generation import Models, Place, Sampling
 from trainers.models.model_config import read_config
 from trainers.models.scoring import answer_losses
@@ -181,6 +183,27 @@ def test_what_is_written_is_what_is_likeliest(tiny: Path, trained: Trained, way:
             row = torch.tensor([ids])
             ids.append(int(model(input_ids=row, attention_mask=torch.ones_like(row)).logits[0, -1].argmax()))
         assert made.tokens and renderer.tokenizer.decode(ids[begun:], skip_special_tokens=True) == made.text
+
+
+def test_nothing_stands_between_a_learned_prompt_and_a_question(
+    tiny: Path, trained: Trained, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    questions = ("What is 3 plus 3?", "Hi?", "What is 4 plus 4, and why is that so in the end?", "What is 5 plus 5?")
+    with Models("cpu").ready(place(tiny, trained("p-tuning"), "p-tuning")) as (model, renderer):
+        asked = [list(renderer.prompt([{"role": "user", "content": each}])) for each in questions]
+        generate, masks = model.generate, []
+
+        def watched(**given: Any) -> Any:
+            masks.append(given["attention_mask"])
+            return generate(**given)
+
+        def answers(prompts: list[list[int]]) -> list[str] | None:
+            return answer_all(model, renderer, prompts, max_new_tokens=8, until=time.monotonic() + 60)
+
+        monkeypatch.setattr(model, "generate", watched)
+        found = answers(asked)
+        assert sorted(map(len, masks)) == [1, 1, 2] and all(mask.all() for mask in masks)
+        assert found == [answer for each in asked for answer in answers([each])]
 
 
 @EACH

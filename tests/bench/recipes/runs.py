@@ -5,6 +5,7 @@ process, which saves half a minute each for loading libraries; trl seeds everyth
 makes the adapter, so that their order changes nothing.
 """
 
+import math
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,8 +13,6 @@ from importlib.metadata import version
 from pathlib import Path
 from statistics import fmean
 from typing import Any
-
-import torch
 
 from studio.advisor.facts import Facts
 from studio.protocol import DatasetRef
@@ -23,6 +22,7 @@ from tests.bench.recipes.tasks import Task
 from tests.starter import whole_starter
 from tests.trainers.jobs import model_ref, run_here, write_dataset, write_spec
 from trainers import inspect, sft
+from trainers.models.batched import answer_all
 from trainers.models.generation import Models, Place
 from trainers.models.scoring import answer_losses
 from trainers.rows.data import Findings, Sample
@@ -67,7 +67,7 @@ class Bench:
             rows = enumerate((Sample(messages=task.messages(row)) for row in task.held_out), 1)
             losses = [each.loss for each in answer_losses(model, renderer, rows, max_length=None, findings=Findings())]
             asked = [renderer.prompt(task.asked(row)) for row in task.held_out]
-            answers = answer_all(model, renderer.tokenizer, asked, task.max_new_tokens)
+            answers = answer_all(model, renderer, asked, max_new_tokens=task.max_new_tokens, until=math.inf)
         scores = [task.score(answer, wanted) for answer, (_, wanted) in zip(answers, task.held_out, strict=True)]
         return fmean(scores), fmean(losses)
 
@@ -76,23 +76,6 @@ class Bench:
         rows = [{"messages": task.messages(row)} for row in task.train]
         with tempfile.TemporaryDirectory(dir=self._scratch) as folder:
             yield Path(folder) / "job", write_dataset(Path(folder) / "data" / "v1", rows)
-
-
-def answer_all(model: Any, tokenizer: Any, asked: list[list[int]], max_new_tokens: int) -> list[str]:
-    """Greedy answers to all prompts (token numbers) in one batch, padded on the left."""
-    longest = max(map(len, asked))
-    ids = torch.tensor([[tokenizer.pad_token_id] * (longest - len(each)) + each for each in asked])  # (B, T)
-    read = torch.tensor([[0] * (longest - len(each)) + [1] * len(each) for each in asked])  # (B, T)
-    with torch.inference_mode():
-        made = model.generate(
-            input_ids=ids,
-            attention_mask=read,
-            do_sample=False,
-            max_new_tokens=max_new_tokens,
-            pad_token_id=tokenizer.pad_token_id,
-            eos_token_id=tokenizer.eos_token_id,
-        )
-    return tokenizer.batch_decode(made[:, longest:], skip_special_tokens=True)
 
 
 def versions() -> dict[str, str]:
