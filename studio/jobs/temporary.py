@@ -13,7 +13,7 @@ import msgspec
 
 from studio.protocol import read_spec
 
-_INSIDE, _ELSEWHERE = "tmp", "luthier-attempt-"
+_INSIDE, _ELSEWHERE = "tmp", "luthier-a-"
 _SOCKET_NAME = "s" * 40
 """As long as what libraries put behind `TMPDIR`, and a little more: multiprocessing's `pymp-12345678/listener-12345678`
 has 31 characters, torch's `torch-shm-dir-123456/manager.sock` 33."""

@@ -12,6 +12,7 @@ from typing import Any
 
 import psutil
 
+from studio.jobs import temporary
 from studio.paths import PROJECT_ROOT, Workspace
 
 START_SECONDS = 120.0
@@ -100,6 +101,8 @@ def end_everything(workspace: Workspace) -> None:
             continue
         if str(workspace.root) in named and process.pid != os.getpid():
             process.kill()
+    for attempt in workspace.jobs.glob("*/attempts/*"):  # no server is there any more to see that these have ended
+        temporary.delete_folder(attempt)
 
 
 def wait_until(reached: Callable[[], Any], *, seconds: float, what: object = "") -> Any:

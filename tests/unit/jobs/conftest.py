@@ -10,6 +10,7 @@ import pytest
 from studio.db import jobs
 from studio.db.engine import Writer
 from studio.db.jobs import JobView, NewJob
+from studio.jobs import temporary
 from studio.jobs.lifecycle import ENDED
 from studio.jobs.supervisor import Supervisor
 from studio.paths import Workspace
@@ -67,3 +68,5 @@ def shop(tmp_path: Path) -> Iterator[Shop]:
     made = Shop(Workspace(tmp_path).make())
     yield made
     made.writer.close()
+    for attempt in made.workspace.jobs.glob("*/attempts/*"):  # of jobs that the test did not follow to their end
+        temporary.delete_folder(attempt)
