@@ -38,13 +38,13 @@ class ValueModel(nn.Module):
 
     def __init__(self, model: nn.Module, size: int) -> None:
         super().__init__()
-        self.model, self.head = model, _head(size)
+        self.model, self.head = model, _head(size, model)
 
     def forward(self, ids: torch.Tensor, read: torch.Tensor) -> torch.Tensor:
         """(B, T) what is expected after each token of (B, T) ids."""
         decoder = _base(self.model).get_decoder()
         hidden = decoder(input_ids=ids, attention_mask=read, use_cache=False).last_hidden_state
-        return self.head(hidden.to(torch.float32)).squeeze(-1)
+        return self.head(hidden.to(self.head.weight.dtype)).squeeze(-1)
 
 
 class LearnsWithCritic:
@@ -62,7 +62,7 @@ class LearnsWithCritic:
         base = _base(self.accelerator.unwrap_model(self.model))
         size = base.config.get_text_config().hidden_size
         if self.value_model is None:
-            critic: nn.Module = _head(size)
+            critic: nn.Module = _head(size, base)
             base.get_decoder().register_forward_hook(self._note_hidden)
         else:
             critic = ValueModel(self.value_model, size)
@@ -109,10 +109,12 @@ class LearnsWithCritic:
 
         Answers without a reward teach nothing. One that was broken off costs `missing_eos_penalty`.
         """
-        totals, mask = self._totals.clone(), made["completion_mask"].to(torch.float32)
+        exact = self._head_now().weight.dtype
+        totals, mask = self._totals.to(exact), made["completion_mask"].to(exact)
         known = ~torch.isnan(totals)
         ends = torch.tensor(sorted(self._ends()), device=totals.device)
-        broken_off = ~torch.isin(made["completion_ids"], ends).any(dim=1)
+        # Behind a shorter answer stands padding, which may be the token that ends one.
+        broken_off = ~(torch.isin(made["completion_ids"], ends) & mask.bool()).any(dim=1)
         totals = totals - self.values["missing_eos_penalty"] * broken_off
         if self.values["normalize_rewards"]:
             if mode == "train":
@@ -140,7 +142,7 @@ class LearnsWithCritic:
     # -- the loss ------------------------------------------------------------------------------------------------------
 
     def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> torch.Tensor:
-        mask, length = inputs["completion_mask"].to(torch.float32), inputs["completion_ids"].shape[1]
+        mask, length = inputs["completion_mask"].to(self._head_now().weight.dtype), inputs["completion_ids"].shape[1]
         mode = "train" if self.model.training else "eval"
         beta, self.beta = self.beta, 0.0  # the divergence is part of the rewards already
         try:
@@ -166,7 +168,11 @@ class LearnsWithCritic:
         if isinstance(critic, ValueModel):
             return critic(ids, read)[:, -length - 1 : -1]
         assert self._hidden is not None, "the policy's own pass comes first"
-        return critic(self._hidden[:, -length - 1 : -1].to(torch.float32)).squeeze(-1)
+        return critic(self._hidden[:, -length - 1 : -1].to(critic.weight.dtype)).squeeze(-1)
+
+    def _head_now(self) -> nn.Linear:
+        critic = self.model.get_submodule(_NAME)
+        return critic.head if isinstance(critic, ValueModel) else critic
 
     @contextmanager
     def _watching(self) -> Iterator[None]:
@@ -215,9 +221,12 @@ class LearnsWithCritic:
         self.kl, self.rewards_seen = KLController(**state["kl"]), Running(**state["rewards"])
 
 
-def _head(size: int) -> nn.Linear:
-    """A layer of one number that foretells nothing yet, so that advantages are rewards at first."""
-    head = nn.Linear(size, 1).to(torch.float32)
+def _head(size: int, model: nn.Module) -> nn.Linear:
+    """A layer of one number that foretells nothing yet, so that advantages are rewards at first.
+
+    It reckons in float32, or in the model's own numbers where these are finer.
+    """
+    head = nn.Linear(size, 1).to(torch.promote_types(_base(model).dtype, torch.float32))
     nn.init.zeros_(head.weight)
     nn.init.zeros_(head.bias)
     return head
