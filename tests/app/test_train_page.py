@@ -16,8 +16,16 @@ from app.pages import runs, train
 from app.training_form import NAMED, first_form, read_form, table
 from studio.db import datasets, jobs, models
 from studio.db.tables import DatasetVersion
+from studio.graders.score import Row
 from studio.hardware import Machine
 from studio.messages import LANGUAGES
+from studio.params.methods import METHODS
+from studio.params.table import check
+from studio.rewards import kept
+from studio.rewards.answers_to_try import answers_to_try
+from studio.rewards.kept import Trial
+from studio.rewards.recipe import parse
+from studio.rewards.trial import trial
 from tests.app.conftest import Filled
 
 HASH, ROWS_HASH = "a" * 64, "b" * 64
@@ -474,6 +482,50 @@ def test_train_queues_what_the_form_shows(studio: Filled) -> None:
     for name, value in job.values.items():
         if table()[name].type != "names" and name != "run_name":
             assert value == shown[name], name
+
+
+LEARNED_FROM = {
+    "dpo": "preference",
+    "orpo": "preference",
+    "cpo": "preference",
+    "reward": "preference",
+    "kto": "unpaired",
+    "rloo": "prompt_completion",
+    "ppo": "prompt_completion",
+}
+"""Methods, and a format of rows that each learns from."""
+REWARD = {"rewards": [{"name": "label", "labels": ["yes", "no", "maybe"]}]}
+
+
+def keep_reward(studio: Filled) -> None:
+    """One that was tried on the form's rows."""
+    rows = [Row(question=f"Mail {n}?", reference=("yes", "no", "maybe")[n % 3], number=n) for n in range(1, 31)]
+    report = trial(parse(REWARD), rows, answers_to_try(rows, {row.number: [row.reference] for row in rows}))
+    facts = {"dataset": "trivia", "version": 1, "model": "starter", "is_proposed": False, "sampled": 0}
+    found = Trial(verdict=report.verdict, report=report, created_at="2026-01-01T00:00:00Z", **facts)
+    kept.keep(kept.trial_place(studio.workspace, ROWS_HASH, report.hash), found)
+
+
+@pytest.mark.parametrize("method", LEARNED_FROM)
+def test_every_method_is_started_with_what_the_form_fills_in(studio: Filled, method: str) -> None:
+    with studio.writer.begin() as session:
+        session.query(DatasetVersion).update({"format": LEARNED_FROM[method]})
+    page = Page(studio).pick(method=method)
+    if METHODS[method].answers_itself:
+        assert page.start() == "" and not train_jobs(studio), "there is no reward yet"
+        keep_reward(studio)
+        page.tick()
+    assert page.parts["start"]["interactive"], page.plan
+    shown, visible = dict(page.fields), {name for name, is_shown in page.visible.items() if is_shown}
+    address = page.start()
+    (job,) = train_jobs(studio)
+    assert address == f"/en/runs?run={job.id}" and (job.method, job.values["method"]) == (method, method)
+    assert job.chosen == [], "all was filled in"
+    named = [name for name in visible & job.values.keys() if table()[name].type not in ("names", "rewards")]
+    assert len(named) > 20 and {name: job.values[name] for name in named} == {name: shown[name] for name in named}
+    if METHODS[method].answers_itself:
+        assert parse(job.values["rewards"]) == parse(REWARD)
+    assert check(job.values) == job.values, "complete, and accepted as it stands"
 
 
 def test_train_pressed_twice_is_one_run_and_another_page_another(studio: Filled) -> None:
