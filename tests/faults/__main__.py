@@ -11,6 +11,7 @@ import sys
 import tempfile
 from dataclasses import asdict
 from pathlib import Path
+from xml.etree import ElementTree
 
 from studio.paths import PROJECT_ROOT
 from tests.faults.double_starts import double_starts
@@ -36,10 +37,16 @@ def main() -> None:
     parser.add_argument("--server-kills", type=int, default=0, help=f"batches of {KILLS} kills of the server instead")
     parser.add_argument("--only", nargs="*", help="these trials again, by their names")
     parser.add_argument("--double-starts", type=int, default=0, help="rounds of two presses of Train instead")
+    parser.add_argument(
+        "--attacks", type=Path, help="count those in this report of pytest (JUnit XML)"
+    )
     parser.add_argument("--page", action="store_true", help=f"write {PAGE.name} from what was found so far and leave")
     asked = parser.parse_args()
     if asked.page:
         PAGE.write_text(page(results()), "utf-8")
+        return
+    if asked.attacks:
+        count_attacks(asked.attacks)
         return
     known = {each["name"] for each in results()}
     if asked.server_kills:
@@ -99,6 +106,18 @@ def press_twice(rounds: int) -> None:
             trial = Trial(kind="double start", tuning="any", detail=f"{count} runs", is_survived=count == 1)
             file.write(json.dumps({"name": f"double start {number}"} | asdict(trial)) + "\n")
     sys.stderr.write(f"runs of each round: {runs}\n")
+
+
+def count_attacks(report: Path) -> None:
+    """What a report of pytest tells of `tests/security`; one that failed may have left a mark."""
+    cases = [
+        case for case in ElementTree.parse(report).iter("testcase") if "tests.security" in case.get("classname", "")
+    ]
+    tried = [case for case in cases if case.find("skipped") is None]
+    left = sum(case.find("failure") is not None or case.find("error") is not None for case in tried)
+    trial = Trial(kind="attacks", tuning="any", detail=f"{len(tried)} tried, {left} left a mark", is_survived=not left)
+    with RESULTS.open("a") as file:
+        file.write(json.dumps({"name": "attacks"} | asdict(trial)) + "\n")
 
 
 def results() -> list[dict]:

@@ -23,10 +23,12 @@ out, and with it a draw from the random generator, so that what went on from the
 its own shows it now (`tests/trainers/test_going_on.py`).
 A bit flipped in a key of a manifest was an unexpected error that ended the resumed run; it is damage like any
 other now (`tests/unit/test_manifest.py`, every bit).
-On a processor with AVX-512 for bfloat16, QLoRA runs of the starter model that were resumed after a validation ended with
-other weights: bitsandbytes packs 4-bit weights anew on their first pass outside of training, rounds their scales, and
-passes no gradient on from there. It is kept from that now (`tests/trainers/test_tunings.py`), for the undisturbed run's
+On a processor with AVX-512 for bfloat16, QLoRA runs of the starter model that were resumed after a validation ended
+with other weights: bitsandbytes packs 4-bit weights anew on their first pass outside of training, rounds their scales,
+and passes no gradient on from there. It is kept from that now (`tests/trainers/test_tunings.py`), for the undisturbed run's
 sake as well, which had learned less from its first validation on.
+One stop (PPO with a critic of its own) was counted before a killed child had given its memory back; the trial waits for
+that now, up to the 15 s.
 """
 WHAT = {
     "kill": "killed (SIGKILL) at a random moment of its life",
@@ -43,7 +45,8 @@ def page(results: Iterable[Mapping[str, Any]]) -> str:
     for each in last:
         by_kind[each["kind"]].append(each)
     parts = [HEAD, _by_kind(by_kind), _by_damage(by_kind["damage"]), _stops(by_kind["stop"])]
-    parts += [_servers(by_kind["server"]), _starts(by_kind["double start"]), _failed(last)]
+    parts += [_servers(by_kind["server"]), _starts(by_kind["double start"]), _attacks(by_kind["attacks"])]
+    parts += [_failed(last)]
     return "\n".join(part for part in parts if part)
 
 
@@ -94,7 +97,11 @@ def _stops(trials: list[Mapping[str, Any]]) -> str:
     phases = Counter(found[1] for each in trials if (found := re.search(r"while (\w+)", each["detail"])))
     where = ", ".join(f"{BEFORE.get(phase, phase)} {count}" for phase, count in phases.most_common())
     told = f"The process and all that it had started were gone within {max(seconds):.1f} s (to reach: 15 s)"
-    return f"## Stops\n\n{told}, in {len(seconds)} stops. What the runs did then: {where}.\n"
+    patience = (
+        "A job that does not hear is killed: within these 15 s where it was told to stop at once, else after 120 s "
+        "without a sign of life, and 1,800 s where it saves, for a save that is cut off is lost."
+    )
+    return f"## Stops\n\n{told}, in {len(seconds)} stops. What the runs did then: {where}. {patience}\n"
 
 
 def _servers(trials: list[Mapping[str, Any]]) -> str:
@@ -117,6 +124,12 @@ def _starts(trials: list[Mapping[str, Any]]) -> str:
     return (
         f"## Train pressed twice\n\n{len(trials)} rounds of two clients at the same instant: {twice} double starts.\n"
     )
+
+
+def _attacks(trials: list[Mapping[str, Any]]) -> str:
+    told = " ".join(each["detail"] for each in trials)
+    more = "[security.md](security.md) says what each tries, and what the studio does about it"
+    return f"## Attacks\n\nOf `tests/security`, through HTTP and in Chromium: {told}. {more}.\n" if told else ""
 
 
 def _failed(trials: list[Mapping[str, Any]]) -> str:

@@ -26,6 +26,7 @@ def test_what_was_tried_and_survived_is_counted_and_a_repeated_trial_counts_once
             trial("server kills 0.0", "server", "3 jobs, 1200 events, 0 lost, 0 doubled", tuning="any"),
             trial("server kills 0.1", "server", "3 jobs, 1200 events, 0 lost, 0 doubled", tuning="any"),
             trial("double start 0", "double start", "2 runs", survived=False),
+            trial("attacks", "attacks", "90 tried, 1 left a mark", survived=False, tuning="any"),
         ]
     )
     assert "| lora | 1 of 1 | – | 1 of 1 | 0 of 1 |" in told and "| full | 1 of 1 | – | – | – |" in told
@@ -35,6 +36,7 @@ def test_what_was_tried_and_survived_is_counted_and_a_repeated_trial_counts_once
     assert "within 3.2 s" in told and "saving 1" in told
     assert "2 kills (SIGKILL)" in told and "0 events lost and 0 doubled of 1,200, in 3 jobs" in told
     assert "1 rounds of two clients at the same instant: 1 double starts" in told
+    assert "in Chromium: 90 tried, 1 left a mark." in told and "- attacks: 90 tried" in told
     assert "- damage lora 0: a flipped bit: a. other weights" in told
 
 
