@@ -25,8 +25,8 @@ A bit flipped in a key of a manifest was an unexpected error that ended the resu
 other now (`tests/unit/test_manifest.py`, every bit).
 On a processor with AVX-512 for bfloat16, QLoRA runs of the starter model that were resumed after a validation ended
 with other weights: bitsandbytes packs 4-bit weights anew on their first pass outside of training, rounds their scales,
-and passes no gradient on from there. It is kept from that now (`tests/trainers/test_tunings.py`), for the undisturbed run's
-sake as well, which had learned less from its first validation on.
+and passes no gradient on from there. It is kept from that now (`tests/trainers/test_tunings.py`), for the sake of the
+undisturbed run as well, which had learned less from its first validation on.
 One stop (PPO with a critic of its own) was counted before a killed child had given its memory back; the trial waits for
 that now, up to the 15 s.
 """
