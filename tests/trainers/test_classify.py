@@ -1,4 +1,4 @@
-"""Heads of labels: trained on real weights, resumed, asked; their figures counted by hand."""
+"""Heads of labels on a small random model: trained, resumed, asked; their figures counted by hand."""
 
 import json
 import threading
@@ -98,7 +98,25 @@ def test_a_checkpoint_answers_with_labels_and_probabilities(pair: tuple[str, Pat
         assert first.startswith(label) and int(first.split()[1]) > 50, said.text
 
 
-def test_words_get_labels_of_their_own(tmp_path: Path, tiny: Path) -> None:
+@pytest.mark.slow
+def test_a_run_ends_when_its_f1_stands_still_while_the_loss_still_falls(
+    tmp_path: Path, tiny: Path, rows: DatasetRef
+) -> None:
+    watched = {"metric_for_best_model": "f1", "early_stopping_patience": 2, "eval_steps": 4}
+    folder = spec_of(tmp_path, tiny, rows, max_steps=80, save_steps=80, **watched)
+    result = run_here(classify.main, folder)
+    assert result.outcome == "succeeded", result
+    told = [event.data for event in events_of(folder, "metric") if "eval_f1" in event.data["values"]]
+    f1, losses = ([each["values"][f"eval_{name}"] for each in told] for name in ("f1", "loss"))
+    assert told[-1]["step"] == result.figures["steps"] < 80
+    assert f1.index(max(f1)) == len(f1) - 3, "two validations without gain, and none of them before"
+    assert losses[-1] == min(losses), "the loss would not have ended it"
+    (alert,) = [each.data for each in events_of(folder, "alert") if each.data["code"] == "stopped_early"]
+    assert alert["values"] == {"step": told[-1]["step"], "patience": 2}
+
+
+@pytest.mark.parametrize("tuning", ["lora", pytest.param("full", marks=pytest.mark.slow)])
+def test_words_get_labels_of_their_own(tmp_path: Path, tiny: Path, tuning: str) -> None:
     names = ["Ann", "Bob", "Eve", "Tom"]
     rows = [
         {"text": f"{name} rides in {town} today", "extra": json.dumps({"tags": ["PER", "O", "O", "LOC", "O"]})}
@@ -107,9 +125,8 @@ def test_words_get_labels_of_their_own(tmp_path: Path, tiny: Path) -> None:
     ]
     rows.append({"text": "no tags here", "extra": json.dumps({"tags": ["O"]})})
     data = write_dataset(tmp_path / "v1", rows)
-    folder = spec_of(
-        tmp_path / "job", tiny, data, task_type="TOKEN_CLS", learning_rate=1e-2, max_steps=32, save_steps=32
-    )
+    steps = {"max_steps": 32, "save_steps": 32}
+    folder = spec_of(tmp_path / "job", tiny, data, task_type="TOKEN_CLS", learning_rate=1e-2, tuning=tuning, **steps)
     run_here(classify.main, folder)
     assert result_of(folder).outcome == "succeeded", result_of(folder)
     left_out = [event.data for event in events_of(folder, "alert")]
@@ -117,7 +134,8 @@ def test_words_get_labels_of_their_own(tmp_path: Path, tiny: Path) -> None:
     counts = numpy.array(events_of(folder, "confusion")[-1].data["counts"])
     assert counts.sum() == 5 * 5, "each word of the five held-out rows counts once"
     assert counts.trace() >= 20
-    place = Place(str(tiny), str(tmp_path / "job" / "checkpoints" / "step-32"))
+    saved = tmp_path / "job" / "checkpoints" / "step-32"
+    place = Place(str(tiny), str(saved)) if tuning == "lora" else Place(str(saved))
     question = [{"role": "user", "content": "Tom rides in Oslo today"}]
     said = Models("cpu").answer(place, question, Sampling(), on_text=lambda *_: None, cancelled=threading.Event())
     assert [each.rpartition("/")[0] for each in said.text.split()] == question[0]["content"].split()

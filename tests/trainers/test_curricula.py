@@ -7,13 +7,16 @@ from typing import Any
 import numpy
 import polars as pl
 import pytest
+from datasets import Dataset
 
+from studio.protocol import read_spec
 from studio.workshop.reports import DIFFICULTY
 from tests.trainers.jobs import SFT, model_ref, run_here, write_dataset, write_spec
 from tests.trainers.resumed import STEADY, STEPS, assert_resumes_alike
 from trainers import sft
 from trainers.attempt import Attempt
 from trainers.rows.curricula import STAGES, order_of_run
+from trainers.rows.token_rows import in_order
 from trainers.training import recipe
 
 ROWS = 30
@@ -44,6 +47,27 @@ def test_an_order_is_whole_and_drawn_from_the_seed_alone(kind: str) -> None:
         order = order_of_run(kind, 10, total, seed=3)
         assert len(order) == total and order.min() >= 0 and order.max() < 10
         assert (order == order_of_run(kind, 10, total, seed=3)).all()
+
+
+def test_the_control_is_blind_to_the_scores(tmp_path: Path) -> None:
+    """The same rows in the same order whatever they are scored, and without any score; another one for another seed."""
+    rows = Dataset.from_dict({"row": range(1, ROWS + 1)})
+
+    def order(name: str, hardness: list[float] | None, *, control: bool = True, seed: int = 1) -> list[int]:
+        version = write_dataset(tmp_path / name / "v1", [{"prompt": "a", "completion": "b"}] * ROWS)
+        if hardness is not None:
+            scores = pl.DataFrame({"row": range(1, ROWS + 1), "difficulty": hardness})
+            scores.write_parquet(tmp_path / name / "v1" / DIFFICULTY)
+        values = SFT | {"curriculum": "staged", "curriculum_control": control, "seed": seed}
+        job = write_spec(tmp_path / name, values=values, dataset=version, seed=seed)
+        return list(in_order(Attempt(job, read_spec(job)), rows)["row"])
+
+    rising = [row / ROWS for row in range(ROWS)]
+    drawn = order("rising", rising)
+    assert drawn == order("falling", rising[::-1]) == order("none", None)
+    assert sorted(drawn) == list(range(1, ROWS + 1)) and drawn not in (sorted(drawn), sorted(drawn)[::-1])
+    assert drawn != order("seed", rising, seed=2)
+    assert order("followed", rising[::-1], control=False) == list(range(ROWS, 0, -1))
 
 
 @pytest.mark.parametrize("kind", ["staged", "continuous"])

@@ -287,3 +287,22 @@ def test_reasoning_that_the_template_does_not_read_is_told_by_row(tokenizer: Any
     first, second = render_rows(rows, Renderer(tokenizer), max_length=None, findings=findings)
     assert first.input_ids == second.input_ids
     assert findings.rows == {"data.reasoning_unread": [2]}
+
+
+@pytest.mark.parametrize(("family", "keeps_earlier"), [("qwen3", True), ("glm4moe", False)])
+def test_all_answers_are_learned_where_trl_knows_the_family(tokenizer: Any, family: str, keeps_earlier: bool) -> None:
+    """Its own template leaves the reasoning out of earlier turns, so the last answer alone could be marked by it.
+
+    trl's variant for training marks them all; whether it keeps earlier reasoning differs by family.
+    """
+    renderer, messages = (
+        Renderer(_template(tokenizer, family)),
+        [*THOUGHT, TWO[2], TWO[3] | {"reasoning_content": "Hm."}],
+    )
+    assert not renderer.render(1, Sample(messages)).last_answer_only
+    first, last = trained(renderer, messages)
+    assert ("They greet me." in first, "Hello!" in first) == (keeps_earlier, True)
+    assert last.index("Hm.") < last.index("Fine.")
+    assert not any(asked in first + last for asked in ("Hi", "And you?"))
+    first, last = trained(renderer, weighted(messages, 0, 1)), trained(renderer, weighted(messages, 1, 0))
+    assert ["Fine." in "".join(said) for said in (first, last)] == [True, False]

@@ -11,6 +11,7 @@ from studio.params.methods import METHODS
 from studio.protocol import read_spec
 from tests.trainers.jobs import SFT, write_spec
 from trainers.attempt import Attempt
+from trainers.rows.token_rows import check_counts
 from trainers.training import recipe
 
 ROWS = Dataset.from_dict({"input_ids": [[1, 2], [3, 4], [5, 6]]})
@@ -33,6 +34,31 @@ def test_a_row_that_the_library_drops_ends_the_run(tmp_path: Path, lost: str) ->
     with pytest.raises(JobFailed) as refused:
         recipe.build(attempt, Library, {}, None, keeps=dict.fromkeys(given, 3) | {lost: 2}, **given)
     assert (refused.value.reason, refused.value.values) == ("rows_lost", {"expected": 3, "found": 2})
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+def test_rows_that_the_library_packs_are_counted_one_by_one(tmp_path: Path, tiny: Path, tokenizer: Any) -> None:
+    from transformers import AutoModelForCausalLM
+    from trl import SFTConfig, SFTTrainer
+
+    ids = [list(range(3, 6 + n % 11)) for n in range(24)]
+    rows = Dataset.from_dict({"row": range(24), "input_ids": ids, "labels": ids})
+    given = {"train_dataset": rows, "eval_dataset": rows.select(range(7))}
+    settings = {"packing": True, "max_length": 32, "report_to": "none", "use_cpu": True, "bf16": False}
+    trainer = SFTTrainer(
+        model=AutoModelForCausalLM.from_pretrained(tiny),
+        args=SFTConfig(str(tmp_path), **settings),
+        processing_class=tokenizer,
+        **given,
+    )
+    for side, own in given.items():
+        packed = getattr(trainer, side)
+        assert len(packed) < len(own), "several lie in one"
+        check_counts(packed, len(own))
+        lost = len(packed[-1]["seq_lengths"])
+        with pytest.raises(JobFailed) as refused:
+            check_counts(packed.select(range(len(packed) - 1)), len(own))
+        assert refused.value.values == {"expected": len(own), "found": len(own) - lost}
 
 
 @pytest.mark.parametrize("method", METHODS)
