@@ -20,7 +20,7 @@ from studio.graders.score import Row
 from studio.hardware import Machine
 from studio.messages import LANGUAGES
 from studio.params.methods import METHODS
-from studio.params.table import check
+from studio.params.table import check, parameters
 from studio.rewards import kept
 from studio.rewards.answers_to_try import answers_to_try
 from studio.rewards.kept import Trial
@@ -521,6 +521,8 @@ def test_every_method_is_started_with_what_the_form_fills_in(studio: Filled, met
     (job,) = train_jobs(studio)
     assert address == f"/en/runs?run={job.id}" and (job.method, job.values["method"]) == (method, method)
     assert job.chosen == [], "all was filled in"
+    asked = {each.name for each in parameters(method) if each.name in visible}
+    assert asked - set(NAMED) <= job.values.keys(), "every field of the form"
     named = [name for name in visible & job.values.keys() if table()[name].type not in ("names", "rewards")]
     assert len(named) > 20 and {name: job.values[name] for name in named} == {name: shown[name] for name in named}
     if METHODS[method].answers_itself:
