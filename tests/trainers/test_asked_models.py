@@ -155,6 +155,31 @@ def test_a_run_learns_from_a_reward_model_that_stays_as_it_was_and_goes_on_bit_f
     assert (test_rewarded.last_of(resumed) / weights).read_bytes() == (last / weights).read_bytes()
 
 
+def test_two_reward_models_are_scored_and_weighed_apart(tmp_path: Path, tiny: Path, judged_by: Path) -> None:
+    """The second has learned the opposite, and counts in a dimension of its own."""
+    swapped = [each | {"chosen": each["rejected"], "rejected": each["chosen"]} for each in map(pair, range(16))]
+    other = test_reward.train(tmp_path / "other", tiny, write_dataset(tmp_path / "swapped", swapped))[1]
+    first = rule_of(judged_by) | {"dimension": "right", "weight": 1.0}
+    second = rule_of(other) | {"model": "8", "dimension": "wrong", "weight": 0.5}
+    models = {"7": asked(tiny, judged_by), "8": asked(tiny, other)}
+    reward = parse({"rewards": [first, second], "dimensions": {"right": 1.0, "wrong": 0.5}})
+    prompts, rows = [said("user", "What is 31 plus 31?")] * 4, [Row()] * 4
+    found = AskedModels(reward, models, "cpu").scores(ANSWERS, rows, prompts)
+    assert list(found) == ["reward_model", "reward_model_2"]
+    for rule, key in ((first, "reward_model"), (second, "reward_model_2")):
+        alone = AskedModels(parse([rule]), models, "cpu").scores(ANSWERS, rows, prompts)["reward_model"]
+        assert found[key] == alone, "each as if it were the only one"
+    assert found["reward_model"][0].value > found["reward_model"][1].value
+    assert found["reward_model_2"][0].value < found["reward_model_2"][1].value
+
+    asking = write_dataset(tmp_path / "v", [{"prompt": f"What is {n} plus {n}?", "completion": "4"} for n in range(4)])
+    chosen = {"rewards": {"rewards": [first, second], "dimensions": {"right": 1.0, "wrong": 0.5}}, "max_steps": 1}
+    folder = test_rewarded.train(tmp_path / "1", tiny, asking, "grpo", asked_models=models, **chosen)
+    told = next(event.data["values"] for event in events_of(folder, "metric") if "reward" in event.data["values"])
+    parts = [told[f"rewards/{key}/mean"] for key in ("reward_model", "reward_model_2")]
+    assert parts[0] != parts[1] and told["reward"] == pytest.approx(parts[0] + 0.25 * parts[1], abs=1e-5)
+
+
 def test_a_judge_that_names_no_mark_gives_no_score_and_that_is_told(tmp_path: Path, tiny: Path) -> None:
     """A model of random weights writes no mark."""
     rows = write_dataset(tmp_path / "v", [{"prompt": f"Say {n}.", "completion": "It is so."} for n in range(4)])
