@@ -1,15 +1,17 @@
 """General rows beside a reward, and PPO's critic with a model of its own: what is learned, kept and gone on with."""
 
+from collections import Counter
 from pathlib import Path
 
 import pytest
+from datasets import Dataset
 from safetensors.torch import load_file
 
 from studio.protocol import CheckpointRef, DatasetRef
 from tests.trainers.jobs import events_of, write_dataset
 from tests.trainers.test_rewarded import WEIGHTS, last_of, train
 from trainers.checkpoints.manifest import digest_of
-from trainers.rows.general_rows import rows_of
+from trainers.rows.general_rows import joined, rows_of
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning")
 
@@ -33,6 +35,18 @@ def test_every_row_comes_once_before_any_comes_again() -> None:
     drawn = [place for each in passes for place in each]
     assert sorted(drawn[:5]) == sorted(drawn[5:]) == list(range(5))
     assert drawn[:5] != drawn[5:] and rows_of(3, 5, 2, seed=1) == passes[3] != rows_of(3, 5, 2, seed=2)
+
+
+@pytest.mark.parametrize(
+    ("asked", "share", "general"), [(90, 0.1, 10), (190, 0.05, 10), (12, 0.5, 12), (45, 0.1, 5), (3, 0.05, 1)]
+)
+def test_the_share_of_general_questions_is_the_one_asked_for(asked: int, share: float, general: int) -> None:
+    """Of all that are asked, not of the others; and one at the least."""
+    own, others = (Dataset.from_dict({"row": list(rows)}) for rows in (range(1, asked + 1), range(-7, 0)))
+    found = joined(own, others, share, seed=1)["row"]
+    assert found[:asked] == list(range(1, asked + 1)) and len(found) == asked + general
+    counts = Counter(found[asked:])
+    assert all(row < 0 for row in counts) and max(counts.values()) - min(counts[row] for row in range(-7, 0)) <= 1
 
 
 @pytest.mark.parametrize("method", ["grpo", "ppo"])
