@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from studio.graders.score import Row
 from studio.protocol import CheckpointRef, DatasetRef
@@ -101,16 +102,31 @@ def test_every_rule_has_its_curve_and_answers_are_told_with_their_scores(
 ) -> None:
     folder = train(tmp_path, tiny, rows, "grpo", validation_split=0.25, eval_steps=2, max_steps=2)
     told = [event.data["values"] for event in events_of(folder, "metric")]
-    names = {"reward", "rewards/length/mean", "rewards/contains/mean", "completions/mean_length", "kl", "entropy"}
+    names = {"reward", "completions/mean_length", "kl", "entropy", "clip_ratio/region_mean"}
+    names |= {f"rewards/{rule}/{figure}" for rule in ("length", "contains") for figure in ("mean", "std")}
     assert names <= set().union(*told) and any("eval_reward" in each for each in told)
     first = next(each for each in told if "reward" in each)
     total = first["rewards/length/mean"] + 0.5 * first["rewards/contains/mean"]
     assert first["reward"] == pytest.approx(total, abs=1e-5), "weights count"
+    spread = torch.tensor([each["values"]["length"] for each in _first_answers(folder)]).std()
+    assert first["rewards/length/std"] == pytest.approx(float(spread), abs=1e-6)
     shown = [event.data for event in events_of(folder, "rollout")]
     assert [each["step"] for each in shown] == [0, 1] and all(len(each["answers"]) == 4 for each in shown)
     for each in shown[0]["answers"]:
         expected = score(parse(REWARDS), [each["text"]], [Row(question=shown[0]["question"])])
         assert each["reward"] == expected.totals[0]
+
+
+def _first_answers(folder: Path) -> list[dict[str, Any]]:
+    return events_of(folder, "rollout")[0].data["answers"]
+
+
+def test_the_share_that_was_clipped_is_told(tmp_path: Path, tiny: Path, rows: DatasetRef) -> None:
+    """Answers are as likely as when they were written at their first use, and far from that after a long step."""
+    folder = train(tmp_path, tiny, rows, "ppo", max_steps=2, num_iterations=2, learning_rate=0.3)
+    told = [event.data["values"] for event in events_of(folder, "metric")]
+    shares = [each["clip_ratio/region_mean"] for each in told if "clip_ratio/region_mean" in each]
+    assert shares[0] == 0 < shares[1] <= 1
 
 
 def test_answers_without_a_score_are_told_and_never_count_as_0(tmp_path: Path, tiny: Path) -> None:
@@ -158,7 +174,7 @@ def test_a_critic_is_kept_beside_the_model_and_never_in_it(
     with safe_open(last / "critic.safetensors", "pt") as critic:
         assert critic.get_tensor("weight").any(), "it has learned"
     told = set().union(*(event.data["values"] for event in events_of(folder, "metric")))
-    assert {"value_loss", "explained_variance", "kl", "kl_coef", "reward"} <= told
+    assert {"value_loss", "explained_variance", "kl", "kl_coef", "reward", "clip_ratio/region_mean"} <= told
 
 
 def test_missing_scores_are_counted_by_rule_and_reason() -> None:
