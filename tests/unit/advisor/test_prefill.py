@@ -15,6 +15,7 @@ from studio.errors import SpecRefused
 from studio.memory.inventory import Module
 from studio.messages import LANGUAGES, has, say
 from studio.params.table import check, effective_batch_size, parameters
+from studio.params.tunings import TUNINGS
 from tests.unit.advisor.conftest import model
 
 NAMED = {"model_name_or_path": "m", "dataset": "d"}
@@ -109,6 +110,12 @@ def test_the_rate_follows_a_chosen_batch_as_asked(facts, rule, factor):
     batch = {"per_device_train_batch_size": 8, "gradient_accumulation_steps": 2}
     rate = values_of(facts(size="3B", gpu=24), learning_rate_scaling=rule, **batch)["learning_rate"]
     assert rate == pytest.approx(2e-4 * factor)
+
+
+@pytest.mark.parametrize("tuning", sorted(TUNINGS))
+@pytest.mark.parametrize("gpu", [None, 80])
+def test_the_fused_optimizer_is_filled_in_where_memory_does_not_ask_for_another(facts, tuning, gpu):
+    assert values_of(facts(gpu=gpu), tuning=tuning)["optim"] == "adamw_torch_fused"
 
 
 def test_lion_gets_a_lower_rate_than_adamw(facts):

@@ -21,7 +21,7 @@ from studio.errors import Conflict
 from studio.jobs import processes, supervisor
 from studio.jobs.processes import Process
 from studio.jobs.supervisor import Supervisor
-from studio.protocol import EVENTS, SPEC
+from studio.protocol import EVENTS, SPEC, read_spec
 from tests.unit.jobs.conftest import Shop
 
 
@@ -253,6 +253,18 @@ def test_training_takes_the_device_from_an_idle_serve_job(shop):
     training = shop.queue(steps=2)
     shop.until_state(training, "succeeded")
     assert shop.job(serving).state == "stopped"
+
+
+def test_a_run_has_all_cores_and_a_light_job_one(shop, monkeypatch):
+    monkeypatch.setattr(supervisor, "cpu_count", lambda: 13)
+    for needs_device, threads in ((True, 13), (False, 1)):
+        job = shop.queue(steps=400, needs_device=needs_device)
+        shop.until_state(job, "running")
+        given = psutil.Process(pid_of(shop, job)).environ()
+        told = read_spec(shop.workspace.attempt(job, 1))
+        assert (told.threads, given["OMP_NUM_THREADS"]) == (threads, str(threads))
+        shop.wish(job, "stop_now")
+        shop.until_state(job, "stopped")
 
 
 def test_light_jobs_need_no_device(shop):
