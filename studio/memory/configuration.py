@@ -33,10 +33,12 @@ NEUTRAL = frozenset(
         "early_stopping_patience",
         "logging_steps",
         "seed",
+        "padding_free",
         "reasoning",
     }
 )
-"""Settings that take no memory.
+"""Settings that take no memory, and `padding_free`, which is filled in after the search for settings that fit and only
+where rows are too short for it to matter: a run that ran out of memory with it stands for the same one without.
 
 One that is neither here nor a size counts as deciding: a new one errs safely."""
 _COUNTED = frozenset(
@@ -104,7 +106,6 @@ def configuration_of(model: str, values: Mapping[str, Any], row_tokens: int) -> 
     alike = {name: _frozen(value) for name, value in values.items() if name not in NEUTRAL | _COUNTED}
     # A mask is kept wherever there is any dropout.
     alike["has_dropout"] = bool(values.get("lora_dropout"))
-    alike["padding_free"] = bool(values.get("padding_free"))  # older runs do not name it
     validates = values.get("validation_split", 0) > 0
     sizes = Sizes(
         rows=values["per_device_train_batch_size"],

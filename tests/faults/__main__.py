@@ -37,9 +37,7 @@ def main() -> None:
     parser.add_argument("--server-kills", type=int, default=0, help=f"batches of {KILLS} kills of the server instead")
     parser.add_argument("--only", nargs="*", help="these trials again, by their names")
     parser.add_argument("--double-starts", type=int, default=0, help="rounds of two presses of Train instead")
-    parser.add_argument(
-        "--attacks", type=Path, help="count those in this report of pytest (JUnit XML)"
-    )
+    parser.add_argument("--attacks", type=Path, help="count those in this report of pytest (JUnit XML)")
     parser.add_argument("--page", action="store_true", help=f"write {PAGE.name} from what was found so far and leave")
     asked = parser.parse_args()
     if asked.page:

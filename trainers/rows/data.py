@@ -70,7 +70,7 @@ class Sample:
 
     @property
     def num_bytes(self) -> int:
-        """Of its text in UTF-8, which tells long rows from short ones in any language; its tokens where it has those."""
+        """Of its text in UTF-8, which tells long rows from short ones in any language; or how many tokens it has."""
         if self.input_ids is not None:
             return len(self.input_ids)
         turns = (turn.get(part) for turn in self.messages for part in ("content", "reasoning_content"))
