@@ -52,8 +52,9 @@ STEPS_OF_FOUR = {
     "num_train_epochs": 2.0,
     "max_steps": -1,
     "learning_rate": 1e-3,
+    "padding_free": False,
 }
-"""As many steps as the form would take, of half the rows."""
+"""As many steps as the form would take, of half the rows; padded, since adversarial training looks at single rows."""
 PLAN = f"{TRAIN_EACH}, {HELD_OUT_EACH}, {STEPS_OF_FOUR}"
 NOISY = ("plain", "fgm", "pgd")
 """Conditions that are judged with typing errors too."""
