@@ -73,9 +73,15 @@ def test_the_main_job_without_a_browser(studio, rows_file, tmp_path):
 
     spec = tmp_path / "spec.yaml"
     spec.write_text(f"model_name_or_path: starter\ndataset: sums\nrun_name: first try\n{QUICK}")
+    predicted = luthier_here(studio, "memory", spec, "--json").document
+    assert predicted["allocated_bytes"] == predicted["phases"][predicted["peak_phase"]] > predicted["resting_bytes"]
+    assert predicted["verdict"] == "fits" and not predicted["is_measured"]
     trained = luthier(studio, "train", spec, "--wait", "--json")
     assert trained.code == 0, trained.err + trained.out
     job = trained.document
+    corrected = luthier_here(studio, "memory", spec, "--json").document
+    assert corrected["is_measured"] and corrected["allocated_bytes"] == job["figures"]["peak_memory_bytes"]
+    assert corrected["predicted_bytes"] == predicted["allocated_bytes"]
     assert (job["state"], job["title"], job["metrics"]["step"]) == ("succeeded", "first try", 3)
     assert [checkpoint["step"] for checkpoint in job["checkpoints"]] == [2, 3]
     assert all(os.path.isdir(checkpoint["path"]) for checkpoint in job["checkpoints"])
