@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 LOOSENED = (
     ("per_device_train_batch_size", "gradient_accumulation_steps", "per_device_eval_batch_size"),
-    ("gradient_checkpointing", "loss_kernel", "optim", "attn_implementation"),
+    ("gradient_checkpointing", "optim", "attn_implementation"),
     ("dtype", "mixed_precision"),
     ("tuning",),
     ("max_length", "packing"),

@@ -25,7 +25,6 @@ SETTINGS = (
     "max_length",
     "packing",
     "gradient_checkpointing",
-    "loss_kernel",
     "optim",
     "attn_implementation",
     "lora_r",

@@ -5,8 +5,8 @@
 
 What costs quality is given up last, in this order: exact weights (float32 becomes bfloat16 where the GPU computes in
 it), all weights trained (full becomes LoRA), the model uncompressed (LoRA becomes QLoRA), rows whole. Within one such
-step everything else is free: device batch and accumulation, gradient checkpointing, loss kernel, optimizer, attention.
-Relative costs stand in throughput.yaml.
+step everything else is free: device batch and accumulation, gradient checkpointing, optimizer, attention. The loss
+kernel is none of them: the stack says which one the libraries take. Relative costs stand in throughput.yaml.
 """
 
 import math
@@ -22,7 +22,6 @@ from studio.memory.inventory import Inventory
 from studio.memory.knobs import (
     ADAMW,
     ADAMW_8BIT,
-    CHUNKED,
     SHORTEST_ROW,
     Term,
     Values,
@@ -226,9 +225,7 @@ class _Search:
             return [False] if step.get("tuning") == "prefix_tuning" else [not step[name]]
         if name == "optim":
             return [ADAMW_8BIT] if step[name] in ADAMW and self.machine and self.machine.gpu else []
-        if name == "attn_implementation":
-            return ["sdpa"] if step[name] == "eager" and self.inventory.can_attend_with("sdpa") else []
-        return [CHUNKED] if step[name] != CHUNKED else []
+        return ["sdpa"] if step[name] == "eager" and self.inventory.can_attend_with("sdpa") else []
 
     @cached_property
     def _batches(self) -> Sequence[Batch]:
@@ -256,7 +253,7 @@ class _Search:
         return self.chosen.isdisjoint(names)
 
 
-_FREE_KNOBS = ("gradient_checkpointing", "loss_kernel", "optim", "attn_implementation")
+_FREE_KNOBS = ("gradient_checkpointing", "optim", "attn_implementation")
 
 
 def _first(count: int, holds: Any) -> int | None:

@@ -18,8 +18,6 @@ from studio.params.table import METHODS, Parameter, parameters
 Values = Mapping[str, Any]
 ADAMW = ("adamw_torch_fused", "adamw_torch")
 ADAMW_8BIT = "adamw_bnb_8bit"
-CHUNKED = "chunked"
-"""The loss kernel that needs no package of its own and keeps no scores of the whole vocabulary."""
 SHORTEST_ROW = 128
 """Rows are never cut below this many tokens to make a run fit."""
 
@@ -71,7 +69,6 @@ def _leaner(values: Values, shapes: Shapes, machine: Machine | None) -> Iterator
     half = max(SHORTEST_ROW, row_tokens(values, shapes) // 2)
     smaller: list[tuple[str, Any]] = [
         ("value_model", False),
-        ("loss_kernel", CHUNKED),
         ("optim", ADAMW_8BIT if values["optim"] in ADAMW else values["optim"]),
         ("attn_implementation", "sdpa" if values["attn_implementation"] == "eager" else values["attn_implementation"]),
         ("per_device_train_batch_size", 1),
