@@ -102,6 +102,21 @@ def test_too_large_is_an_answer_and_no_refusal(place: Workspace) -> None:
     assert "GiB" in first and any("tuning: qlora" in line for line in rest)
 
 
+def test_the_search_is_for_the_loss_kernel_that_was_named(place: Workspace) -> None:
+    """It is no setting that is searched for: libraries have the one they have, and a named one takes its place."""
+
+    def settled(*words: str) -> Any:
+        words = ("--max-length", "2048", "--tuning", "lora", *words)
+        return fit_config(LLAMA_8B, asked([*words]), place, memory_command.machine_with("24GiB"))
+
+    by_itself, chunked, plain = (
+        settled(*words) for words in ((), *(("--loss-kernel", k) for k in ("chunked", "plain")))
+    )
+    assert by_itself == chunked and "loss_kernel" not in chunked["settings"]
+    batches = [found["settings"]["per_device_train_batch_size"] for found in (chunked, plain)]
+    assert batches[1] < batches[0] and plain["fits"]
+
+
 def test_the_search_is_for_the_method_and_the_tuning_that_were_named(place: Workspace) -> None:
     def settled(*words: str) -> Any:
         found = fitted_at_once(LLAMA_8B, asked([*words]), place, memory_command.machine_with("24GiB"))
@@ -232,9 +247,9 @@ def fixture_without_a_process(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_shipped_model_of_70b_is_answered_by_arithmetic(tmp_path: Path) -> None:
     place = Workspace(tmp_path)
     memory_command.predict_config(LLAMA_70B, asked([*USUAL, *OLD]), place)
-    begun = time.perf_counter()
+    begun = time.process_time()  # a clock would count what else the machine does
     found = memory_command.predict_config(LLAMA_70B, asked([*USUAL, *OLD, "--lora-r", "32"]), place)
-    assert time.perf_counter() - begun < 0.5  # 0.1 is promised, on a machine that does nothing else
+    assert time.process_time() - begun <= 0.1
     assert found["resting_bytes"] > 131 * GIB
 
 

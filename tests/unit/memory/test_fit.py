@@ -1,7 +1,10 @@
 """The search for settings that fit: what it may change, what it gives up and in which order, and what it says."""
 
+import json
+import time
 from dataclasses import replace
-from itertools import product
+from itertools import count, product
+from pathlib import Path
 
 import pytest
 
@@ -10,13 +13,16 @@ from studio.memory.estimate import Shapes, estimate
 from studio.memory.fit import fit
 from studio.memory.inventory import from_config
 from studio.memory.knobs import SHORTEST_ROW, largest_terms, tuned
+from studio.memory.survey import SHIPPED, known
 from studio.memory.throughput import Speed
 from studio.params.table import check, effective_batch_size, parameters
 from tests.unit.memory.test_estimate import CPU, GIB, LLAMA_8B, SMOL, card, settings
 
+CONFIGS = json.loads((Path(__file__).parent / "configs.json").read_text("utf-8"))
 LLAMA_70B = {**LLAMA_8B, "hidden_size": 8192, "num_hidden_layers": 80, "num_attention_heads": 64} | {
     "intermediate_size": 28672
 }
+TRACED = [CONFIGS["Mixtral-8x7B-Instruct-v0.1"], CONFIGS["Qwen3-14B"]]
 MODEL = from_config(LLAMA_8B)
 
 
@@ -71,6 +77,20 @@ def test_a_chosen_device_batch_rounds_the_accumulation():
 def test_a_chosen_accumulation_rounds_the_device_batch_down():
     _, values = solve(80, chosen={"gradient_accumulation_steps"}, gradient_accumulation_steps=3, wanted=16)
     assert (values["per_device_train_batch_size"], values["gradient_accumulation_steps"]) == (5, 3)
+
+
+@pytest.mark.parametrize("machine", [CPU, card(12), card(24), card(80)], ids=["main", "12", "24", "80"])
+def test_it_answers_in_a_fifth_of_a_second_from_a_cached_inventory(machine):
+    """Of processor; no question is asked twice, so none is answered from what an earlier one left behind."""
+    solve(model=from_config(SMOL), machine=machine)  # tables and coefficients are read
+    longest, taken = count(1900, 7), {}
+    for config, tuning, wanted in product((*TRACED, LLAMA_8B, LLAMA_70B), ("full", "lora"), (16, 240)):
+        model = known(config, cache=SHIPPED)
+        assert model is not None and model.profiles, "an inventory that ships, with traces"
+        begun = time.process_time()
+        solve(model=model, machine=machine, tuning=tuning, wanted=wanted, longest=next(longest), max_length=4096)
+        taken[config["model_type"], config["num_hidden_layers"], tuning, wanted] = time.process_time() - begun
+    assert max(taken.values()) <= 0.2, taken
 
 
 def brute_force(model, values, *, shapes, machine, wanted):
