@@ -7,7 +7,6 @@ rules (`tests/trainers/test_data.py` compares them): the chat template renders t
 torch here.
 """
 
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from itertools import groupby
@@ -18,13 +17,11 @@ import jinja2
 
 from studio.errors import JobFailed
 from studio.protocol import DatasetRef
-from studio.workshop.converting.turns import REASONING_KEYS
 from studio.workshop.reports import DIFFICULTY
 from studio.workshop.versions.layout import (
     MESSAGES,
     PREFERENCE,
     PROMPT_COMPLETION,
-    REASONING,
     TEXT,
     TOKENS,
     TRAINED_COLUMNS,
@@ -33,6 +30,7 @@ from studio.workshop.versions.layout import (
 )
 from trainers.attempt import Attempt
 from trainers.rows.templates import Templates
+from trainers.rows.thinking import Thinking, divided, is_covered, other_thought, without_reasoning
 
 IGNORED = -100
 ROWS = "rows.parquet"
@@ -89,7 +87,7 @@ class Rendered:
     last_answer_only: bool = False
     """Of several answers only the last could be marked."""
     reasoning_unread: bool = False
-    """The row holds what the assistant thinks, and the model's chat template has no place for it."""
+    """The row holds what the assistant thinks, and the model's chat template leaves it out, wholly or in part."""
 
     @property
     def answer_tokens(self) -> int:
@@ -112,7 +110,6 @@ class Findings:
         return {"count": len(numbers), "rows": ", ".join(map(str, numbers[:NAMED_ROWS])) + more}
 
 
-_THINKING = re.compile(r"\A\s*<think(?:ing)?>.*?</think(?:ing)?>\s*", re.DOTALL)
 USED = frozenset({"rows_shortened", "rows_with_last_answer_only", "data.reasoning_unread"})
 """Findings about rows that are learned from all the same."""
 
@@ -132,12 +129,12 @@ class Renderer:
         self.tokenizer = tokenizer
         self._strips = reasoning == "strip"
         self.has_template = bool(tokenizer.chat_template)
-        self._templates = Templates(tokenizer)
+        self._templates = templates = Templates(tokenizer)
         self._training_template: str | None = None
         self._asked_for_training_template = False
         self._tools: list[Any] | None = None
         self._ready: dict[tuple[int, bool], list[int] | jinja2.TemplateError] = {}
-        self._reasoning_key = _reasoning_key(tokenizer.chat_template)
+        self._thinking = Thinking(tokenizer.chat_template, lambda turns: templates.apply(turns)["input_ids"])
 
     def render(self, row: int, sample: Sample) -> Rendered:
         """Tokens and labels of a whole row.
@@ -153,13 +150,8 @@ class Renderer:
         answers = [i for i, message in enumerate(turns) if i > 0 and _is_learned(message)]
         if not answers:
             raise RowLeftOut("rows_without_answer")
-        messages = [self._shown(message) for message in turns]
-        is_unread = self._reasoning_key is None and any(message.get(REASONING) for message in turns)
-        if not self.has_template:
-            return replace(self._plain(row, messages[: answers[-1] + 1]), reasoning_unread=is_unread)
-        self._tools = sample.tools
         try:
-            return replace(self._templated(row, messages, answers), reasoning_unread=is_unread)
+            return self._conversation(row, turns, answers, sample.tools)
         except jinja2.TemplateError as error:
             raise RowLeftOut("rows_refused_by_template") from error
         finally:
@@ -195,10 +187,23 @@ class Renderer:
         return self.tokenizer(_plain_prompt(asked) + answer + self.tokenizer.eos_token)["input_ids"]
 
     def _shown(self, message: dict[str, Any]) -> dict[str, Any]:
-        """A turn as the chat template reads it: reasoning under the template's own name, no weight."""
-        shown = {key: value for key, value in message.items() if key not in ("weight", REASONING)}
-        has_reasoning = self._reasoning_key is not None and message.get(REASONING)
-        return shown | {self._reasoning_key: message[REASONING]} if has_reasoning else shown
+        """A turn as the chat template reads it: what is thought where the template shows it, no weight."""
+        return {key: value for key, value in self._thinking.shown(message).items() if key != "weight"}
+
+    def _conversation(self, row: int, turns: Messages, answers: list[int], tools: list[Any] | None) -> Rendered:
+        messages = [self._shown(message) for message in turns]
+        is_unread = any(map(self._thinking.leaves_out, turns))
+        if not self.has_template:
+            return replace(self._plain(row, messages[: answers[-1] + 1]), reasoning_unread=is_unread)
+        self._tools = tools
+        made = self._templated(row, messages, answers)
+        # Where a template leaves out thoughts of earlier turns, it leaves out the first.
+        learned = answers[-1:] if made.last_answer_only else answers
+        first = next((i for i in learned if divided(turns[i])[0]), None)
+        if not is_unread and first is not None and first < len(turns) - 1:
+            changed = [*messages[:first], self._shown(other_thought(turns[first])), *messages[first + 1 :]]
+            is_unread = self._templated(row, changed, answers).input_ids == made.input_ids
+        return replace(made, reasoning_unread=is_unread)
 
     def _given(self, row: int, input_ids: list[int], labels: list[int] | None) -> Rendered:
         if max(input_ids) >= len(self.tokenizer):
@@ -247,7 +252,7 @@ class Renderer:
         if not self._asked_for_training_template:
             self._training_template = self._templates.for_training()
             self._asked_for_training_template = True
-        if self._training_template is None:
+        if self._training_template is None or is_covered(messages):
             return None
         made = self._templates.apply(
             messages, tools=self._tools, chat_template=self._training_template, return_assistant_tokens_mask=True
@@ -407,25 +412,6 @@ def _letters(turns: Messages) -> int:
 
 def _is_learned(message: dict[str, Any]) -> bool:
     return message["role"] == "assistant" and message.get("weight") != 0
-
-
-def without_reasoning(message: dict[str, Any]) -> dict[str, Any]:
-    """A turn without what the assistant thinks: a field of its own, or a `<think>` block before the answer.
-
-    Where nothing else is left, there is no answer to learn (`weight` 0).
-    """
-    said = {key: value for key, value in message.items() if key != REASONING}
-    if message["role"] != "assistant" or not message.get("content"):
-        return said
-    answer = _THINKING.sub("", message["content"])
-    is_empty = not answer.strip() and not message.get("tool_calls")
-    return said | {"content": answer} | ({"weight": 0} if is_empty else {})
-
-
-def _reasoning_key(template: str | None) -> str | None:
-    """The first name by which a chat template reads what an assistant thinks: `message.thinking` -> `thinking`."""
-    keys = (key for key in REASONING_KEYS if re.search(rf"""(?:\.|["']){key}\b""", template or ""))
-    return next(keys, None)
 
 
 def _only(wanted: list[bool], mask: list[int]) -> list[int] | None:

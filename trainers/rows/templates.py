@@ -19,6 +19,7 @@ import jinja2
 
 from studio.errors import JobFailed
 from trainers import confined
+from trainers.rows.thinking import is_covered, put_back
 
 MAX_CHARACTERS = 1_000_000
 """Of a template; the longest known to the author has 20,000."""
@@ -153,7 +154,11 @@ def _serve(pipe: Any, tokenizer: Any) -> None:
 
 
 def _apply(tokenizer: Any, request: dict[str, Any]) -> dict[str, Any]:
-    return dict(tokenizer.apply_chat_template(request["messages"], return_dict=True, **request["options"]))
+    messages, options = request["messages"], request["options"]
+    if not is_covered(messages):
+        return dict(tokenizer.apply_chat_template(messages, return_dict=True, **options))
+    text = put_back(tokenizer.apply_chat_template(messages, tokenize=False, **options))
+    return {"input_ids": tokenizer(text, add_special_tokens=False)["input_ids"]}
 
 
 def _beginnings(tokenizer: Any, request: dict[str, Any]) -> dict[str, Any]:

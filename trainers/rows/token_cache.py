@@ -21,7 +21,7 @@ from studio.protocol import Spec
 from trainers.checkpoints.manifest import TEMPORARY_PREFIX, content_of, damaged_files, whole_folder
 
 TOKENS, FINDINGS = "rows.arrow", "findings.json"
-LAYOUT = 1
+LAYOUT = 2
 """To be raised when rows are rendered otherwise than before."""
 MOST_FOLDERS = 40
 LEFT_SECONDS = 86_400
