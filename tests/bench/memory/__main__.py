@@ -26,7 +26,7 @@ from studio.memory.estimate import Estimate
 from studio.memory.inventory import FOLLOWED
 from studio.memory.stack import installed_stack
 from tests.trainers.steps import PROMPT, WRITES, watched
-from tests.trainers.test_trace import FAMILIES
+from tests.trainers.test_trace import EXPERTS, FAMILIES
 from tests.trainers.test_trace_methods import TRIED, TUNINGS, config_of, counted, predicted
 
 RESULTS = Path(__file__).with_name("results.jsonl")
@@ -67,6 +67,7 @@ def cases() -> Iterator[Case]:
     yield from product(FAMILIES, ("sft",), TUNINGS)
     yield from product(FAMILIES, WRITES, ("lora", "full"))
     yield from product(("llama",), (name for name in TRIED if name != "sft"), TUNINGS)
+    yield from product(EXPERTS, TRIED, ("lora", "full"))
 
 
 def result(case: Case) -> dict[str, Any]:

@@ -7,6 +7,8 @@ book.write(section)                 puts it between the marks of the room in `do
 
 import fcntl
 import json
+import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -23,13 +25,14 @@ PAGE = PROJECT_ROOT / "docs" / "methods.md"
 @dataclass(frozen=True)
 class Book:
     room: str
+    results: Path = RESULTS
 
     def tell(self, line: Mapping[str, Any]) -> None:
-        with RESULTS.open("a") as file:
+        with self.results.open("a") as file:
             file.write(json.dumps({"room": self.room, **line}) + "\n")
 
     def lines(self) -> list[dict[str, Any]]:
-        lines = RESULTS.read_text("utf-8").splitlines() if RESULTS.exists() else []
+        lines = self.results.read_text("utf-8").splitlines() if self.results.exists() else []
         return [each for each in map(json.loads, lines) if each.get("room") == self.room]
 
     def write(self, section: str) -> None:
@@ -40,6 +43,11 @@ class Book:
             text += f"\n{begin}\n{end}\n"
         before, after = text[: text.index(begin)], text[text.index(end) + len(end) :]
         PAGE.write_text(f"{before}{begin}\n{section}{end}{after}", "utf-8")
+
+
+def alone(room: str, name: str) -> None:
+    """One measurement of a room in a process of its own (`--one`), so that its peak memory is its own."""
+    subprocess.run([sys.executable, "-m", f"{__package__}.{room}", "--one", name], cwd=PROJECT_ROOT, check=True)
 
 
 @contextmanager

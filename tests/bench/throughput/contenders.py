@@ -1,51 +1,40 @@
 """One contender in a process of its own: `python -m tests.bench.throughput.contenders NAME PLAN.json RESULT.json`.
 
-studio          `trainers.sft` on a job folder, with the values of the plan and what the form fills in for its speed
+studio          `trainers.sft` on a job folder, with the values of the plan and what the form fills in around them
 trl             trl's SFTTrainer as it comes: bfloat16 and checkpointed activations, on a CPU too
-trl at its best the same with what is quickest here: float32, activations kept
+trl, FORMAT     the same with what may be quicker here: activations kept, in float32 or bfloat16, compiled or not
 llamafactory    its own trainer as it comes, in an environment of its own; knows nothing of the studio's packages
 """
 
 import json
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 # LLaMA-Factory's environment has none of the studio's packages: this file stands alone there, beside `recording.py`.
 try:
-    from tests.bench.throughput.recording import Recorder
+    from tests.bench.throughput.recording import Recorder, watching
 except ImportError:
-    from recording import Recorder
-
-
-OWN = {"save_steps": 10_000, "lora_dropout": 0.0, "padding_free": True}
-"""Saving is not measured, no contender has dropout, and the form joins such rows by itself."""
+    from recording import Recorder, watching
 
 
 def studio(plan: dict[str, Any], recorder: Recorder, scratch: Path) -> None:
-    from tests.trainers.jobs import SFT, model_ref, run_here, write_dataset, write_spec
+    from tests.trainers.jobs import model_ref, run_here, write_dataset, write_spec
     from trainers import sft
-    from trainers.training import recipe
 
-    build = recipe.build
-
-    def watched(*given: Any, **named: Any) -> Any:
-        trainer = build(*given, **named)
-        trainer.add_callback(recorder)
-        return trainer
-
-    recipe.build = watched
-    values = SFT | {name: plan[name] for name in plan if name in SFT} | OWN
     rows = write_dataset(scratch / "v1", plan["rows"])
+    model, values = model_ref(Path(plan["model"])), plan["filled_in"]
     job = write_spec(
-        scratch / "job", values=values, dataset=rows, model=model_ref(Path(plan["model"])), threads=plan["threads"]
+        scratch / "job", values=values, dataset=rows, model=model, threads=plan["threads"], seed=plan["seed"]
     )
-    result = run_here(sft.main, job)
+    with watching(recorder):
+        result = run_here(sft.main, job)
     if result.outcome != "succeeded":
         raise RuntimeError(f"{result.reason} {result.values}")
 
 
-def trl(plan: dict[str, Any], recorder: Recorder, scratch: Path, **chosen: Any) -> None:
+def trl(plan: dict[str, Any], recorder: Recorder, scratch: Path, *, dtype: str = "auto", **chosen: Any) -> None:
     import torch
     from datasets import Dataset
     from peft import LoraConfig
@@ -53,17 +42,16 @@ def trl(plan: dict[str, Any], recorder: Recorder, scratch: Path, **chosen: Any) 
     from trl import SFTConfig, SFTTrainer
 
     torch.set_num_threads(plan["threads"])
-    dtype = torch.float32 if chosen else "auto"
     SFTTrainer(
         model=AutoModelForCausalLM.from_pretrained(plan["model"], dtype=dtype),
         args=SFTConfig(
             output_dir=str(scratch / "trl"),
             max_steps=plan["max_steps"],
+            seed=plan["seed"],
             learning_rate=plan["learning_rate"],
             lr_scheduler_type=plan["lr_scheduler_type"],
             per_device_train_batch_size=plan["per_device_train_batch_size"],
             max_length=plan["max_length"],
-            assistant_only_loss=True,
             logging_steps=1,
             save_strategy="no",
             report_to="none",
@@ -71,15 +59,20 @@ def trl(plan: dict[str, Any], recorder: Recorder, scratch: Path, **chosen: Any) 
             disable_tqdm=True,
             **chosen,
         ),
-        train_dataset=Dataset.from_list(plan["rows"]),
+        # Its loss on answers of `messages` refuses this model's chat template; of prompts and completions it does not.
+        train_dataset=Dataset.from_list(
+            [{"prompt": row["messages"][:-1], "completion": row["messages"][-1:]} for row in plan["rows"]]
+        ),
         processing_class=AutoTokenizer.from_pretrained(plan["model"]),
         peft_config=LoraConfig(r=plan["lora_r"], lora_alpha=plan["lora_alpha"], target_modules="all-linear"),
         callbacks=[recorder],
     ).train()
 
 
-def trl_at_its_best(plan: dict[str, Any], recorder: Recorder, scratch: Path) -> None:
-    trl(plan, recorder, scratch, bf16=False, activation_checkpointing=False, optim="adamw_torch_fused")
+def trl_keeping(dtype: str, **chosen: Any) -> Any:
+    """Activations kept, weights and passes in this format."""
+    quick = {"activation_checkpointing": False, "optim": "adamw_torch_fused"}
+    return partial(trl, dtype=dtype, bf16=dtype == "bfloat16", **quick, **chosen)
 
 
 def llamafactory(plan: dict[str, Any], recorder: Recorder, scratch: Path) -> None:
@@ -118,6 +111,7 @@ def llamafactory(plan: dict[str, Any], recorder: Recorder, scratch: Path) -> Non
             "learning_rate": plan["learning_rate"],
             "lr_scheduler_type": plan["lr_scheduler_type"],
             "max_steps": plan["max_steps"],
+            "seed": plan["seed"],
             "logging_steps": 1,
             "save_strategy": "no",
             "report_to": "none",
@@ -132,7 +126,9 @@ def llamafactory(plan: dict[str, Any], recorder: Recorder, scratch: Path) -> Non
 CONTENDERS = {
     "studio": studio,
     "trl": trl,
-    "trl at its best": trl_at_its_best,
+    "trl, float32": trl_keeping("float32"),
+    "trl, bfloat16": trl_keeping("bfloat16"),
+    "trl, float32, compiled": trl_keeping("float32", torch_compile=True),
     "llamafactory": llamafactory,
 }
 
