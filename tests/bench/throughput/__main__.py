@@ -175,7 +175,7 @@ def section() -> str:
             "from trl's in float32. `python -m tests.bench.throughput`. "
             "Unsloth has no contender: it does not start without a GPU.",
             "",
-            "| | runs | tokens a second | a processor s | of trl's best | all steps | peak GiB | mean loss | farthest |",
+            "| | runs | tokens a second | a processor s | of trl's best | all steps | peak GiB | loss | farthest |",
             "|---|---|---|---|---|---|---|---|---|",
             *(_row(name, runs, found) for name, runs in found.items()),
             "",
