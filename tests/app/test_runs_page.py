@@ -5,16 +5,19 @@ from pathlib import Path
 import pytest
 
 from app.data.panel import Told
+from app.i18n import duration_text
 from app.pages import runs as page
 from app.runs import keeping, listing, queue_view
 from studio.db import checkpoints, comparisons, jobs, lineage, models, runs
 from studio.db import queue as queue_rules
 from studio.db.queue import QueueRules
-from studio.db.tables import Checkpoint, Job
+from studio.db.tables import Attempt, Checkpoint, Job
 from studio.errors import Conflict, RefusedInput, UnknownName
 from studio.jobs import folders
+from studio.jobs.ingest import ingest
 from studio.jobs.queueing import Wait
 from studio.messages import LANGUAGES, has
+from studio.protocol import EventLog, utc_now
 from tests.app.seeding import add_checkpoint, add_run
 
 
@@ -295,3 +298,23 @@ def test_what_runs_or_waits_is_never_put_away(context, filled):
         for do in ("archive", "delete_all", "delete_kept", "free_now"):
             with pytest.raises(Conflict):
                 keeping.press(context, run, Told(do))
+
+
+# -- how far a run is ------------------------------------------------------------------------------------------------
+
+
+def test_the_time_left_is_what_the_run_told_last(context, filled):
+    run = filled.ids["running"]
+    folder = filled.workspace.attempt(run, 1)
+    with filled.writer.begin() as session:
+        begun = {"started_at": utc_now(), "event_offset": 0, "invalid_lines": 0, "start_step": 0}
+        session.add(Attempt(job_id=run, number=1, **begun))
+    log, drawn = EventLog(folder), []
+    for done, left in ((1, 900.0), (30, 2000.0), (59, None)):
+        log.write("progress", done=done, total=60, unit="steps", seconds_left=left)
+        with filled.writer.begin() as session:
+            ingest(session, session.get_one(Attempt, (run, 1)), folder)
+        drawn.append(page.draw(context, {"run": str(run)})[6])
+    first, second, last = drawn
+    minutes = [context.say("common.left", time=duration_text(left, context.language)) for left in (900, 2000)]
+    assert f"1 / 60 · {minutes[0]}<" in first and f"30 / 60 · {minutes[1]}<" in second and "59 / 60<" in last
