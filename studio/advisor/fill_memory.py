@@ -13,6 +13,7 @@ from studio.hardware import Machine
 from studio.memory.estimate import Shapes
 from studio.memory.fit import Fit, fit
 from studio.memory.inventory import Inventory
+from studio.memory.knobs import later_tunings
 from studio.memory.measured import Experience
 from studio.params.joined import seen_by_row
 from studio.params.methods import method_of
@@ -116,6 +117,8 @@ def fill_what_fits(draft: Draft) -> None:
     values = draft.values | changes | draft.chosen
     # As a run is kept that is compared with: without settings that have no effect.
     values = {name: value for name, value in values.items() if draft.table[name].applies_to(values)}
+    if "tuning" not in draft.chosen:
+        values |= _of_later_tunings(draft, values)
     if facts.inventory and facts.shapes and not draft.chosen.keys() >= SEARCHED:
         # A prefix cannot go through a layer that is computed again.
         settled = ("gradient_checkpointing",) if values["tuning"] == "prefix_tuning" else ()
@@ -129,6 +132,13 @@ def fill_what_fits(draft: Draft) -> None:
                 reason, source = ("checkpointing_on" if value else "checkpointing_off"), "B"
             draft.fill(name, value, reason, source=source)
     _fill_batch(draft, changes, wanted)
+
+
+def _of_later_tunings(draft: Draft, values: Mapping[str, Any]) -> dict[str, Any]:
+    """What a person chose for a tuning that the search may come to: 8 bits, should the model have to be compressed."""
+    later = [{**values, "tuning": tuning} for tuning in later_tunings(values["tuning"])]
+    chosen = {name: value for name, value in draft.chosen.items() if name not in values}
+    return {name: value for name, value in chosen.items() if any(map(draft.table[name].applies_to, later))}
 
 
 def _wanted_batch(draft: Draft) -> int:

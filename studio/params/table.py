@@ -35,6 +35,8 @@ class Unreadable(ValueError):
 
 NO_REWARD = "reward.none_yet"
 """Code of the fault that there is none to learn from: the advisor fills in the last one that was tried."""
+MAY_COME = MappingProxyType({"tuning": "qlora"})
+"""What the advisor may fill in besides the default: compressed weights, where nothing else fits."""
 
 
 @dataclass(frozen=True)
@@ -137,7 +139,8 @@ def check(values: Mapping[str, Any], *, is_draft: bool = False) -> dict[str, Any
     {"model_name_or_path": "starter", "dataset": "d", "seed": "7"} -> {..., "seed": 7, "tuning": "lora", ...}
 
     Args:
-        is_draft: the rest will be filled in by the advisor, so defaults that clash with a given value do not count yet.
+        is_draft: the rest will be filled in by the advisor, so defaults that clash with a given value do not count yet,
+            nor those beside which it has no effect, if the advisor may come to others (`MAY_COME`).
 
     Raises:
         SpecRefused: with every fault: unknown names, wrong types, values out of bounds, values that clash.
@@ -150,10 +153,12 @@ def check(values: Mapping[str, Any], *, is_draft: bool = False) -> dict[str, Any
         fault = _take(parameter, given, typed)
         if fault and not (is_draft and fault.code == NO_REWARD):
             faults.append(fault)
-    faults += _without_effect(table, given, typed) + ([] if is_draft else clashes(typed))
+    may_come = MAY_COME if is_draft else {}
+    faults += _without_effect(table, given, typed, may_come) + ([] if is_draft else clashes(typed))
     if faults:
         raise SpecRefused(faults)
-    return {name: value for name, value in typed.items() if table[name].applies_to(typed)}
+    waiting = given if is_draft else {}
+    return {name: value for name, value in typed.items() if table[name].applies_to(typed) or name in waiting}
 
 
 def effective_batch_size(values: Mapping[str, Any]) -> int:
@@ -237,12 +242,16 @@ def _not_a_choice(name: str, value: Any, choices: Any) -> Fault:
     return Fault(name, "spec.not_choice", {"value": value, "choices": ", ".join(choices)})
 
 
-def _without_effect(table: Mapping[str, Parameter], given: Mapping[str, Any], typed: Mapping[str, Any]) -> list[Fault]:
+def _without_effect(
+    table: Mapping[str, Parameter], given: Mapping[str, Any], typed: Mapping[str, Any], may_come: Mapping[str, Any]
+) -> list[Fault]:
     """Given values that would be ignored: silence would let a person believe that they count."""
     faults = []
     for name in given:
         if name in table and not table[name].applies_to(typed):
             other, allowed = next((o, a) for o, a in table[name].applies.items() if typed.get(o) not in a)
+            if other not in given and may_come.get(other) in allowed:
+                continue
             values = {"other": other, "value": typed.get(other), "allowed": ", ".join(allowed)}
             faults.append(Fault(name, "spec.no_effect", values))
     return faults

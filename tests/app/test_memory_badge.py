@@ -6,29 +6,19 @@ from typing import Any
 
 import pytest
 
+from app.i18n import bytes_text
 from app.memory_badge import badge_of
 from app.pages import models as page
 from studio.db import jobs, models
 from studio.hardware import Machine
-from studio.memory.inventory import from_config
 from studio.messages import LANGUAGES
 from tests.app.conftest import Filled
-from tests.app.test_memory_fit import GIB, gpu
+from tests.app.test_memory_fit import GIB, gpu, large
 from tests.app.test_train_page import HASH, MACHINE, ROWS_HASH, add_model, inspected
-from tests.unit.memory.test_estimate import LLAMA_8B
 
 
 def on(*gpus: Any) -> Machine:
     return Machine(8, 64 * GIB, 60 * GIB, tuple(gpus))
-
-
-def large() -> dict[str, Any]:
-    """What an inspect job would find out about an 8B model."""
-    found = from_config(LLAMA_8B)
-    modules = [vars(each) | {"shape": list(each.shape), "dtype": "bfloat16"} for each in found.modules]
-    sizes = {name: getattr(found, name) for name in ("hidden_size", "num_hidden_layers", "intermediate_size")}
-    facts = {"modules": modules, "tied_embeddings": False, "vocab_size": found.vocab_size, "num_heads": 32}
-    return {"inventory": sizes | facts}
 
 
 @pytest.fixture(name="unseen")
@@ -60,6 +50,41 @@ def test_a_card_carries_the_verdict_and_the_number(unseen: Filled, language: str
     drawn = page.draw(context, {})
     assert context.say("models.fit.fits") in drawn and context.say("models.fit.title") in drawn
     assert len(re.findall(r"[\d.]+ GiB", drawn)) >= 2 and "data-look" not in drawn and "models.fit" not in drawn
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize(
+    ("card", "verdict", "tone", "has_qlora"),
+    [
+        (gpu(24), "fits", "good", False),
+        (gpu(17.5), "tight", "warn", True),
+        (gpu(19, free=14), "tight", "warn", True),
+        (gpu(12), "too_large", "bad", True),
+        (gpu(4), "too_large", "bad", False),
+    ],
+    ids=["fits", "tight", "tight beside others", "too large", "too large for QLoRA too"],
+)
+def test_a_card_says_fits_tight_or_does_not_fit(
+    unseen: Filled,
+    monkeypatch: pytest.MonkeyPatch,
+    language: str,
+    card: Any,
+    verdict: str,
+    tone: str,
+    has_qlora: bool,
+) -> None:
+    monkeypatch.setattr("studio.hardware.read_machine", lambda: on(card))
+    context, badge = unseen.context(language), badge_of(large(), on(card))
+    with unseen.writer.begin() as session:
+        models.keep_inspection(session, HASH, ROWS_HASH, large())
+    drawn = page.draw(context, {})
+    words = {each: context.say(f"models.fit.{each}") for each in ("fits", "tight", "too_large")}
+    assert [each for each in words if words[each] in drawn] == [verdict] and len(set(words.values())) == 3
+    assert f'<span class="lu-chip lu-{tone}">{words[verdict]}</span>' in drawn
+    needed, there = bytes_text(badge.estimate.allocated_bytes), bytes_text(badge.estimate.available_bytes)
+    assert needed in drawn and there in drawn and "models.fit" not in drawn
+    assert (context.say("models.fit.qlora", needed="§").split("§")[0] in drawn) == has_qlora
+    assert not has_qlora or bytes_text(badge.qlora.allocated_bytes) in drawn
 
 
 @pytest.mark.parametrize("language", LANGUAGES)

@@ -11,10 +11,12 @@ from app.pages import train
 from app.training_form import table
 from studio.db import models
 from studio.hardware import Gpu, Machine
+from studio.memory.inventory import from_config
 from studio.messages import LANGUAGES
 from tests.app.conftest import Filled
 from tests.app.test_train_page import HASH, ROWS_HASH, Page, inspected
 from tests.app.test_train_page import fixture_studio as fixture_studio
+from tests.unit.memory.test_estimate import LLAMA_8B
 
 GIB = 1 << 30
 HEAVY = {"per_device_train_batch_size": 512, "gradient_checkpointing": False}
@@ -23,6 +25,15 @@ HEAVY = {"per_device_train_batch_size": 512, "gradient_checkpointing": False}
 def gpu(gib: float, *, free: float | None = None, index: int = 0) -> Gpu:
     free_bytes = int((gib if free is None else free) * GIB)
     return Gpu(index, f"Card {index}", int(gib * GIB), free_bytes, (8, 9))
+
+
+def large() -> dict[str, Any]:
+    """What an inspect job would find out about an 8B model."""
+    found = from_config(LLAMA_8B)
+    modules = [vars(each) | {"shape": list(each.shape), "dtype": "bfloat16"} for each in found.modules]
+    sizes = {name: getattr(found, name) for name in ("hidden_size", "num_hidden_layers", "intermediate_size")}
+    facts = {"modules": modules, "tied_embeddings": False, "vocab_size": found.vocab_size, "num_heads": 32}
+    return {"inventory": sizes | facts}
 
 
 @pytest.fixture(name="on")
@@ -110,6 +121,32 @@ def test_a_press_on_what_fits_by_now_changes_nothing(on: Any) -> None:
     before = dict(page.fields)
     page.press(train.press, do="fit", code="")
     assert page.fields == before
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_one_press_makes_a_result_that_this_machine_can_serve(studio: Filled, on: Any, language: str) -> None:
+    """8B answers in 15 GiB with 2-byte weights, which a card of 12 GiB does not have."""
+    sees = {"tokens": inspected()["tokens"], "samples": []}
+    with studio.writer.begin() as session:
+        models.keep_inspection(session, HASH, ROWS_HASH, large() | sees)
+    page = on(gpu(12), language=language)
+    assert page.fields["tuning"] == "qlora" and 'data-finding="cannot_serve"' not in page.plan
+    page.pick(tuning="lora")
+    button = re.search(r'data-do="mend" data-code="cannot_serve">([^<]+)</button>', page.plan)
+    assert button and button.group(1) == page.context.say("train.mend")
+    page.press(train.press, do="mend", code="cannot_serve")
+    assert page.fields["tuning"] == "qlora" and page.chosen == {} and 'data-finding="cannot_serve"' not in page.plan
+
+
+def test_eight_bits_that_cannot_be_served_become_four(studio: Filled, on: Any) -> None:
+    sees = {"tokens": inspected()["tokens"], "samples": []}
+    with studio.writer.begin() as session:
+        models.keep_inspection(session, HASH, ROWS_HASH, large() | sees)
+    page = on(gpu(8)).pick(load_in_8bit=True)
+    assert page.fields["tuning"] == "qlora" and page.chosen == {"load_in_8bit": True}
+    assert verdict(page) == "too_large" and 'data-do="mend" data-code="cannot_serve"' in page.plan
+    page.press(train.press, do="mend", code="cannot_serve")
+    assert page.fields["load_in_8bit"] is False and 'data-finding="cannot_serve"' not in page.plan
 
 
 @pytest.mark.parametrize("language", LANGUAGES)

@@ -7,7 +7,7 @@ import pytest
 from studio.advisor.complete import complete
 from studio.advisor.counting import steps_of, training_rows, validation_rows
 from studio.advisor.facts import Lengths
-from studio.advisor.forecast import forecast
+from studio.advisor.forecast import forecast, memory_of
 from studio.advisor.measures import measures
 from studio.advisor.prefill import prefill
 from studio.advisor.recipes import recipes
@@ -408,3 +408,18 @@ def test_old_rows_that_are_mixed_in_take_steps_too(facts):
     alone = values_of(facts(), **named, gradient_accumulation_steps=1)
     replayed = alone | {"continual": "replay", "replay_ratio": 0.2}
     assert (steps_of(alone, 320), steps_of(replayed, 320)) == (40, 50)
+
+
+@pytest.mark.parametrize(("size", "gpu"), [("7B", 12), ("13B", 24)])
+def test_eight_bits_may_be_chosen_where_compressed_weights_were_filled_in(facts, size, gpu):
+    known = facts(size=size, gpu=gpu)
+    values, reasons = complete({**NAMED, "load_in_8bit": True}, known)
+    assert (values["tuning"], values["load_in_8bit"], reasons["tuning"].reason) == ("qlora", True, "tuning_qlora")
+    four, _ = complete(NAMED, known)
+    assert four["tuning"] == "qlora" and memory_of(known, values).resting_bytes > memory_of(known, four).resting_bytes
+
+
+def test_eight_bits_are_refused_where_nothing_is_compressed(facts):
+    with pytest.raises(SpecRefused) as refused:
+        complete({**NAMED, "load_in_8bit": True}, facts(size="7B", gpu=48))
+    assert [(fault.field, fault.code) for fault in refused.value.faults] == [("load_in_8bit", "spec.no_effect")]
