@@ -117,7 +117,7 @@ def figures_of_model(model: Any) -> dict[str, Any]:
 
 
 def _experts(text: Any) -> dict[str, Any]:
-    """How many experts a layer has, how many of them a token goes through, and how wide one is."""
+    """How many experts a layer has, how many a token goes through, how wide one is, and if a loss balances them."""
     names = ("num_local_experts", "num_experts", "n_routed_experts", "moe_num_experts")
     experts = next((n for n in (getattr(text, name, None) for name in names) if isinstance(n, int)), None)
     width = getattr(text, "moe_intermediate_size", None)
@@ -125,6 +125,8 @@ def _experts(text: Any) -> dict[str, Any]:
         "num_experts": experts,
         "num_experts_per_token": getattr(text, "num_experts_per_tok", None),
         "expert_size": width if isinstance(width, int) else None,
+        # By the same two fields trl decides it.
+        "balances_experts": hasattr(text, "output_router_logits") and bool(getattr(text, "router_aux_loss_coef", 0)),
     }
 
 

@@ -102,7 +102,7 @@ def _with_traces(found: dict[str, Any], way: int) -> dict[str, Any]:
             try:
                 model["profiles"].append([number, trace(config, mode).document()])
             except Exception:
-                # Any family's own code runs here: fused experts in float32 have no kernel on a CPU, for one.
+                # Any family's own code runs here; without a trace the calculator has its formula.
                 _log.warning("no trace of %s as %s", model["name"], mode)
     return found
 

@@ -1,7 +1,7 @@
 """What the decoder's layers keep and need by following their source (`studio.memory.decoder`)."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -61,7 +61,10 @@ class Formula:
         return kept + self._profile.first.bytes_of(batch, row_tokens)
 
     def above(self, batch: int, row_tokens: int) -> float:
-        return self._profile.above.bytes_of(batch, row_tokens)
+        # Above frozen layers and those that are trained, the last norm is not.
+        is_frozen = self.values["tuning"] == "freeze"
+        found = profile(replace(self._layer, is_trained=False)) if is_frozen else self._profile
+        return found.above.bytes_of(batch, row_tokens)
 
     def _scaled_embeddings(self, batch: int, row_tokens: int) -> float:
         """Before their multiplier, where a family has one: a leaf, since its gradient is asked for."""
@@ -98,36 +101,38 @@ class Formula:
 
     @cached_property
     def _profile(self) -> Profile:
+        return profile(self._layer)
+
+    @cached_property
+    def _layer(self) -> Layer:
         values, kernels = self.values, self.stack.kernels
         is_full, is_compressed = not self._is_adapted, values["tuning"] == "qlora"
         width = compute_bytes(values["dtype"], values["mixed_precision"])
         weights = DTYPE_BYTES[values["dtype"]]
         has_lora = values["tuning"] in ON_LAYERS
-        return profile(
-            Layer(
-                **_shape(self.inventory),
-                width=width,
-                weight_width=weights,
-                norm_width=self._norm_width,
-                is_trained=is_full,
-                is_compressed=is_compressed,
-                targets=_targets(self.inventory, values["lora_target_modules"]) if has_lora else frozenset(),
-                rank=values.get("lora_r") or 0,
-                adapter_width=DTYPE_BYTES[self.stack.adapter_dtype(values["tuning"])],
-                has_dropout=has_lora and values.get("lora_dropout", 0) > 0,
-                dropout_bytes=1 if self.is_on_gpu else 4,
-                is_autocast=values["mixed_precision"] != "no",
-                attention=values["attn_implementation"],
-                has_fused_norms="norms" in kernels,
-                has_fused_positions="positions" in kernels,
-                has_fused_lora="lora" in kernels and is_compressed,
-                has_fused_mlp="mlp" in kernels,
-                casts_compressed_wide=self.stack.casts_compressed_wide,
-                recomputes=self.stack.checkpointing if values["gradient_checkpointing"] else "",
-                variant=self._variant,
-                bottleneck=bottleneck_size(values),
-                virtual_tokens=prompt_tokens(values) if values["tuning"] == "prefix_tuning" else 0,
-            )
+        return Layer(
+            **_shape(self.inventory),
+            width=width,
+            weight_width=weights,
+            norm_width=self._norm_width,
+            is_trained=is_full,
+            is_compressed=is_compressed,
+            targets=_targets(self.inventory, values["lora_target_modules"]) if has_lora else frozenset(),
+            rank=values.get("lora_r") or 0,
+            adapter_width=DTYPE_BYTES[self.stack.adapter_dtype(values["tuning"])],
+            has_dropout=has_lora and values.get("lora_dropout", 0) > 0,
+            dropout_bytes=1 if self.is_on_gpu else 4,
+            is_autocast=values["mixed_precision"] != "no",
+            attention=values["attn_implementation"],
+            has_fused_norms="norms" in kernels,
+            has_fused_positions="positions" in kernels,
+            has_fused_lora="lora" in kernels and is_compressed,
+            has_fused_mlp="mlp" in kernels,
+            casts_compressed_wide=self.stack.casts_compressed_wide,
+            recomputes=self.stack.checkpointing if values["gradient_checkpointing"] else "",
+            variant=self._variant,
+            bottleneck=bottleneck_size(values),
+            virtual_tokens=prompt_tokens(values) if values["tuning"] == "prefix_tuning" else 0,
         )
 
 

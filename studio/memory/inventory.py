@@ -58,6 +58,8 @@ class Inventory:
     num_heads: int
     num_experts_per_token: int = 1
     num_experts: int = 1
+    balances_experts: bool = False
+    """A second loss keeps its experts equally busy, if the trainer asks for it."""
     attention: tuple[str, ...] = ()
     """Attention kernels that the model's code can work with; empty where nobody looked."""
     is_stateful: bool = False
@@ -218,6 +220,7 @@ def from_figures(figures: Mapping[str, Any]) -> Inventory:
         vocab_size=figures["vocab_size"] or 0,
         num_heads=figures.get("num_heads") or 1,
         num_experts=figures.get("num_experts") or 1,
+        balances_experts=bool(figures.get("balances_experts")),
         num_experts_per_token=figures.get("num_experts_per_token") or 1,
         attention=tuple(figures.get("attention", ())),
         is_stateful=bool(figures.get("is_stateful")),

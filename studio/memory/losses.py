@@ -7,7 +7,7 @@ measured them, or as trl's selected log-probabilities need them), and a head of 
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -69,8 +69,9 @@ def head_of(method: Method, scored: Scored, stack: Stack) -> Head:
         return SelectedLogits(scored, stack.rules(method.name))
     if method.name not in ("sft", "pretrain") and stack.kernel == "plain":
         return SelectedLogits(scored, stack.rules("selected"))
-    kinds: dict[str, Callable[..., Head]] = {"chunked": Chunked, "liger": FusedLinear}
-    return kinds.get(stack.kernel, FullLogits)(scored, stack.loss())
+    if stack.kernel == "chunked":
+        return Chunked(scored, stack.loss(), counts_right=method.counts_right)
+    return (FusedLinear if stack.kernel == "liger" else FullLogits)(scored, stack.loss())
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,7 @@ class Chunked:
     scored: Scored
     rules: Mapping[str, Any]
     drops_hidden: bool = True
+    counts_right: bool = False
 
     def kept(self, tokens: int) -> float:
         """A copy of the hidden states, targets (8 bytes), and the sums that normalise each token."""
@@ -110,7 +112,10 @@ class Chunked:
 
     def _tile_copies(self, way: str) -> float:
         """Without Triton a tile has float32 copies beside it."""
-        return self.rules["tile"]["bytes_on_cpu"][way] if not self.scored.is_on_gpu else 0
+        if self.scored.is_on_gpu:
+            return 0
+        rules = self.rules["tile"]["bytes_on_cpu"]
+        return rules[way] + (rules["right"] if self.counts_right and way == "forward" else 0)
 
     def _converted(self, hidden: int) -> float:
         """The summed gradients in the dtype of what they belong to, while the sums are still there."""

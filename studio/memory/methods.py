@@ -41,6 +41,10 @@ class Method:
     """kto brings every prompt a second time with another one's answer."""
     has_labels: bool = True
     """A batch has a label for each token beside number and mask; of a reward model or a class of a row it has not."""
+    balances_experts: bool = False
+    """trl adds the loss that keeps experts equally busy (its newer versions: coefficients.yaml)."""
+    counts_right: bool = False
+    """Its trainer asks trl's head whether each token was the likeliest."""
     always_packs: bool = False
     """Every row is as long as `max_length`."""
 
@@ -48,16 +52,23 @@ class Method:
 METHODS = {
     method.name: method
     for method in (
-        Method(name="sft"),
-        Method(name="pretrain", always_packs=True),
+        Method(name="sft", balances_experts=True, counts_right=True),
+        Method(name="pretrain", balances_experts=True, counts_right=True, always_packs=True),
         Method(name="classify", has_head=False, has_labels=False),
         Method(name="reward", rows_per_example=2, has_head=False, has_labels=False, disables_dropout=True),
-        Method(name="dpo", rows_per_example=2, reference="training", disables_dropout=True),
+        Method(
+            name="dpo",
+            rows_per_example=2,
+            reference="training",
+            disables_dropout=True,
+            balances_experts=True,
+            counts_right=True,
+        ),
         Method(name="cpo", rows_per_example=2, builds_logits=True, disables_dropout=True, prepares_kbit=True),
         Method(name="orpo", rows_per_example=2, builds_logits=True, disables_dropout=True, prepares_kbit=True),
-        Method(name="kto", reference="training", disables_dropout=True, batches_at_once=2),
-        Method(name="grpo", reference="scoring", default_beta=0.0, generates=True),
-        Method(name="rloo", reference="scoring", default_beta=0.05, generates=True),
+        Method(name="kto", reference="training", disables_dropout=True, batches_at_once=2, balances_experts=True),
+        Method(name="grpo", reference="scoring", default_beta=0.0, generates=True, balances_experts=True),
+        Method(name="rloo", reference="scoring", default_beta=0.05, generates=True, balances_experts=True),
         Method(name="ppo", reference="scoring", default_beta=0.05, generates=True, has_critic=True),
     )
 }

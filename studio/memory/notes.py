@@ -49,7 +49,7 @@ def _about_the_model(run: Run) -> Iterator[str]:
     if run.inventory.is_assumed:
         yield "unknown_family"
     if run.inventory.num_experts > 1 and not run.layers.is_traced:
-        yield "experts_by_formula"
+        yield "joined_experts_by_formula" if run.inventory.has_fused_experts else "experts_by_formula"
     elif not run.layers.is_traced and not run.inventory.is_followed:
         yield "layers_by_formula"
     if run.inventory.has_other_towers:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from studio.memory.adapters import copies_beside, dequantised, kept_beside, virtual_tokens
 from studio.memory.asked import judging_bytes
 from studio.memory.generation import generation
-from studio.memory.losses import Chunked, OneNumber, Scored
+from studio.memory.losses import Chunked, OneNumber, Scored, SelectedLogits
 from studio.memory.methods import Batch, asks_reference, generated_rows
 from studio.memory.prefix import in_cache
 from studio.memory.resting import Parts, Resting
@@ -41,7 +41,7 @@ def phases_of(run: "Run") -> dict[str, Parts]:
         judging = judging_bytes(run.values["asked_models_token_bytes"], batch.row_tokens)
         phases["judging"] = {**resting, **run.inputs(batch), "judging": judging}
     if run.values.get("validation_split", 0) > 0:
-        phases["evaluation"] = {**resting, **run.no_grad(run.evaluation_batch)}
+        phases["evaluation"] = {**resting, **run.evaluation()}
     return phases
 
 
@@ -76,7 +76,18 @@ class Run(Resting):
             each += self._beside(batch)
         below = self.layers.below(batch.rows, batch.row_tokens)
         streams = 2 if self._has_value_model else 1
-        return {"activations": (layers * each + below + self._kept_frozen(batch)) * streams}
+        scores = (layers + self.inventory.num_hidden_layers - self._trained_layers) * self._expert_scores(batch)
+        return {"activations": (layers * each + below + self._kept_frozen(batch) + scores) * streams}
+
+    def _expert_scores(self, batch: Batch) -> float:
+        """What a layer's router gave, until the balancing loss has read it; on the way back as much is its gradient."""
+        return batch.tokens * self.inventory.num_experts * self.width if self.balances_experts else 0.0
+
+    def _balancing(self, batch: Batch) -> float:
+        """That loss keeps the softmax of all scores, in float32, after the head's own loss is there."""
+        if not self.balances_experts:
+            return 0.0
+        return 4.0 * batch.tokens * self.inventory.num_experts * self.inventory.num_hidden_layers
 
     def _kept_frozen(self, batch: Batch) -> float:
         """Inputs of layers that are not trained: torch's checkpoint holds them in a cycle that nothing collects."""
@@ -134,7 +145,8 @@ class Run(Resting):
 
     def loss(self, batch: Batch) -> Parts:
         scored = self._scored(batch)
-        head = max(self.head.backward(scored), self.head.kept(scored) + self._cache_handed_out(batch))
+        kept = self.head.kept(scored)
+        head = max(self.head.backward(scored), kept + self._cache_handed_out(batch), kept + self._balancing(batch))
         return {"loss": self._above(batch) + head + self._values(batch)}
 
     def loss_kept(self, batch: Batch) -> float:
@@ -163,10 +175,19 @@ class Run(Resting):
         return OneNumber(scored).backward(batch.scored)
 
     def no_grad(self, batch: Batch) -> Parts:
-        """A pass that keeps nothing: one layer at a time, then the loss."""
-        above = self.layers.above(batch.rows, batch.row_tokens) + self.head.forward(self._scored(batch))
-        layer = self.layers.no_grad(batch.rows, batch.row_tokens)
-        return {"layer": layer} if layer > above else {"loss": above}
+        """A pass that keeps nothing: one layer at a time, its input beside the embeddings, then the loss."""
+        hidden = batch.tokens * self.inventory.hidden_size * self.width
+        layer = self.layers.no_grad(batch.rows, batch.row_tokens) + hidden
+        # All scores at once are asked of the model; what they were made of is gone before they are worked on.
+        stays = 0 if isinstance(self.head, SelectedLogits) else hidden
+        loss = stays + self.head.forward(self._scored(batch))
+        return {"layer": layer} if layer > loss else {"loss": loss}
+
+    def evaluation(self) -> Parts:
+        """On a batch of its own size; all layers' scores of their experts stay until they are balanced."""
+        batch = self.evaluation_batch
+        scores = self.inventory.num_hidden_layers * self._expert_scores(batch)
+        return {**self.no_grad(batch), **self.inputs(batch), **({"activations": scores} if scores else {})}
 
     def generation(self) -> Parts:
         rows = generated_rows(self.values)

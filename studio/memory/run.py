@@ -90,6 +90,11 @@ class Configured:
         scores = 0 if self.method.has_head else self.inventory.hidden_size
         return replace(found, parameters=found.parameters + scores)
 
+    @property
+    def balances_experts(self) -> bool:
+        """Whether a second loss reads the scores that every layer gave its experts."""
+        return self.method.balances_experts and self.inventory.balances_experts and self.stack.balances_experts
+
     @cached_property
     def head(self) -> Head:
         # A head that is tied to the embedding gets its gradient too.

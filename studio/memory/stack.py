@@ -47,6 +47,11 @@ class Stack:
         return find(coefficients()["experts"], self.versions)["fused"]
 
     @property
+    def balances_experts(self) -> bool:
+        """Whether trl adds, unasked, the loss that keeps experts equally busy."""
+        return find(coefficients()["balanced_experts"], self.versions)["by_default"]
+
+    @property
     def kernels(self) -> frozenset[str]:
         """What of a layer is one kernel each, beside the loss: norms, positions, lora, mlp."""
         return (

@@ -39,6 +39,7 @@ class Seen:
     """From the forward pass until the loss has come back to the last layer."""
     backward: int = 0
     step: int = 0
+    evaluation: int = 0
 
 
 class Watch(TrainerCallback):
@@ -72,19 +73,21 @@ def watched(
     tuning: str,
     optim: str = "adamw_torch_fused",
     has_value_model: bool = False,
+    evaluates: bool = False,
     **settings: Any,
 ) -> Seen:
     """Two or three steps; optimizer states stand when the last one is looked at.
 
     Args:
         has_value_model: ppo's critic reads a model of its own, tuned as the policy is.
+        evaluates: after the last step on the same rows, in batches of the same size.
     """
     watch = Watch()
     mixins, trainer_class, config_class = trainers_of(method)
 
     class Watched(*mixins, trainer_class):
         def compute_loss(self, *given: Any, **named: Any) -> Any:
-            watch.cut("before")
+            watch.cut("before" if self.model.training else "evaluation")
             return super().compute_loss(*given, **named)
 
         def training_step(self, *given: Any, **named: Any) -> Any:
@@ -111,6 +114,7 @@ def watched(
         model=model,
         args=config_class(**_arguments(method, folder, optim) | settings),
         train_dataset=_rows(method),
+        eval_dataset=_rows(method) if evaluates else None,
         processing_class=word_tokenizer(),
         callbacks=[watch],
         **more,
@@ -130,6 +134,10 @@ def watched(
     )
     with watch.storages:
         trainer.train()
+        watch.storages.moments = []
+        if evaluates:
+            trainer.evaluate()
+            watch.cut("evaluation")
     return watch.seen
 
 
@@ -230,6 +238,7 @@ def _arguments(method: str, folder: Path, optim: str) -> dict[str, Any]:
         "gradient_checkpointing": True,
         "gradient_checkpointing_kwargs": {"use_reentrant": False},
         "per_device_train_batch_size": batch_size(method),
+        "per_device_eval_batch_size": batch_size(method),
         "max_length": 512,
         "remove_unused_columns": method in ("sft",),
     }

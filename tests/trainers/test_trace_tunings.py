@@ -11,18 +11,13 @@ from studio.memory.adapters import trained
 from studio.memory.inventory import from_figures
 from studio.memory.stack import installed_stack
 from tests.trainers.steps import adapter_of
-from tests.trainers.test_trace import COMMON, FAMILIES, LLAMA
+from tests.trainers.test_trace import COMMON, EXPERTS, FAMILIES
 from trainers.inspect import figures_of
 
 pytestmark = [
     pytest.mark.filterwarnings(f"ignore::{name}") for name in ("FutureWarning", "UserWarning", "RuntimeWarning")
 ]
 
-EXPERTS = {
-    "mixtral": LLAMA | {"num_local_experts": 4, "num_experts_per_tok": 2},
-    "olmoe": LLAMA | {"num_experts": 4, "num_experts_per_tok": 2},
-    "qwen3_moe": LLAMA | {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 64, "head_dim": 32},
-}
 ON_LAYERS = {"lora_r": 8, "lora_target_modules": ["all-linear"]}
 SETTINGS: dict[str, dict[str, Any]] = {
     "lora": ON_LAYERS,

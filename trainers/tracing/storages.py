@@ -54,6 +54,17 @@ class Storages(TorchDispatchMode):
         return size
 
 
+class Grouped(TorchDispatchMode):
+    """torch tells shapes of grouped products (experts that are one weight together) in bfloat16 alone; its kernels take
+    float32 too. Without weights, then, they are asked in bfloat16."""
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is not torch.ops.aten._grouped_mm.default or args[0].dtype == torch.bfloat16:
+            return func(*args, **(kwargs or {}))
+        short = (each.to(torch.bfloat16) for each in args[:2])
+        return func(*short, *args[2:], **(kwargs or {})).to(args[0].dtype)
+
+
 class Uneven(Exception):
     """A storage grows with the batch in no way that one shape can tell."""
 

@@ -21,7 +21,7 @@ import torch
 from torch._subclasses import FakeTensorMode
 
 from studio.memory.layers import Mode, Peak, Profile, Size
-from trainers.tracing.storages import Storages, Terms, Uneven
+from trainers.tracing.storages import Grouped, Storages, Terms, Uneven
 from trainers.tracing.trace_model import holder_of, layers_of, pretend, short_model, trained_above
 
 PRIMES = ((113, 127), (131, 137), (139, 149), (151, 157), (163, 167))
@@ -87,7 +87,7 @@ def trace(config: Any, mode: Mode) -> Profile:
         config: A transformers config of a causal language model.
     """
     model = short_model(config, mode)
-    with FakeTensorMode(allow_non_fake_inputs=True):
+    with FakeTensorMode(allow_non_fake_inputs=True), Grouped():
         pretend(model)
         try:
             found = _measure(model, mode, *_telling(model, mode), Terms)

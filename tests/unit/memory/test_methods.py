@@ -1,6 +1,10 @@
 """What each training method adds to an estimate: rows, a reference, generation, a critic; and each way of tuning."""
 
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
+import yaml
 
 from studio.errors import RefusedInput
 from studio.memory.adapters import TUNINGS
@@ -9,8 +13,10 @@ from studio.memory.inventory import from_config
 from studio.memory.knobs import largest_terms
 from studio.memory.methods import METHODS
 from studio.memory.stack import Stack
+from studio.memory.survey import SHIPPED, known
 from tests.unit.memory.test_estimate import LLAMA_8B, SMOL, card, settings
 
+MODELS = SHIPPED / "models.yaml"
 WRITTEN = {"max_prompt_length": 64, "max_completion_length": 64, "num_generations": 4}
 
 
@@ -217,3 +223,33 @@ def test_a_critic_that_does_not_fit_names_the_setting_to_switch_off():
     found = estimate(inventory, values, shapes=shapes, machine=None)
     knobs = {term.name: term.knob for term in largest_terms(inventory, values, found, shapes=shapes, machine=None)}
     assert knobs["critic"] == "value_model"
+
+
+@pytest.mark.parametrize(
+    ("method", "trl", "adds"), [("sft", "1.16.0", True), ("sft", "1.6.0", False), ("reward", "1.16.0", False)]
+)
+def test_experts_are_balanced_by_trl_since_1_7(method, trl, adds):
+    """Qwen3-30B-A3B: 128 experts, 48 layers; each router's scores stay in bfloat16 until all are read."""
+    config = {"model_type": "qwen3_moe", **yaml.safe_load(MODELS.read_text("utf-8"))["qwen3_moe"]["Qwen3-30B-A3B"]}
+    model = known(config, cache=Path("nowhere"))
+    plain, balanced = (
+        estimate(
+            replace(model, balances_experts=balances),
+            settings(tuning="lora", per_device_train_batch_size=1, lora_dropout=0.0),
+            shapes=Shapes(1024),
+            stack=Stack(versions={"trl": trl}),
+            method=method,
+        )
+        for balances in (False, True)
+    )
+    if adds:
+        rows = settings()["per_device_eval_batch_size"]
+        assert total(balanced, "evaluation") - total(plain, "evaluation") == rows * 1024 * 48 * 128 * 2
+        assert total(balanced, "forward_and_loss") > total(plain, "forward_and_loss")
+    else:
+        assert balanced == plain
+
+
+def test_a_known_model_with_experts_says_that_a_loss_balances_them():
+    config = {"model_type": "qwen3_moe", **yaml.safe_load(MODELS.read_text("utf-8"))["qwen3_moe"]["Qwen3-30B-A3B"]}
+    assert known(config, cache=Path("nowhere")).balances_experts
