@@ -1,14 +1,25 @@
 """A new task on a tuned model: what is held is held as the papers say, goes on bit-identical, and forgets less."""
 
+import re
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
-from studio.protocol import CheckpointRef, DatasetRef
+from app.i18n import LANGUAGES
+from app.runs import scores
+from studio.db.engine import Reader, Writer
+from studio.db.tables import Attempt
+from studio.jobs.ingest import ingest
+from studio.messages import say
+from studio.paths import Workspace
+from studio.protocol import CheckpointRef, DatasetRef, utc_now
+from tests.app.seeding import add_run
 from tests.trainers.jobs import (
     ALL_TOKENS,
     SFT,
@@ -21,6 +32,7 @@ from tests.trainers.jobs import (
     write_spec,
     write_tiny_model,
 )
+from tests.trainers.resumed import metric_of
 from trainers import sft
 from trainers.continual.anchors import HoldsWeights
 from trainers.continual.old_rows import replayed
@@ -37,6 +49,7 @@ SETTINGS = SFT | {
     "continual": "none",
 }
 KINDS = {
+    "nothing": {"continual": "replay", "replay_ratio": 0.001},  # of hardly any row, so that old rows are scored
     "replay": {"continual": "replay", "replay_ratio": 0.5},
     "ewc": {"continual": "ewc", "ewc_lambda": 1e6},
     "si": {"continual": "si", "si_c": 1e4},
@@ -77,8 +90,7 @@ def weights_at(job: Path, step: int) -> dict[str, torch.Tensor]:
 
 
 def old_losses(folder: Path) -> dict[int, float]:
-    told = [event.data for event in events_of(folder, "metric")]
-    return {each["step"]: each["values"]["eval_old_loss"] for each in told if "eval_old_loss" in each["values"]}
+    return metric_of(folder, "eval_old_loss")
 
 
 @pytest.fixture(scope="module")
@@ -89,27 +101,61 @@ def first(spec: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -
 
 
 @pytest.fixture(scope="module")
-def forgotten(spec: Callable[..., Path], first: CheckpointRef, tmp_path_factory: pytest.TempPathFactory) -> float:
-    """The loss on old rows after the new task, with nothing done for them: replay of hardly any row scores them."""
-    job = tmp_path_factory.mktemp("forgotten") / "1"
-    folder = spec(job, weights_from=first, continual="replay", replay_ratio=0.001)
-    assert run_here(sft.main, folder).outcome == "succeeded", result_of(folder)
-    found = old_losses(folder)
+def told_by(
+    spec: Callable[..., Path], first: CheckpointRef, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], Path]:
+    """Kind -> the attempt's folder of a run that learned the new task with it."""
+
+    def run(kind: str) -> Path:
+        folder = spec(tmp_path_factory.mktemp(kind) / "1", weights_from=first, **KINDS[kind])
+        assert run_here(sft.main, folder).outcome == "succeeded", result_of(folder)
+        return folder
+
+    return cache(run)
+
+
+@pytest.fixture(scope="module")
+def forgotten(told_by: Callable[[str], Path]) -> float:
+    """By how much the loss on old rows rose over the new task, with nothing done for them."""
+    found = old_losses(told_by("nothing"))
     assert found[12] > found[0] + 1
     return found[12] - found[0]
 
 
 @pytest.mark.parametrize("kind", ["ewc", *(pytest.param(each, marks=pytest.mark.slow) for each in ("replay", "si"))])
-def test_less_is_forgotten(
-    spec: Callable[..., Path], first: CheckpointRef, forgotten: float, tmp_path: Path, kind: str
-) -> None:
-    folder = spec(tmp_path / "1", weights_from=first, **KINDS[kind])
-    assert run_here(sft.main, folder).outcome == "succeeded", result_of(folder)
+def test_less_is_forgotten(told_by: Callable[[str], Path], forgotten: float, kind: str) -> None:
+    folder = told_by(kind)
     found = old_losses(folder)
     assert sorted(found) == [0, 6, 12], "scored before the first step and at every evaluation"
     assert found[12] - found[0] < 0.7 * forgotten
     values = [event.data for event in events_of(folder, "metric")]
     assert {each["step"] for each in values if "eval_loss" in each["values"]} == {0, 6, 12}
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_the_runs_page_shows_both_tasks_side_by_side(
+    told_by: Callable[[str], Path], workspace: Workspace, language: str
+) -> None:
+    """What two real runs told, taken in as the supervisor does."""
+    writer, registry = Writer(workspace.registry), Reader(workspace.registry)
+    shown = SimpleNamespace(registry=registry, say=lambda key, **values: say(key, language, **values))
+    for kind in ("nothing", "ewc"):
+        folder = told_by(kind)
+        with writer.begin() as session:
+            job = add_run(session, title=kind)
+            fields = {"event_offset": 0, "invalid_lines": 0, "start_step": 0, "started_at": utc_now()}
+            session.add(attempt := Attempt(job_id=job, number=1, **fields))
+            session.flush()
+            assert ingest(session, attempt, folder)
+        old, new = old_losses(folder), metric_of(folder, "eval_loss")
+        html = scores.draw(shown, job)
+        rows = [re.findall(r"<td>(.*?)</td>", row) for row in re.findall(r"<tr>(.*?)</tr>", html)][1:]
+        assert rows == [[str(step), f"{old[step]:.3f}", f"{new[step]:.3f}"] for step in (0, 6, 12)]
+        (sentence,) = re.findall(r'<p class="lu-note[^>]*>(.*?)</p>', html)
+        values = {"before": f"{old[0]:.3f}", "after": f"{old[12]:.3f}", "step": 12}
+        assert kind == "ewc" or sentence == say("runs.labels.old.forgotten", language, **values)
+    writer.close()
+    registry.close()
 
 
 @pytest.mark.parametrize("kind", ["si", pytest.param("ewc", marks=pytest.mark.slow)])
