@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -18,6 +19,31 @@ PINNED = dict(re.findall(r"^([\w-]+)==([\w.]+)$", (PROJECT_ROOT / "constraints.t
 
 def test_each_library_has_a_covered_range() -> None:
     assert set(coefficients()["covered"]) == set(LIBRARIES)
+
+
+def without_evidence(entries: Any, told: Any, place: str = "") -> list[str]:
+    """Places of entries that say nowhere where they come from, `told` being what is said of numbers.
+
+    {"bands": {"one": 3, "two": 4}}, {"bands": {"one": "measured"}}  ->  [".bands.two"]
+    """
+    if isinstance(told, str) or (isinstance(entries, dict) and entries.get("evidence")):
+        return []
+    if isinstance(entries, dict) and "when" not in entries:
+        parts = entries.items()
+    elif isinstance(entries, list):
+        parts = enumerate(entries)
+    else:
+        return [place]
+    said = told if isinstance(told, dict) else {}
+    return [found for name, each in parts for found in without_evidence(each, said.get(name), f"{place}.{name}")]
+
+
+def test_every_entry_says_where_it_comes_from() -> None:
+    entries = {name: each for name, each in coefficients().items() if name not in ("version", "evidence")}
+    told = coefficients()["evidence"]
+    assert without_evidence(entries, told) == []
+    assert told.keys() <= entries.keys()
+    assert all(told[name].keys() <= entries[name].keys() for name in told if isinstance(told[name], dict))
 
 
 def test_the_pinned_libraries_are_covered() -> None:
