@@ -4,15 +4,22 @@ Nothing in studio/memory is fitted to rows of tests/unit/memory/measured_public.
 source (decoder/), and each number of coefficients.yaml from the library that it names. So every row is one that was
 held back, and errors are told for each model, each way of training and each stack, as if it were the only new one.
 `untold` takes one cause away at a time: what the rows would have missed without it.
+
+What the driver shows is fitted (`bands.kept_besides` of coefficients.yaml: medians of these rows by the phase of the
+peak), so there each model, and each tuning, is told from medians of all rows but its own.
 """
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
+from statistics import fmean, median
 from typing import Any
 
+from studio.memory.estimate import Estimate
 from studio.memory.stack import coefficients
 from tests.unit.memory.test_measured import ALL_ROWS, GIB, predict, predict_grpo
+from tests.unit.memory.test_measured import ROWS as SFT_ROWS
 
 ROWS = [row for row in ALL_ROWS if row["grade"] == "A"]
 CAUSES: Mapping[str, tuple[tuple[Any, ...], Any]] = {
@@ -40,6 +47,9 @@ def main() -> None:
     for cause, (path, without) in CAUSES.items():
         with untold(path, without):
             print(f"{'without ' + cause:52} {figures(errors(ROWS))}")  # noqa: T201
+    print(f"{'what the driver showed':52} {figures(driver_errors())}")  # noqa: T201
+    for name in ("model", "tuning"):
+        print(f"{'what the driver showed, each ' + name + ' by the others':52} {figures(driver_errors(name))}")  # noqa: T201
 
 
 def way_of(row: Row) -> str:
@@ -73,9 +83,45 @@ def untold(path: tuple[Any, ...], without: Any) -> Iterator[None]:
         holder[path[-1]] = kept
 
 
+def driver_errors(held_back: str = "") -> list[float]:
+    """Of what the driver most likely shows, each row by what others kept besides: all rows, or those that are unlike it
+    in this column."""
+    found = []
+    for row, estimate in _estimates():
+        others = [each for each in _estimates() if not held_back or each[0][held_back] != row[held_back]]
+        kept = medians(others)
+        share = kept.get(estimate.peak_phase, kept["others"])
+        shown = estimate.allocated_bytes + share * _passing(estimate) + _context()
+        found.append(shown / (int(row["device_mib"]) * 2**20) - 1)
+    return found
+
+
+def medians(rows: list[tuple[Row, Estimate]] | None = None) -> dict[str, float]:
+    """Phase of the peak -> what the driver shows above peak and context, as a share of what comes and goes."""
+    shares = defaultdict(list)
+    for row, estimate in _estimates() if rows is None else rows:
+        above = int(row["device_mib"]) * 2**20 - estimate.allocated_bytes - _context()
+        shares[estimate.peak_phase].append(above / _passing(estimate))
+    every = [share for found in shares.values() for share in found]
+    return {phase: median(found) for phase, found in shares.items()} | {"others": median(every)}
+
+
+@cache
+def _estimates() -> list[tuple[Row, Estimate]]:
+    return [(row, predict(row)) for row in SFT_ROWS]
+
+
+def _passing(estimate: Estimate) -> int:
+    return estimate.allocated_bytes - estimate.resting_bytes
+
+
+def _context() -> int:
+    return coefficients()["constants"]["context_bytes"]
+
+
 def figures(found: list[float]) -> str:
     sizes = [abs(each) for each in found]
-    return f"mean {sum(sizes) / len(sizes):7.3%}   worst {max(sizes):7.3%}"
+    return f"mean {fmean(sizes):7.3%}   worst {max(sizes):7.3%}"
 
 
 if __name__ == "__main__":
