@@ -287,9 +287,14 @@ def inspect_rows(attempt: Attempt, dataset: DatasetRef, tokenizer: Any) -> tuple
         raise JobFailed("no_usable_rows", dataset=dataset.name, max_length="–")
     told = _statistics(lengths)
     if stride > 1:
-        longest = nlargest(NUM_LONGEST, conversations(dataset), key=lambda numbered: numbered[1].num_bytes)
+        shows_tools = "tool" in str(tokenizer.chat_template)
+        longest = nlargest(
+            NUM_LONGEST,
+            conversations(dataset),
+            key=lambda numbered: numbered[1].num_bytes + shows_tools * numbered[1].num_tool_bytes,
+        )
         found = render_rows(longest, Renderer(tokenizer), max_length=None, findings=Findings())
-        told["max"] = max(told["max"], *(len(rendered.input_ids) for rendered in found))
+        told["max"] = max([told["max"], *(len(rendered.input_ids) for rendered in found)])
     tokens = {
         "rows": rows,
         "held_out": {side: count for side, count in dataset.splits.items() if side != TRAIN},

@@ -1,6 +1,11 @@
 """Inventory and token lengths, and a hub that cannot be reached."""
 
+import json
+import shutil
+import tempfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from transformers import AutoConfig
@@ -60,28 +65,71 @@ def test_only_rows_that_train_are_measured_and_shown(tmp_path: Path, tiny: Path)
     assert tokens["lengths"]["p50"] == tokens["lengths"]["max"]
 
 
-def test_the_longest_of_many_rows_is_found_though_not_all_are_read(
-    tmp_path: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def lengths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict]:
+    """What an inspection tells of the tokens of rows, of which it reads every fourth."""
     monkeypatch.setattr(inspect, "MAX_ROWS", 10)
-    rows = [{"prompt": f"What is {n}?", "completion": "so " * (90 if n == 17 else n % 3)} for n in range(40)]
 
-    def looked(name: str, rows: list[dict[str, str]]) -> dict:
-        folder = write_spec(
-            tmp_path / name,
-            kind="inspect",
-            model=model_ref(tiny),
-            dataset=write_dataset(tmp_path / f"{name} rows", rows),
-        )
+    def looked(model: Path, rows: list[dict[str, Any]]) -> dict:
+        place = Path(tempfile.mkdtemp(dir=tmp_path))
+        data = write_dataset(place / "rows", rows)
+        folder = write_spec(place / "job", kind="inspect", model=model_ref(model), dataset=data)
         return run_here(inspect.main, folder).figures["tokens"]
 
-    found, alone = looked("many", rows), looked("alone", rows[17:18])
+    return looked
+
+
+def test_the_longest_of_many_rows_is_found_though_not_all_are_read(tiny: Path, lengths: Callable[..., dict]) -> None:
+    rows = [{"prompt": f"What is {n}?", "completion": "so " * (90 if n == 17 else n % 3)} for n in range(40)]
+    found, alone = lengths(tiny, rows), lengths(tiny, rows[17:18])
     assert found["is_sample"] and found["lengths"]["max"] == alone["lengths"]["max"] > found["lengths"]["p99"]
 
 
-def test_a_folder_that_is_no_language_model_is_a_sentence(tmp_path: Path, tiny: Path) -> None:
-    import shutil
+def chats(*, tools: list[Any], words: int = 1) -> list[dict[str, Any]]:
+    """Forty short ones, of which the eighteenth has these tools and a longer question."""
+    odd = 17
+    return [
+        {
+            "messages": [
+                {"role": "user", "content": "so " * (words if n == odd else 1)},
+                {"role": "assistant", "content": "Yes."},
+            ],
+            "tools": json.dumps(tools if n == odd else []),
+        }
+        for n in range(40)
+    ]
 
+
+def test_tools_make_a_row_long_where_the_template_shows_them(
+    tmp_path: Path, tiny: Path, lengths: Callable[..., dict], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inspect, "NUM_LONGEST", 1)
+    shows = tmp_path / "shows"
+    shutil.copytree(tiny, shows)
+    template = (tiny / "chat_template.jinja").read_text("utf-8")
+    (shows / "chat_template.jinja").write_text("{{ tools | tojson }}" + template, "utf-8")
+    tool = {"type": "function", "function": {"name": "find", "description": "so " * 90}}
+    rows = chats(tools=[tool])
+    found, alone = lengths(shows, rows), lengths(shows, rows[17:18])
+    assert found["lengths"]["max"] == alone["lengths"]["max"] > found["lengths"]["p99"]
+
+    longer = chats(tools=[], words=20)
+    longer[18]["tools"] = json.dumps([tool])
+    found, alone = lengths(tiny, longer), lengths(tiny, longer[17:18])
+    assert found["lengths"]["max"] == alone["lengths"]["max"], "a template that leaves tools out is not misled by them"
+
+
+def test_a_longest_row_without_an_answer_is_none(
+    tiny: Path, lengths: Callable[..., dict], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inspect, "NUM_LONGEST", 1)
+    rows = chats(tools=[], words=90)
+    rows[17]["messages"].pop()
+    found = lengths(tiny, rows)
+    assert found["lengths"]["max"] == found["lengths"]["p99"]
+
+
+def test_a_folder_that_is_no_language_model_is_a_sentence(tmp_path: Path, tiny: Path) -> None:
     folder = shutil.copytree(tiny, tmp_path / "odd")
     (folder / "config.json").write_text('{"architectures": ["Odd"], "model_type": "odd"}')
     attempt = write_spec(tmp_path / "job", kind="inspect", model=model_ref(folder))

@@ -7,6 +7,7 @@ rules (`tests/trainers/test_data.py` compares them): the chat template renders t
 torch here.
 """
 
+import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from itertools import groupby
@@ -73,6 +74,12 @@ class Sample:
             return len(self.input_ids)
         turns = (turn.get(part) for turn in self.messages for part in ("content", "reasoning_content"))
         return sum(len(text.encode()) for text in (self.text, *turns) if isinstance(text, str))
+
+    @property
+    def num_tool_bytes(self) -> int:
+        """Of the tools and their calls, which some chat templates show and others leave out."""
+        parts = (self.tools, *(turn.get("tool_calls") for turn in self.messages))
+        return sum(len(json.dumps(part, ensure_ascii=False).encode()) for part in parts if part)
 
 
 @dataclass(frozen=True)
