@@ -15,6 +15,7 @@ from transformers import AutoModelForCausalLM, AutoModelForSequenceClassificatio
 from studio.memory.methods import METHODS
 from studio.memory.ways import TRAINS_OWN_WEIGHTS
 from studio.params.table import parameters
+from trainers.models.loading import load_model, squeezed
 from trainers.tracing.storages import Storages
 from trainers.tuning import bottleneck, vectors
 
@@ -96,7 +97,7 @@ def watched(
             return loss
 
     torch.manual_seed(0)
-    model = _model(method, config, folder)
+    model = _model(method, config, folder, is_compressed=tuning == "qlora")
     if tuning == "bottleneck":
         model.requires_grad_(False)
         bottleneck.put_on(model, BOTTLENECK)
@@ -173,8 +174,16 @@ def word_tokenizer() -> Any:
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="w0", bos_token="w1", eos_token="w2")
 
 
-def _model(method: str, config: Any, folder: Path) -> Any:
+def _model(method: str, config: Any, folder: Path, *, is_compressed: bool) -> Any:
     kind = {"dtype": torch.float32, "attn_implementation": "sdpa"}
+    if is_compressed:
+        AutoModelForCausalLM.from_config(config, **kind).save_pretrained(folder / "whole")
+        return load_model(
+            folder / "whole",
+            dtype="float32",
+            device="cpu",
+            quantization=squeezed("float32", in_4bit=True, in_8bit=False),
+        )
     if not METHODS[method].has_head:
         config.num_labels = 1 if method == "reward" else LABELS
         return AutoModelForSequenceClassification.from_config(config, **kind)
@@ -210,6 +219,7 @@ def adapter_of(tuning: str, kind: str = "CAUSAL_LM", model: Any = None) -> Any:
     on_layers = {"r": 8, "lora_dropout": 0.0, "target_modules": "all-linear", "task_type": kind}
     return {
         "lora": lambda: peft.LoraConfig(**on_layers),
+        "qlora": lambda: peft.LoraConfig(**on_layers),
         "dora": lambda: peft.LoraConfig(**on_layers, use_dora=True),
         "prefix_tuning": lambda: peft.PrefixTuningConfig(**virtual),
         "prompt_tuning": lambda: peft.PromptTuningConfig(**virtual),

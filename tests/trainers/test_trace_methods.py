@@ -31,13 +31,7 @@ pytestmark = [
 
 TRIED = [name for name in METHODS if name != "pretrain"]
 """pretrain is sft on other rows."""
-CHEAP = {
-    ("llama", "sft", "lora"),
-    ("llama", "dpo", "lora"),
-    ("qwen3", "dpo", "full"),
-    ("llama", "reward", "lora"),
-    ("llama", "orpo", "lora"),
-}
+CHEAP = {("llama", "dpo", "lora"), ("qwen3", "dpo", "full"), ("llama", "reward", "lora"), ("llama", "orpo", "lora")}
 WITHOUT_CLASSES = ("olmoe",)
 """transformers has no model of these families that scores a whole row."""
 CPU = Machine(cpu_count=2, ram_bytes=2**34, ram_free_bytes=2**34)
@@ -112,6 +106,26 @@ def test_a_real_step_needs_what_was_estimated(family: str, method: str, tuning: 
     else:
         before = max(counted(found, "generation"), counted(found, "reference_pass"))
         assert before == pytest.approx(seen.before, rel=0.01)
+
+
+@pytest.mark.parametrize("way", ["traced", "untraced"])
+@pytest.mark.parametrize("method", ["sft", pytest.param("dpo", marks=pytest.mark.slow)])
+def test_a_real_step_on_four_bits_needs_what_was_estimated(method: str, way: str, seen_in_4bit: Any) -> None:
+    seen = seen_in_4bit(method)
+    found = predicted("llama", method, "qlora", row_tokens=seen.row_tokens, way=way)
+    assert_alike(found, seen)
+    assert counted(found, "evaluation") == pytest.approx(seen.evaluation, rel=0.01)
+
+
+@pytest.fixture(scope="module", name="seen_in_4bit")
+def fixture_seen_in_4bit(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A real step with weights of NF4 and LoRA on them, once: bitsandbytes works on a CPU too."""
+
+    @cache
+    def seen(method: str) -> Seen:
+        return watched(method, config_of("llama"), tmp_path_factory.mktemp(method), tuning="qlora", evaluates=True)
+
+    return seen
 
 
 @pytest.mark.slow
