@@ -4,14 +4,19 @@ import json
 import shutil
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from transformers import AutoConfig
+import torch
+from transformers import AutoConfig, AutoModelForImageTextToText
 
+from studio.memory.estimate import Shapes, estimate
 from studio.memory.inventory import from_figures
+from studio.memory.notes import uncertainty
 from tests.trainers.jobs import model_ref, run, run_here, write_dataset, write_spec
+from tests.unit.memory.test_estimate import settings
 from trainers import inspect
 
 
@@ -208,3 +213,45 @@ def test_experts_can_be_counted_as_older_transformers_had_them() -> None:
 def test_a_state_in_place_of_keys_and_values_is_told(family: str, is_stateful: bool) -> None:
     config = AutoConfig.for_model(family, **SMALL, num_hidden_layers=2)
     assert from_figures(inspect.figures_of(config)).is_stateful is is_stateful
+
+
+SMALL = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4}
+TOWER = {**SMALL, "num_hidden_layers": 3, "image_size": 28, "patch_size": 14}
+SEEING: dict[str, dict[str, Any]] = {
+    "llava": {"text_config": {"model_type": "llama"}, "vision_config": {"model_type": "clip_vision_model", **TOWER}},
+    "mistral3": {"text_config": {"model_type": "mistral"}, "vision_config": {"model_type": "pixtral", **TOWER}},
+    "qwen2_5_vl": {
+        "text_config": {},
+        "vision_config": {
+            "depth": 3,
+            "hidden_size": 48,
+            "intermediate_size": 96,
+            "num_heads": 4,
+            "out_hidden_size": 64,
+        },
+    },
+}
+
+
+@pytest.mark.parametrize("family", SEEING)
+def test_a_tower_counts_with_all_its_weights_and_what_it_keeps_widens_the_band(family: str) -> None:
+    parts = SEEING[family]
+    text = {**parts["text_config"], **SMALL, "num_key_value_heads": 2, "vocab_size": 152_000}
+    config = AutoConfig.for_model(family, text_config=text, vision_config=parts["vision_config"])
+    model = AutoModelForImageTextToText.from_config(config, dtype=torch.bfloat16)
+    inventory = replace(from_figures(inspect.figures_of(config)), family=family)
+    assert inventory.parameters == sum(weight.numel() for weight in model.parameters())
+    tower = [module for module in inventory.modules if {"vision_tower", "visual"} & set(module.name.split("."))]
+    seen = sum(
+        weight.numel() for name, weight in model.named_parameters() if "vision_tower" in name or "visual" in name
+    )
+    assert sum(module.parameters for module in tower) == seen > 0
+    blind = replace(inventory, modules=tuple(module for module in inventory.modules if module not in tower))
+    with_tower, without = (estimate(each, settings(tuning="lora"), shapes=Shapes(200)) for each in (inventory, blind))
+    assert with_tower.phases["load"]["weights"] - without.phases["load"]["weights"] == 2 * seen
+    assert set(with_tower.notes) - set(without.notes) == {"tower_not_counted"}
+    for found in (with_tower, without):
+        low, high = found.reserved_bytes
+        doubt = uncertainty(found.notes)
+        assert (low, high) == (int(found.allocated_bytes * (1.01 - doubt)), int(found.allocated_bytes * (1.25 + doubt)))
+    assert uncertainty(with_tower.notes) > uncertainty(without.notes)
