@@ -129,7 +129,8 @@ def show(*, is_each: bool) -> None:
         for name in dict.fromkeys(each[kind] for each in known):
             group = [each for each in known if each[kind] == name]
             _tell(f"{kind:7}{name:14}{len(group):4}  " + "   ".join(f"{way} {_figures(group, way)}" for way in ways))
-    followed = [each for each in known if each["family"] in FOLLOWED]
+    # Experts are followed as they were before transformers 5, and traced since.
+    followed = [each for each in known if each["family"] in FOLLOWED - EXPERTS.keys()]
     _tell(
         f"{'families followed':21}{len(followed):4}  " + "   ".join(f"{way} {_figures(followed, way)}" for way in ways)
     )
