@@ -125,9 +125,23 @@ def fill_epochs(draft: Draft) -> None:
         reason, source = "epochs_both" if is_both else _by_variety(draft, "epochs"), "A"
     draft.fill("num_train_epochs", float(epochs), reason, source=source, low=low, high=high, rows=draft.rows)
     draft.fill("max_steps", -1, "steps_by_epochs", source="trl")
+    _fill_more_epochs(draft)
     quick = recipes()["quick_steps"]
     if draft["intention"] == "quick" and facts.rows and draft.steps > quick:
         draft.fill("max_steps", quick, "steps_quick", source="ours")
+
+
+def _fill_more_epochs(draft: Draft) -> None:
+    """Where the epochs that suit few rows are fewer steps than were measured to teach them, there are more epochs."""
+    measured = measured_for(draft.facts, draft["tuning"], draft["method"]) or {}
+    if "least_steps" not in measured or not draft.facts.rows or draft["intention"] == "quick":
+        return
+    least, most = measured["least_steps"], measured["most_epochs"]
+    usual = draft["num_train_epochs"]
+    epochs = min(most, math.ceil(least * usual / draft.steps))
+    if epochs > usual:
+        words = {"usual": usual, "rows": draft.rows, "least": least}
+        draft.fill("num_train_epochs", float(epochs), "epochs_few_rows", source="measured", **words)
 
 
 def _preference_epochs(facts: Facts) -> tuple[float, float]:

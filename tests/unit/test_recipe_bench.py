@@ -156,6 +156,14 @@ def test_the_lowest_loss_and_the_highest_score_rank_first():
     assert list(figures.mean_ranks(table, ["a", "b"], ["t"], by="loss")) == ["b", "a"]
 
 
+def test_recipes_stand_by_their_mean_over_the_tasks():
+    table = {("a", "t"): Cell({1: 0.9}, {1: 2.0}), ("a", "u"): Cell({1: 0.2}, {1: 1.0})}
+    table |= {("b", task): Cell({1: 0.6}, {1: 1.2}) for task in "tu"}
+    assert figures.mean_figures(table, ["a", "b"], ["t", "u"], by="score") == pytest.approx({"b": 0.6, "a": 0.55})
+    assert list(figures.mean_figures(table, ["a", "b"], ["t", "u"], by="loss")) == ["b", "a"]
+    assert list(figures.mean_figures(table, ["a", "b"], ["t"], by="score")) == ["a", "b"]
+
+
 @pytest.mark.parametrize(
     ("scores", "default", "seeds", "difference", "word"),
     [
@@ -173,8 +181,8 @@ def test_better_is_more_than_the_spread_over_shared_seeds(scores, default, seeds
 
 def test_the_page_tells_figures_spread_and_what_was_not_measured(small, tmp_path):
     text = page(small, results_of(small, tmp_path / "results.jsonl"))
-    assert "| rate-2e-4 | 1.0 | 1.00 ± 0.00 (2) |" in text
+    assert "| rate-2e-4 | 1.00 | 1.0 | 1.00 ± 0.00 (2) |" in text
     assert "| 64, 40 |" in text and "0.10, 3.00" in text and "torch 2, trl 1" in text
     assert "rank-32" not in text
     one = page(small, results_of(small, tmp_path / "one.jsonl", seeds=(1,)))
-    assert "| default | 2.5 | 1.00 (1) |" in one and "one seed" in one
+    assert "| default | 1.00 | 2.5 | 1.00 (1) |" in one and "one seed" in one

@@ -89,6 +89,20 @@ def mean_ranks(
     return dict(sorted(means.items(), key=lambda item: item[1]))
 
 
+def mean_figures(
+    table: Mapping[tuple[str, str], Cell], recipes: Iterable[str], tasks: Iterable[str], *, by: str
+) -> dict[str, float]:
+    """The mean over the tasks of each recipe's mean score or loss, best first."""
+    tasks = list(tasks)
+    means = {
+        recipe: statistics.fmean(
+            table[recipe, task].mean_score if by == "score" else table[recipe, task].mean_loss for task in tasks
+        )
+        for recipe in recipes
+    }
+    return dict(sorted(means.items(), key=lambda item: -item[1] if by == "score" else item[1]))
+
+
 def compared(cell: Cell | None, default: Cell | None) -> Comparison:
     shared = sorted(set(cell.scores) & set(default.scores)) if cell and default else []
     if not shared:

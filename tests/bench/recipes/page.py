@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from tests.bench.recipes.figures import Cell, cells, compared, complete_recipes, mean_ranks
+from tests.bench.recipes.figures import Cell, cells, compared, complete_recipes, mean_figures, mean_ranks
 from tests.bench.recipes.plan import SEEDS, Plan
 from tests.bench.recipes.results import UNTOUCHED, Combination, Result, found
 from tests.bench.recipes.settings import DEFAULT, RECIPES
@@ -60,14 +60,14 @@ def _recipe_table(plan: Plan, recipes: list[str]) -> str:
 
 def _figure_table(table: Table, recipes: list[str], tasks: list[str], *, by: str) -> str:
     whole = [recipe for recipe in complete_recipes(table, tasks) if recipe != UNTOUCHED]
-    placed = mean_ranks(table, whole, tasks, by=by)
-    ordered = [*placed, *(recipe for recipe in recipes if recipe not in placed)]
+    placed, means = mean_ranks(table, whole, tasks, by=by), mean_figures(table, whole, tasks, by=by)
+    ordered = [*means, *(recipe for recipe in recipes if recipe not in placed)]
     lines = [
-        [recipe, f"{placed[recipe]:.1f}" if recipe in placed else "–"]
+        [recipe, *([f"{means[recipe]:.2f}", f"{placed[recipe]:.1f}"] if recipe in placed else ["–", "–"])]
         + [_figure(table.get((recipe, task)), by) for task in tasks]
         for recipe in ordered
     ]
-    return _markdown(["recipe", "rank", *tasks], lines)
+    return _markdown(["recipe", "mean", "rank", *tasks], lines)
 
 
 def _comparison_table(table: Table, recipes: list[str], tasks: list[str]) -> str:

@@ -26,21 +26,24 @@ ATTENTION = ["q_proj", "k_proj", "v_proj", "o_proj"]
 DEFAULT = "default"
 RECIPES: Mapping[str, Mapping[str, Any]] = {
     DEFAULT: {},
-    "rate-1e-3": {"learning_rate": 1e-3},
+    "epochs-2.5": {"num_train_epochs": 2.5},
     "rate-5e-4": {"learning_rate": 5e-4},
+    "rate-2e-3": {"learning_rate": 2e-3},
+    "rank-32": {"lora_r": 32},
     "lora-standard": {"preset": "lora-standard"},
     "small-sft": {"preset": "small-sft"},
-    "rate-2e-3": {"learning_rate": 2e-3},
-    "rate-2e-4": {"learning_rate": 2e-4},
     "attention": {"lora_target_modules": ATTENTION},
-    "rank-32": {"lora_r": 32},
-    "epochs-5": {"num_train_epochs": 5},
-    "batch-4": {"per_device_train_batch_size": 4, "gradient_accumulation_steps": 1},
+    "rate-5e-4-epochs-2.5": {"learning_rate": 5e-4, "num_train_epochs": 2.5},
+    "rate-2e-3-epochs-2.5": {"learning_rate": 2e-3, "num_train_epochs": 2.5},
+    "rank-32-epochs-2.5": {"lora_r": 32, "num_train_epochs": 2.5},
     "7b": {"preset": "7b"},
     "medium-sft": {"preset": "medium-sft"},
-    "batch-16": {"per_device_train_batch_size": 16, "gradient_accumulation_steps": 1},
     "13b": {"preset": "13b"},
     "70b": {"preset": "70b"},
+    "batch-4": {"per_device_train_batch_size": 4, "gradient_accumulation_steps": 1},
+    "batch-16": {"per_device_train_batch_size": 16, "gradient_accumulation_steps": 1},
+    "rate-1e-3": {"learning_rate": 1e-3},
+    "rate-2e-4": {"learning_rate": 2e-4},
 }
 
 OUTSIDE = ("model_name_or_path", "dataset", "run_name", "goal", "intention", "seed", "padding_free")

@@ -28,7 +28,7 @@ def values_of(facts, **chosen):
 @pytest.mark.parametrize(
     ("rows", "epochs", "batch", "decay"),
     [
-        (100, 2.5, 8, 0.01),
+        (200, 2.5, 8, 0.01),
         (499, 2.5, 8, 0.01),
         (500, 4, 16, 0.03),
         (1500, 5, 16, 0.03),
@@ -39,6 +39,26 @@ def values_of(facts, **chosen):
 def test_the_row_rules_of_document_a(facts, rows, epochs, batch, decay):
     values = values_of(facts(rows=rows))
     assert (values["num_train_epochs"], effective_batch_size(values), values["weight_decay"]) == (epochs, batch, decay)
+
+
+@pytest.mark.parametrize(
+    ("rows", "chosen", "epochs"),
+    [
+        (64, {}, 5),
+        (64, {"intention": "careful"}, 5),
+        (64, {"intention": "quick"}, 2),
+        (64, {"tuning": "full"}, 2.5),
+        (120, {}, 3),
+        (200, {}, 2.5),
+        (12, {}, 5),
+    ],
+)
+def test_so_few_rows_that_their_epochs_are_few_steps_get_more(facts, rows, chosen, epochs):
+    """Measured at 64 rows (docs/recipes.md): 40 steps, and never more than five epochs."""
+    filled = prefill(facts(rows=rows), chosen)
+    assert filled["num_train_epochs"].value == epochs
+    assert (filled["num_train_epochs"].reason == "epochs_few_rows") == (not chosen.get("tuning") and epochs in (3, 5))
+    assert prefill(facts(size="7B", rows=64, gpu=80), {})["num_train_epochs"].value == 2.5
 
 
 @pytest.mark.parametrize(
