@@ -75,7 +75,7 @@ def measure(*, until: float, lock: Path | None = None) -> None:
             with held(lock):
                 first = bench.first(seed)
                 if "first" in todo:
-                    BOOK.tell({"condition": "first", "seed": seed, **bench.judged(first)})
+                    BOOK.tell({"condition": "first", "seed": seed, **bench.judged_on_both(first)})
             for name in CONDITIONS:
                 if name in todo and time.monotonic() < until:
                     with held(lock):
@@ -98,9 +98,9 @@ class _Bench(Bench):
     def second(self, first: Path, changes: Mapping[str, Any], seed: int) -> dict[str, Any]:
         began = time.monotonic()
         saved = self._train(NEW, {"max_steps": SECOND, **changes}, seed, begins=first)
-        return {"seconds": round(time.monotonic() - began, 1), **self.judged(saved)}
+        return {"seconds": round(time.monotonic() - began, 1), **self.judged_on_both(saved)}
 
-    def judged(self, saved: Path) -> dict[str, float]:
+    def judged_on_both(self, saved: Path) -> dict[str, float]:
         found = {}
         for name, task in (("old", self._old), ("new", self._new)):
             score, loss = self._judge(task, saved)

@@ -160,8 +160,8 @@ class _Bench(Bench):
             began = time.process_time()
             figures = _figures(run_here(sft.main, folder))
             used = time.process_time() - began
-            kept = self._scratch / "trained"
-            shutil.rmtree(kept, ignore_errors=True)
+            # A path of its own: adapters that were loaded are known by it.
+            kept = Path(tempfile.mkdtemp(dir=self._scratch)) / "trained"
             shutil.move(_last_checkpoint(job), kept)
         self._trained = Place(str(self._model), str(kept), digest=digest_of(kept))
         score, loss = self._right_and_loss(task)
