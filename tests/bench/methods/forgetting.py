@@ -10,7 +10,7 @@ import argparse
 import tempfile
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -55,28 +55,29 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, default=30)
     parser.add_argument("--lock", type=Path, help="a file to hold while a run goes on")
+    parser.add_argument("--only", nargs="*", choices=CONDITIONS, default=list(CONDITIONS))
     parser.add_argument("--page", action="store_true", help="only write the table")
     asked = parser.parse_args()
     if not asked.page:
         warnings.simplefilter("ignore", FutureWarning)
-        measure(until=time.monotonic() + 60 * asked.minutes, lock=asked.lock)
+        measure(asked.only, until=time.monotonic() + 60 * asked.minutes, lock=asked.lock)
     BOOK.write(section())
 
 
-def measure(*, until: float, lock: Path | None = None) -> None:
+def measure(names: Iterable[str], *, until: float, lock: Path | None = None) -> None:
     old, new = (next(task for task in tasks() if task.name == name) for name in (OLD, NEW))
     with tempfile.TemporaryDirectory() as scratch:
         bench = _Bench(Path(scratch), old, new)
         for seed in SEEDS:
             done = {line["condition"] for line in BOOK.lines() if line["seed"] == seed}
-            todo = [name for name in ("first", *CONDITIONS) if name not in done]
+            todo = [name for name in ("first", *names) if name not in done]
             if not todo or time.monotonic() > until:
                 continue
             with held(lock):
                 first = bench.first(seed)
                 if "first" in todo:
                     BOOK.tell({"condition": "first", "seed": seed, **bench.judged_on_both(first)})
-            for name in CONDITIONS:
+            for name in names:
                 if name in todo and time.monotonic() < until:
                     with held(lock):
                         BOOK.tell({"condition": name, "seed": seed, **bench.second(first, CONDITIONS[name], seed)})
