@@ -56,15 +56,15 @@ STEPS_OF_FOUR = {
 }
 """As many steps as the form would take, of half the rows; padded, since adversarial training looks at single rows."""
 PLAN = f"{TRAIN_EACH}, {HELD_OUT_EACH}, {STEPS_OF_FOUR}"
-NOISY = ("plain", "fgm", "pgd", "fgm, epsilon 0.02", "pgd, epsilon 0.02", "fgm, epsilon 0.005")
+NOISY = ("plain", "fgm", "pgd", "fgm, epsilon 0.1", "pgd, epsilon 0.1", "fgm, epsilon 0.005")
 """Conditions that are judged with typing errors too."""
 
 CONDITIONS: Mapping[str, tuple[str, dict[str, Any]]] = {
     "plain": ("clean", {}),
     "fgm": ("clean", {"adversarial": "fgm"}),
     "pgd": ("clean", {"adversarial": "pgd", "adversarial_steps": 2}),
-    "fgm, epsilon 0.02": ("clean", {"adversarial": "fgm", "adversarial_epsilon": 0.02}),
-    "pgd, epsilon 0.02": ("clean", {"adversarial": "pgd", "adversarial_steps": 2, "adversarial_epsilon": 0.02}),
+    "fgm, epsilon 0.1": ("clean", {"adversarial": "fgm", "adversarial_epsilon": 0.1}),
+    "pgd, epsilon 0.1": ("clean", {"adversarial": "pgd", "adversarial_steps": 2, "adversarial_epsilon": 0.1}),
     "fgm, epsilon 0.005": ("clean", {"adversarial": "fgm", "adversarial_epsilon": 0.005}),
     "smoothed": ("clean", {"label_smoothing_factor": 0.1}),
     "wrong labels": ("wrong", {}),
