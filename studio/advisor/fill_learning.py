@@ -180,7 +180,12 @@ def _fill_preference(draft: Draft) -> None:
 
 
 def _fill_fixed(draft: Draft, rule: Mapping[str, Any]) -> None:
-    """One rate, and where the rule has one a lower one for rows that are much alike."""
+    """One rate, and where the rule has one a lower one for rows that are much alike, a higher one for very few steps."""
+    short = rule.get("short")
+    if short and draft.facts.rows and draft.steps < short["below_steps"]:
+        words = {"usual": rule["learning_rate"], "steps": draft.steps}
+        draft.fill("learning_rate", short["learning_rate"], short["reason"], source=rule["source"], **words)
+        return
     is_uniform = "uniform_rate" in rule and variety_word(draft.facts) == "uniform"
     rate = rule["uniform_rate" if is_uniform else "learning_rate"]
     reason = "rate_lora_uniform" if is_uniform else rule["reason"]

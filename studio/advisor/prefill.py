@@ -42,11 +42,11 @@ _FILLS = (
     fill_adapter,
     fill_what_fits,
     fill_padding,
+    fill_epochs,
     fill_rate,
     fill_rate_by_batch,
     fill_rate_by_optimizer,
     fill_by_rows,
-    fill_epochs,
     fill_intervals,
 )
 

@@ -103,7 +103,7 @@ def measured(name: str) -> dict[str, Any]:
 
 
 def _results() -> list[dict[str, Any]]:
-    return [line for line in BOOK.lines() if line.get("plan") == PLAN]
+    return [line for line in BOOK.lines() if line["plan"] == PLAN]
 
 
 class _Bench(Bench):
@@ -146,14 +146,15 @@ def _rounded(score: float, loss: float) -> dict[str, float]:
 
 
 def section() -> str:
-    found = sorted(_results(), key=lambda line: (line["way"] != UNTOUCHED, -line["score"], line["loss"]))
+    found = sorted(BOOK.lines(), key=lambda line: (line["way"] != UNTOUCHED, -line["score"], line["loss"]))
     lines = [
         "## What is trained",
         "",
         f"Naming a message's topic, 64 rows, {STEPS} steps of 8, the form's own filling for the starter model (135M) "
         "on a CPU; behind a comma what was chosen instead. One seed, so small differences say nothing. Each in a "
         "process of its own: its peak, what of that came with the training (the rest are libraries), and processor "
-        "seconds a step, the median without the first. `python -m tests.bench.methods.tunings`.",
+        "seconds a step, the median without the first; both empty where several ways shared a "
+        "process. `python -m tests.bench.methods.tunings`.",
         "",
         "| | rate | weights trained | held-out score | held-out loss | seconds a step | peak GiB | for training |",
         "|---|---|---|---|---|---|---|---|",
@@ -171,6 +172,10 @@ def _row(line: Mapping[str, Any]) -> str:
         f"{line['learning_rate']:g}",
         _per_cent(line["share"]),
         scores,
+    ]
+    if line["plan"] != PLAN:
+        return f"| {line['way']} | {' | '.join(cells)} | | | |"
+    cells += [
         f"{line['processor_seconds_a_step']:.2f}",
         f"{line['peak_bytes'] / 2**30:.2f}",
         f"{_for_training(line) / 2**30:.2f}",

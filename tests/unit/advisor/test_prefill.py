@@ -107,7 +107,23 @@ def test_uniform_rows_lower_the_rate_of_sizes_that_were_not_measured(facts):
     assert values_of(facts(size="3B", gpu=24, variety=0.1))["learning_rate"] == 1e-4
     for variety in (0.1, 0.9):
         filled = prefill(facts(variety=variety), {})["learning_rate"]
-        assert (filled.value, filled.reason) == (1e-3, "rate_lora")
+        assert (filled.value, filled.reason) == (5e-4, "rate_lora")
+
+
+@pytest.mark.parametrize(
+    ("rows", "chosen", "rate"),
+    [
+        (64, {}, 5e-4),
+        (12, {}, 1e-3),
+        (64, {"intention": "quick"}, 1e-3),
+        (300, {"max_steps": 20}, 1e-3),
+        (64, {"num_train_epochs": 2.5}, 1e-3),
+        (64, {"tuning": "full", "max_steps": 20}, 3e-4),
+    ],
+)
+def test_very_few_steps_take_the_higher_of_the_measured_rates(facts, rows, chosen, rate):
+    filled = prefill(facts(rows=rows), chosen)["learning_rate"]
+    assert filled.value == rate and (filled.reason == "rate_lora_short") == (rate == 1e-3)
 
 
 @pytest.mark.parametrize(
@@ -139,8 +155,8 @@ def test_the_fused_optimizer_is_filled_in_where_memory_does_not_ask_for_another(
 
 
 def test_lion_gets_a_lower_rate_than_adamw(facts):
-    assert values_of(facts(), optim="lion_8bit")["learning_rate"] == pytest.approx(2e-4)
-    assert values_of(facts(), optim="muon")["learning_rate"] == 1e-3
+    assert values_of(facts(), optim="lion_8bit")["learning_rate"] == pytest.approx(1e-4)
+    assert values_of(facts(), optim="muon")["learning_rate"] == 5e-4
     assert values_of(facts(), optim="lion_8bit", learning_rate=1e-3)["learning_rate"] == 1e-3
 
 
