@@ -180,7 +180,7 @@ def _fill_preference(draft: Draft) -> None:
 
 
 def _fill_fixed(draft: Draft, rule: Mapping[str, Any]) -> None:
-    """One rate, and where the rule has one a lower one for rows that are much alike, a higher one for very few steps."""
+    """One rate; where the rule has them, a lower one for rows that are much alike, a higher one for very few steps."""
     short = rule.get("short")
     if short and draft.facts.rows and draft.steps < short["below_steps"]:
         words = {"usual": rule["learning_rate"], "steps": draft.steps}
