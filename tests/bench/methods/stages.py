@@ -41,7 +41,7 @@ from trainers.training.class_loss import f1_of
 
 BOOK = Book("stages")
 SEED = 1
-TEXTS, HELD_OUT_TEXTS = 200, 40
+TEXTS, HELD_OUT_TEXTS = 150, 30
 SHORTEST_TEXT = 40
 """Characters."""
 LEARN: Mapping[str, Callable[[Attempt], dict[str, Any]]] = {
