@@ -160,20 +160,20 @@ class _Bench(Bench):
         return [say_label(model, renderer, head, [{"role": "user", "content": each}]) for each in questions]
 
 
-def _texts(tuning: str) -> Callable[[_Bench], dict[str, Any]]:
+def _texts(tuning: str, **chosen: Any) -> Callable[[_Bench], dict[str, Any]]:
     def run(bench: _Bench) -> dict[str, Any]:
         learned, held_out = texts()
-        saved, took = bench.learn("pretrain", [{"text": text} for text in learned], tuning=tuning)
+        saved, took = bench.learn("pretrain", [{"text": text} for text in learned], tuning=tuning, **chosen)
         return took | _scores("perplexity", *(math.exp(bench.loss_of(held_out, each)) for each in (None, saved)))
 
     return run
 
 
-def _messages(tuning: str) -> Callable[[_Bench], dict[str, Any]]:
+def _messages(tuning: str, **chosen: Any) -> Callable[[_Bench], dict[str, Any]]:
     def run(bench: _Bench) -> dict[str, Any]:
         task = topic()
         rows = [{"prompt": message, "completion": label} for message, label in task.train]
-        saved, took = bench.learn("classify", rows, task_type="SEQ_CLS", tuning=tuning)
+        saved, took = bench.learn("classify", rows, task_type="SEQ_CLS", tuning=tuning, **chosen)
         said = [each.splitlines()[0].rpartition(" ")[0].rpartition(" ")[0] for each in bench.said(_asked(task), saved)]
         wanted = [label for _, label in task.held_out]
         return took | _scores("macro F1", macro_f1(wanted, [TOPICS[0]] * len(wanted)), macro_f1(wanted, said))
@@ -181,13 +181,16 @@ def _messages(tuning: str) -> Callable[[_Bench], dict[str, Any]]:
     return run
 
 
-def _words(bench: _Bench) -> dict[str, Any]:
-    task = orders()
-    rows = [{"text": order, "extra": json.dumps({"tags": tags_of(order)})} for order, _ in task.train]
-    saved, took = bench.learn("classify", rows, task_type="TOKEN_CLS", tuning="lora")
-    wanted = [tag for order in _asked(task) for tag in tags_of(order)]
-    said = [pair.rpartition("/")[2] for line in bench.said(_asked(task), saved) for pair in line.split()]
-    return took | _scores("macro F1", macro_f1(wanted, ["O"] * len(wanted)), macro_f1(wanted, said))
+def _words(**chosen: Any) -> Callable[[_Bench], dict[str, Any]]:
+    def run(bench: _Bench) -> dict[str, Any]:
+        task = orders()
+        rows = [{"text": order, "extra": json.dumps({"tags": tags_of(order)})} for order, _ in task.train]
+        saved, took = bench.learn("classify", rows, task_type="TOKEN_CLS", tuning="lora", **chosen)
+        wanted = [tag for order in _asked(task) for tag in tags_of(order)]
+        said = [pair.rpartition("/")[2] for line in bench.said(_asked(task), saved) for pair in line.split()]
+        return took | _scores("macro F1", macro_f1(wanted, ["O"] * len(wanted)), macro_f1(wanted, said))
+
+    return run
 
 
 def _pipeline(bench: _Bench) -> dict[str, Any]:
@@ -210,9 +213,12 @@ RUNS: Mapping[str, Callable[[_Bench], dict[str, Any]]] = {
     "texts, full": _texts("full"),
     "labels of messages, LoRA": _messages("lora"),
     "labels of messages, full": _messages("full"),
-    "labels of words, LoRA": _words,
+    "labels of words, LoRA": _words(),
     "examples alone": _examples,
     "texts, then examples": _pipeline,
+    "texts, LoRA, 1e-3": _texts("lora", learning_rate=1e-3),
+    "labels of messages, LoRA, 1e-3": _messages("lora", learning_rate=1e-3),
+    "labels of words, LoRA, 1e-3": _words(learning_rate=1e-3),
 }
 
 
