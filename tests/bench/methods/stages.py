@@ -194,7 +194,9 @@ def _words(**chosen: Any) -> Callable[[_Bench], dict[str, Any]]:
 
 
 def _pipeline(bench: _Bench) -> dict[str, Any]:
-    first, _ = bench.learn("pretrain", [{"text": text} for text in texts()[0]], tuning="lora")
+    # Stages of a pipeline train the same weights: the second's layers are chosen for the first.
+    rows = [{"text": text} for text in texts()[0]]
+    first, _ = bench.learn("pretrain", rows, tuning="lora", lora_target_modules=["all-linear"])
     begins = CheckpointRef(step=int(first.name.removeprefix("step-")), path=str(first), digest=digest_of(first))
     return _examples(bench, begins)
 
@@ -216,9 +218,9 @@ RUNS: Mapping[str, Callable[[_Bench], dict[str, Any]]] = {
     "labels of words, LoRA": _words(),
     "examples alone": _examples,
     "texts, then examples": _pipeline,
-    "texts, LoRA, 1e-3": _texts("lora", learning_rate=1e-3),
-    "labels of messages, LoRA, 1e-3": _messages("lora", learning_rate=1e-3),
-    "labels of words, LoRA, 1e-3": _words(learning_rate=1e-3),
+    "texts, LoRA, 2e-4": _texts("lora", learning_rate=2e-4),
+    "labels of messages, LoRA, 2e-4": _messages("lora", learning_rate=2e-4),
+    "labels of words, LoRA, 1e-4": _words(learning_rate=1e-4),
 }
 
 

@@ -102,6 +102,13 @@ def test_uniform_rows_lower_rate_and_epochs_and_varied_ones_raise_them(facts, va
     assert (values["learning_rate"], values["num_train_epochs"]) == (pytest.approx(rate), epochs)
 
 
+@pytest.mark.parametrize("method", ["classify", "pretrain"])
+def test_labels_and_texts_take_the_measured_rate_on_small_models_alone(facts, method):
+    assert prefill(facts(), {"method": method})["learning_rate"].value == 1e-3
+    assert prefill(facts(), {"method": method, "tuning": "full"})["learning_rate"].value == 1e-5
+    assert prefill(facts(size="3B", gpu=24), {"method": method, "tuning": "lora"})["learning_rate"].value == 2e-4
+
+
 def test_uniform_rows_lower_the_rate_of_sizes_that_were_not_measured(facts):
     """At the measured size the lower rate taught nothing (docs/recipes.md, task format)."""
     assert values_of(facts(size="3B", gpu=24, variety=0.1))["learning_rate"] == 1e-4
