@@ -215,8 +215,8 @@ def test_a_state_in_place_of_keys_and_values_is_told(family: str, is_stateful: b
     assert from_figures(inspect.figures_of(config)).is_stateful is is_stateful
 
 
-SMALL = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4}
-TOWER = {**SMALL, "num_hidden_layers": 3, "image_size": 28, "patch_size": 14}
+READS = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4}
+TOWER = {**READS, "num_hidden_layers": 3, "image_size": 28, "patch_size": 14}
 SEEING: dict[str, dict[str, Any]] = {
     "llava": {"text_config": {"model_type": "llama"}, "vision_config": {"model_type": "clip_vision_model", **TOWER}},
     "mistral3": {"text_config": {"model_type": "mistral"}, "vision_config": {"model_type": "pixtral", **TOWER}},
@@ -236,7 +236,7 @@ SEEING: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("family", SEEING)
 def test_a_tower_counts_with_all_its_weights_and_what_it_keeps_widens_the_band(family: str) -> None:
     parts = SEEING[family]
-    text = {**parts["text_config"], **SMALL, "num_key_value_heads": 2, "vocab_size": 152_000}
+    text = {**parts["text_config"], **READS, "num_key_value_heads": 2, "vocab_size": 152_000}
     config = AutoConfig.for_model(family, text_config=text, vision_config=parts["vision_config"])
     model = AutoModelForImageTextToText.from_config(config, dtype=torch.bfloat16)
     inventory = replace(from_figures(inspect.figures_of(config)), family=family)
