@@ -84,6 +84,46 @@ def watched(
         evaluates: after the last step on the same rows, in batches of the same size.
     """
     watch = Watch()
+    trainer = _trainer(
+        watch,
+        method,
+        config,
+        folder,
+        tuning=tuning,
+        optim=optim,
+        has_value_model=has_value_model,
+        evaluates=evaluates,
+        **settings,
+    )
+    layers = _layers(trainer.model, config.num_hidden_layers)
+    layers[-1].register_forward_hook(_at_last_layer(watch))
+    trainer.model.get_input_embeddings().register_forward_hook(_note_length(watch))
+    kept = [trainer.model, getattr(trainer, "ref_model", None)]
+    watch.storages.ignore(
+        [each for model in kept if model is not None for each in (*model.parameters(), *model.buffers())]
+    )
+    with watch.storages:
+        trainer.train()
+        watch.storages.moments = []
+        if evaluates:
+            trainer.evaluate()
+            watch.cut("evaluation")
+    return watch.seen
+
+
+def _trainer(
+    watch: Watch,
+    method: str,
+    config: Any,
+    folder: Path,
+    *,
+    tuning: str,
+    optim: str,
+    has_value_model: bool,
+    evaluates: bool,
+    **settings: Any,
+) -> Any:
+    """The method's trainer with a random model, tuned as asked, that tells the watch where it is."""
     mixins, trainer_class, config_class = trainers_of(method)
 
     class Watched(*mixins, trainer_class):
@@ -126,20 +166,7 @@ def watched(
         trainer.begin_critic()
     if tuning == "freeze":
         _freeze(trainer.model, config.num_hidden_layers)
-    layers = _layers(trainer.model, config.num_hidden_layers)
-    layers[-1].register_forward_hook(_at_last_layer(watch))
-    trainer.model.get_input_embeddings().register_forward_hook(_note_length(watch))
-    kept = [trainer.model, getattr(trainer, "ref_model", None)]
-    watch.storages.ignore(
-        [each for model in kept if model is not None for each in (*model.parameters(), *model.buffers())]
-    )
-    with watch.storages:
-        trainer.train()
-        watch.storages.moments = []
-        if evaluates:
-            trainer.evaluate()
-            watch.cut("evaluation")
-    return watch.seen
+    return trainer
 
 
 def trainers_of(method: str) -> tuple[tuple[Any, ...], Any, Any]:
